@@ -1,0 +1,120 @@
+"""Every error that this package raises on purpose.
+
+    WastewiseJobsError
+    ├── ConfigurationError       a setting is missing, wrong or half-set
+    ├── DatabaseUnusableError    no PostgreSQL can be had, or it is not the one we need
+    │   └── SchemaMismatchError  the schema is older or newer than this release understands
+    ├── InvalidInputError        a value that a caller gave cannot be accepted; names the field
+    ├── UnknownJobTypeError      nobody ever registered that job type
+    ├── JobRefusedError          the job could not be enqueued: a constraint or a limit says no
+    ├── LeaseLostError           the job was given to another worker
+    ├── PermanentError           a handler says: retrying cannot help
+    └── RetryableError           a handler says: retrying may help
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+
+class WastewiseJobsError(Exception):
+    """The root: catch it to catch everything that we raise on purpose."""
+
+
+class ConfigurationError(WastewiseJobsError):
+    """A setting is missing, wrong or half-set; the message names the variable."""
+
+    def __init__(self, variable: str, problem: str) -> None:
+        super().__init__(f"{variable}: {problem}")
+        self.variable = variable
+        self.problem = problem
+
+
+class DatabaseUnusableError(WastewiseJobsError):
+    """No PostgreSQL can be reached or started; the message says what to do."""
+
+
+class SchemaMismatchError(DatabaseUnusableError):
+    """The schema is older or newer than this release understands."""
+
+
+class InvalidInputError(WastewiseJobsError):
+    """A value that a caller gave cannot be accepted.
+
+    `field` is the dotted path of the value (`inputData.files.0`), `code` a stable word for programs.
+    """
+
+    def __init__(self, field: str, problem: str, *, code: str = "invalid_input") -> None:
+        super().__init__(f"{field}: {problem}" if field else problem)
+        self.field = field
+        self.problem = problem
+        self.code = code
+
+
+class UnknownJobTypeError(WastewiseJobsError):
+    """Nobody ever registered that job type; `known` lists the ones that exist."""
+
+    def __init__(self, job_type: str, known: Sequence[str]) -> None:
+        super().__init__(f"unknown job type {job_type!r}; known are: {', '.join(known) or 'none'}")
+        self.job_type = job_type
+        self.known = tuple(known)
+
+
+class JobRefusedError(WastewiseJobsError):
+    """The job could not be enqueued; `code` is a stable word, `field` what to change."""
+
+    def __init__(self, code: str, problem: str, *, field: str = "") -> None:
+        super().__init__(problem)
+        self.code = code
+        self.problem = problem
+        self.field = field
+
+
+class LeaseLostError(WastewiseJobsError):
+    """The job was given to another worker before this one could settle it.
+
+    Says nothing about the job: drop the outcome, log it, claim the next. Never an alert, because
+    the rescue that took the lease has already told its story.
+    """
+
+    def __init__(self, job_id: object, fence: int) -> None:
+        super().__init__(f"lease of job {job_id} under fence {fence} is lost")
+        self.job_id = job_id
+        self.fence = fence
+
+
+class PermanentError(WastewiseJobsError):
+    """Raised by a handler: this job cannot succeed, whatever is tried again.
+
+    `code` is stored as the job's error_code, `details` (a JSON object) as its error_details.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, details: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = dict(details or {})
+
+
+class RetryableError(WastewiseJobsError):
+    """Raised by a handler: the same job may succeed later.
+
+    `retry_after` is the least delay that the failing service asked for; the delay that the
+    retry schedule gives is used when it is longer.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "RETRYABLE_ERROR",
+        retry_after: timedelta | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+        self.details = dict(details or {})
