@@ -61,7 +61,8 @@ def _user_home() -> Path:
 
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    # Reading the port raises ValueError when it is not one.
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError("must be an http:// or https:// address")
     return value.rstrip("/")
 

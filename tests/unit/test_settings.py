@@ -1,0 +1,234 @@
+import multiprocessing
+import re
+import stat
+from pathlib import Path
+from types import NoneType
+from typing import get_args
+
+import pytest
+
+from wastewise_jobs.errors import ConfigurationError
+from wastewise_jobs.settings import (
+    SECRET_FILE,
+    Settings,
+    default_home,
+    generated_secret,
+    load_settings,
+)
+
+TEMPLATE = Path(__file__).parents[2] / ".env.template"
+LINE = re.compile(r"#(?P<name>[A-Z_]+)=(?P<value>.*)")
+SECRET = "correct horse battery staple 1234"
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def problem_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def template_lines() -> list[tuple[str, str, str]]:
+    """Name, value and the line above, of every variable in the template."""
+    lines = TEMPLATE.read_text().splitlines()
+    return [
+        (match["name"], match["value"], lines[position - 1])
+        for position, line in enumerate(lines)
+        if (match := LINE.fullmatch(line))
+    ]
+
+
+def test_the_template_names_every_setting_in_order() -> None:
+    assert [name for name, _, _ in template_lines()] == [n.upper() for n in Settings.model_fields]
+
+
+def test_every_variable_of_the_template_has_a_comment_above() -> None:
+    for name, _, above in template_lines():
+        assert re.match(r"# \S", above), name
+        assert not above.startswith("# ---"), name
+
+
+def test_the_defaults_of_the_template_are_the_ones_in_force(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bare = load_settings()
+    given = [f"{name}={value}" for name, value, _ in template_lines() if value]
+    (tmp_path / ".env").write_text("\n".join(given))
+    assert load_settings() == bare
+    for name, value, _ in template_lines():
+        field = Settings.model_fields[name.lower()]
+        has_default = field.default not in {None, ()} and field.default_factory is None
+        assert bool(value) == has_default, name
+        if NoneType in get_args(field.annotation):
+            assert not value, name
+    monkeypatch.setenv("PORT", "9000")
+    assert load_settings() != bare
+
+
+def test_the_names_and_defaults_that_the_product_promises() -> None:
+    settings = load_settings()
+    assert settings.max_job_retries == 3
+    assert settings.job_stuck_threshold_minutes == 30
+    assert settings.error_rate_threshold == pytest.approx(0.10)
+    assert settings.worker_heartbeat_threshold_minutes == 5
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+    assert settings.cors_allowed_origins == ()
+    assert settings.worker_concurrency == 100
+    assert (settings.lease_seconds, settings.heartbeat_seconds) == (30, 10)
+    assert (settings.poll_interval_seconds, settings.shutdown_grace_seconds) == (5, 30)
+    assert settings.jwt_audience == "authenticated"
+    assert settings.embedded
+    assert not settings.auth_configured
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PORT", "eighty"),
+        ("PORT", "65536"),
+        ("DATABASE_URL", "mysql://localhost/x"),
+        ("MAX_JOB_RETRIES", "-1"),
+        ("ERROR_RATE_THRESHOLD", "nan"),
+        ("ERROR_RATE_THRESHOLD", "1.5"),
+        ("LEASE_SECONDS", "inf"),
+        ("POLL_INTERVAL_SECONDS", "0"),
+        ("JWT_SECRET", "too short"),
+        ("JWT_JWKS_URL", "http://example.com/keys"),
+        ("LOG_LEVEL", "LOUD"),
+        ("LOG_FORMAT", "xml"),
+        ("PUBLIC_URL", "example.com"),
+        ("PUBLIC_URL", "https://example.com:port"),
+        ("PUBLIC_URL", "http://[::1"),
+        ("CORS_ALLOWED_ORIGINS", "*"),
+        ("CORS_ALLOWED_ORIGINS", "https://a.example,https://b.example/path"),
+        ("USER_PRIORITY_FLOOR", "0"),
+        ("NOTIFY_ENABLED", "perhaps"),
+        ("WASTEWISE_LOOP", "trio"),
+        ("SLACK_WEBHOOK_URL", "http://hooks.example.com/x"),
+        ("ADMIN_EMAIL", "nobody"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    assert problem_with(monkeypatch, **{variable: value}).startswith(f"{variable}: ")
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"RESEND_API_KEY": "re_1"}, "EMAIL_FROM"),
+        ({"RESEND_API_KEY": "re_1", "EMAIL_FROM": "a@example.com"}, "ADMIN_EMAIL"),
+        ({"ADMIN_EMAIL": "a@example.com"}, "RESEND_API_KEY"),
+        ({"HEARTBEAT_SECONDS": "10.1"}, "HEARTBEAT_SECONDS"),
+        ({"LEASE_SECONDS": "20"}, "HEARTBEAT_SECONDS"),
+        ({"DATABASE_DIRECT_URL": "postgresql://h/d"}, "DATABASE_URL"),
+    ],
+)
+def test_a_half_set_combination_names_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], named: str
+) -> None:
+    assert problem_with(monkeypatch, **environment).startswith(f"{named}: ")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATABASE_URL", "mysql://user:hunter2@host/db"),
+        ("JWT_SECRET", "hunter2"),
+        ("SLACK_WEBHOOK_URL", "http://hooks.example.com/hunter2"),
+    ],
+)
+def test_a_secret_is_never_repeated(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    assert "hunter2" not in problem_with(monkeypatch, **{variable: value})
+
+
+def test_secrets_are_masked_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:hunter2@host/db")
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    monkeypatch.setenv("PAGERDUTY_KEY", "hunter2")
+    settings = load_settings()
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "hunter2" not in shown
+        assert SECRET not in shown
+
+
+def test_an_empty_value_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "")
+    monkeypatch.setenv("PORT", "")
+    settings = load_settings()
+    assert settings.embedded
+    assert settings.port == 8080
+
+
+def test_the_environment_wins_over_the_file_and_flags_over_both(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("PORT=1001\nHOST=10.0.0.1\nUNKNOWN=1\n")
+    assert (load_settings().port, load_settings().host) == (1001, "10.0.0.1")
+    monkeypatch.setenv("PORT", "1002")
+    assert load_settings().port == 1002
+    assert load_settings(port=1003).port == 1003
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe\n")
+    with pytest.raises(ConfigurationError, match=r"^\.env: cannot be read"):
+        load_settings()
+
+
+def test_loopback_may_serve_keys_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_JWKS_URL", "http://127.0.0.1:9999/keys")
+    assert load_settings().auth_configured
+
+
+def test_origins_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000")
+    assert load_settings().cors_allowed_origins == ("https://a.example", "http://localhost:3000")
+
+
+def test_an_ordinary_user_keeps_data_in_the_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert default_home() == Path("/data/wastewise-jobs")
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert default_home() == Path("/home/someone/.local/share/wastewise-jobs")
+
+
+def _secret_of(home: Path) -> str:
+    return generated_secret(home).get_secret_value()
+
+
+def test_processes_that_start_together_share_one_secret(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        secrets = pool.map(_secret_of, [home] * 12)
+    assert len(set(secrets)) == 1
+    assert len(secrets[0]) >= 32
+    assert [path.name for path in home.iterdir()] == [SECRET_FILE]
+    assert stat.S_IMODE((home / SECRET_FILE).stat().st_mode) == 0o600
+
+
+def test_a_damaged_secret_is_refused(tmp_path: Path) -> None:
+    (tmp_path / SECRET_FILE).write_text("short\n")
+    with pytest.raises(ConfigurationError, match=r"^WASTEWISE_HOME: .*jwt-secret"):
+        generated_secret(tmp_path)
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=r"^WASTEWISE_HOME: "):
+        generated_secret(tmp_path / "file" / "home")
