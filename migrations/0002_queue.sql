@@ -70,3 +70,22 @@ CREATE TABLE job_workers (
 ALTER TABLE job_queue ENABLE ROW LEVEL SECURITY;
 ALTER TABLE job_types ENABLE ROW LEVEL SECURITY;
 ALTER TABLE job_workers ENABLE ROW LEVEL SECURITY;
+
+-- Functions of an existing database with these names: a parameter cannot be renamed in place, and
+-- an old overload would make calls ambiguous. Ours are made by the post-apply files.
+DO $$
+DECLARE
+    _function text;
+BEGIN
+    FOR _function IN
+        SELECT p.oid::regprocedure::text
+        FROM pg_proc p
+        WHERE p.pronamespace = 'public'::regnamespace
+          AND p.proname IN (
+              'get_next_job', 'assign_job_priority', 'schedule_job_retry', 'calculate_error_rate',
+              'detect_stuck_jobs', 'cleanup_old_analysis_jobs', 'get_queue_metrics')
+    LOOP
+        EXECUTE 'DROP FUNCTION ' || _function;
+    END LOOP;
+END
+$$;

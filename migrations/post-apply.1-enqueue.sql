@@ -1,0 +1,232 @@
+-- Functions that let jobs in. The batch form is the real one.
+
+-- is_analysis: whether jobs of this type count as somebody's analysis.
+CREATE OR REPLACE FUNCTION is_analysis(_job_type text)
+RETURNS boolean
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT _job_type IN ('complete_analysis', 'invoice_extraction')
+$$;
+
+-- is_first_analysis: true when the user has no earlier analysis that waits, runs or completed.
+-- Of callers at the same moment one gets true: the advisory lock is tried, never waited for, and
+-- whoever misses it is not the first. Taken before the look, and the look is a statement of its
+-- own, so that it sees what the last holder committed.
+CREATE OR REPLACE FUNCTION is_first_analysis(_user_id uuid)
+RETURNS boolean
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+BEGIN
+    IF _user_id IS NULL
+        OR NOT pg_try_advisory_xact_lock(hashtextextended('wastewise_first:' || _user_id, 0))
+    THEN
+        RETURN false;
+    END IF;
+    RETURN NOT EXISTS (
+        SELECT 1
+        FROM analysis_jobs j
+        WHERE j.user_id = _user_id
+          AND is_analysis(j.job_type)
+          AND j.status IN ('pending', 'processing', 'completed')
+    );
+END
+$$;
+
+-- default_job_priority: what a type's jobs get when nothing speaks for more or less.
+CREATE OR REPLACE FUNCTION default_job_priority(_job_type text)
+RETURNS integer
+LANGUAGE sql
+STABLE
+SET search_path = public, pg_temp
+AS $$
+    SELECT CASE
+        WHEN is_analysis(_job_type) THEN 5
+        WHEN _job_type = 'report_generation' THEN 7
+        WHEN _job_type = 'cleanup' OR _job_type ~ '^batch([_.-]|$)' THEN 9
+        ELSE coalesce((SELECT t.priority FROM job_types t WHERE t.job_type = _job_type), 5)
+    END
+$$;
+
+-- job_priority_reason: why a job of this type has an assigned priority.
+CREATE OR REPLACE FUNCTION job_priority_reason(_job_type text, _priority integer, _first boolean)
+RETURNS text
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT CASE
+        WHEN _first THEN 'first analysis of a first-time user'
+        WHEN is_analysis(_job_type) THEN 'regular analysis'
+        WHEN _job_type = 'report_generation' THEN 'report generation'
+        WHEN _job_type = 'cleanup' OR _job_type ~ '^batch([_.-]|$)' THEN 'batch work'
+        WHEN _priority = 5 THEN 'regular job'
+        ELSE 'default of the job type'
+    END
+$$;
+
+-- assign_job_priority: 3 for a first-time user's first analysis, 5 regular analysis and any other
+-- type, 7 report generation, 9 batch work and cleanup; 5 gives way to a registered type's own.
+CREATE OR REPLACE FUNCTION assign_job_priority(user_id uuid, job_type text)
+RETURNS integer
+LANGUAGE sql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+    SELECT CASE
+        WHEN is_analysis(assign_job_priority.job_type)
+            AND is_first_analysis(assign_job_priority.user_id) THEN 3
+        ELSE default_job_priority(assign_job_priority.job_type)
+    END
+$$;
+
+-- enqueue_jobs: nothing -> pending. One statement for any number of jobs.
+-- Arrays are parallel; a NULL array stands for NULLs. What is NULL comes from the job type.
+-- disposition: created | existing (same key, same request) | conflict (same key, another request);
+-- for the last two, id and status are those of the job that used the key first.
+-- Raises what a constraint raises (the whole batch is refused): the caller repeats one by one.
+CREATE OR REPLACE FUNCTION enqueue_jobs(
+    _ids uuid[],
+    _job_types text[],
+    _inputs text[],
+    _user_ids uuid[],
+    _project_ids uuid[],
+    _priorities integer[],
+    _priority_reasons text[],
+    _queues text[],
+    _max_retries integer[],
+    _timeouts double precision[],
+    _run_at timestamptz[],
+    _idempotency_keys text[],
+    _idempotency_hashes bytea[]
+)
+RETURNS TABLE (
+    "position" integer,
+    id uuid,
+    status text,
+    priority integer,
+    priority_reason text,
+    created_at timestamptz,
+    disposition text
+)
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET wastewise.transition = 'on'
+AS $$
+#variable_conflict use_column
+DECLARE
+    _firsts integer[] := '{}';
+    _candidate record;
+    _created integer;
+BEGIN
+    IF _user_ids IS NOT NULL THEN
+        FOR _candidate IN
+            SELECT g.user_id, min(g.n)::integer AS first_position
+            FROM unnest(_user_ids, _job_types, _priorities)
+                WITH ORDINALITY AS g (user_id, job_type, priority, n)
+            WHERE g.user_id IS NOT NULL
+              AND g.priority IS NULL
+              AND is_analysis(g.job_type)
+            GROUP BY g.user_id
+            ORDER BY g.user_id
+        LOOP
+            IF is_first_analysis(_candidate.user_id) THEN
+                _firsts := _firsts || _candidate.first_position;
+            END IF;
+        END LOOP;
+    END IF;
+
+    RETURN QUERY
+    WITH types AS MATERIALIZED (
+        SELECT
+            d.job_type,
+            t.queue,
+            t.max_retries,
+            t.timeout_seconds,
+            default_job_priority(d.job_type) AS priority
+        FROM (SELECT DISTINCT u.job_type FROM unnest(_job_types) AS u (job_type)) AS d
+        LEFT JOIN job_types t ON t.job_type = d.job_type
+    ),
+    given AS MATERIALIZED (
+        SELECT
+            g.*,
+            coalesce(g.queue, t.queue, 'default') AS in_queue,
+            coalesce(g.retries, t.max_retries, 3) AS retries_allowed,
+            coalesce(g.timeout, t.timeout_seconds, 600) AS time_allowed,
+            CASE
+                WHEN g.asked_priority IS NOT NULL THEN g.asked_priority
+                WHEN g.n = ANY (_firsts) THEN 3
+                ELSE t.priority
+            END AS given_priority
+        FROM unnest(
+            _ids, _job_types, _inputs, _user_ids, _project_ids, _priorities, _priority_reasons,
+            _queues, _max_retries, _timeouts, _run_at, _idempotency_keys, _idempotency_hashes
+        ) WITH ORDINALITY AS g (
+            id, job_type, input, user_id, project_id, asked_priority, reason,
+            queue, retries, timeout, run_at, idempotency_key, idempotency_hash, n
+        )
+        JOIN types t ON t.job_type = g.job_type
+    ),
+    created AS (
+        INSERT INTO analysis_jobs (
+            id, user_id, project_id, job_type, status, input_data, priority, priority_reason,
+            queue, max_retries, timeout_seconds, retry_after, idempotency_key, idempotency_hash
+        )
+        SELECT
+            g.id, g.user_id, g.project_id, g.job_type, 'pending', g.input::jsonb, g.given_priority,
+            coalesce(
+                g.reason,
+                CASE
+                    WHEN g.asked_priority IS NOT NULL THEN 'asked for'
+                    ELSE job_priority_reason(g.job_type, g.given_priority, g.n = ANY (_firsts))
+                END
+            ),
+            g.in_queue, g.retries_allowed, g.time_allowed,
+            CASE WHEN g.run_at > now() THEN g.run_at END,
+            g.idempotency_key, g.idempotency_hash
+        FROM given g
+        ORDER BY g.n
+        ON CONFLICT (
+            (coalesce(user_id, '00000000-0000-0000-0000-000000000000'::uuid)), idempotency_key
+        ) WHERE idempotency_key IS NOT NULL DO NOTHING
+        RETURNING
+            analysis_jobs.id, analysis_jobs.queue, analysis_jobs.job_type, analysis_jobs.priority,
+            analysis_jobs.priority_reason, analysis_jobs.created_at, analysis_jobs.retry_after,
+            analysis_jobs.fence
+    ),
+    queued AS (
+        INSERT INTO job_queue (
+            id, queue, job_type, priority, created_at, retry_after, due, fence
+        )
+        SELECT
+            c.id, c.queue, c.job_type, c.priority, c.created_at, c.retry_after,
+            c.retry_after IS NULL, c.fence
+        FROM created c
+    )
+    SELECT
+        g.n::integer, c.id, 'pending'::text, c.priority, c.priority_reason, c.created_at,
+        'created'::text
+    FROM created c
+    JOIN given g ON g.id = c.id;
+
+    GET DIAGNOSTICS _created = ROW_COUNT;
+    IF _created = cardinality(_ids) THEN
+        RETURN;
+    END IF;
+    -- A statement of its own, so that it sees the job whose key was in the way.
+    RETURN QUERY
+    SELECT
+        g.n::integer, j.id, j.status, j.priority, j.priority_reason, j.created_at,
+        CASE WHEN j.idempotency_hash = g.idempotency_hash THEN 'existing' ELSE 'conflict' END
+    FROM unnest(_ids, _user_ids, _idempotency_keys, _idempotency_hashes)
+        WITH ORDINALITY AS g (id, user_id, idempotency_key, idempotency_hash, n)
+    JOIN analysis_jobs j
+        ON coalesce(j.user_id, '00000000-0000-0000-0000-000000000000'::uuid)
+            = coalesce(g.user_id, '00000000-0000-0000-0000-000000000000'::uuid)
+       AND j.idempotency_key = g.idempotency_key
+    WHERE g.idempotency_key IS NOT NULL
+      AND j.id <> g.id;
+END
+$$;

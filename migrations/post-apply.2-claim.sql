@@ -1,0 +1,342 @@
+-- Functions that hand jobs to workers and keep them there.
+
+-- stuck_threshold: the lease of a claim that nobody renews.
+CREATE OR REPLACE FUNCTION stuck_threshold()
+RETURNS interval
+LANGUAGE sql
+STABLE
+SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+    SELECT coalesce((SELECT s.stuck_threshold FROM schema_info s), interval '30 minutes')
+$$;
+
+-- promote_due_jobs: pending, waiting -> pending, due. At most _limit a priority, so that a burst
+-- of jobs that come due together is taken in the order of its priorities.
+-- Touches job_queue alone and never waits for a lock.
+CREATE OR REPLACE FUNCTION promote_due_jobs(_limit integer)
+RETURNS integer
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    _promoted integer;
+BEGIN
+    UPDATE job_queue q
+    SET due = true
+    WHERE q.id = ANY (ARRAY (
+        SELECT w.id
+        FROM generate_series(1, 10) AS p (priority)
+        CROSS JOIN LATERAL (
+            SELECT i.id
+            FROM job_queue i
+            WHERE NOT i.due
+              AND NOT i.leased
+              AND i.priority = p.priority
+              AND i.retry_after <= now()
+            ORDER BY i.retry_after
+            LIMIT _limit
+            FOR UPDATE SKIP LOCKED
+        ) AS w
+    ))
+      AND NOT q.due
+      AND NOT q.leased;
+    GET DIAGNOSTICS _promoted = ROW_COUNT;
+    RETURN _promoted;
+END
+$$;
+
+-- seconds_until_due: of the pending job that comes due next; null when none waits.
+CREATE OR REPLACE FUNCTION seconds_until_due()
+RETURNS double precision
+LANGUAGE sql
+STABLE
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET enable_seqscan = off
+AS $$
+    SELECT extract(epoch FROM min(w.retry_after) - clock_timestamp())::double precision
+    FROM generate_series(1, 10) AS p (priority)
+    CROSS JOIN LATERAL (
+        SELECT i.retry_after
+        FROM job_queue i
+        WHERE NOT i.due
+          AND NOT i.leased
+          AND i.priority = p.priority
+        ORDER BY i.retry_after
+        LIMIT 1
+    ) AS w
+$$;
+
+-- queued_kinds: the (queue, job_type) pairs that have due jobs, by hopping through the index from
+-- one pair to the next: the cost grows with the pairs, not with the jobs.
+CREATE OR REPLACE FUNCTION queued_kinds()
+RETURNS TABLE (queue text, job_type text)
+LANGUAGE sql
+STABLE
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET enable_seqscan = off
+AS $$
+    WITH RECURSIVE kinds AS (
+        (
+            SELECT q.queue, q.job_type
+            FROM job_queue q
+            WHERE q.due
+            ORDER BY q.queue, q.job_type
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT n.queue, n.job_type
+        FROM kinds k
+        CROSS JOIN LATERAL (
+            SELECT q.queue, q.job_type
+            FROM job_queue q
+            WHERE q.due
+              AND (q.queue, q.job_type) > (k.queue, k.job_type)
+            ORDER BY q.queue, q.job_type
+            LIMIT 1
+        ) AS n
+    )
+    SELECT k.queue, k.job_type FROM kinds k
+$$;
+
+-- claim_jobs: pending -> processing, for up to _limit due jobs of these types in these queues (NULL
+-- means all), most urgent first: priority, created_at, id. Two callers never get the same job.
+-- Candidates are read from job_queue without a lock, then the wide rows are locked with SKIP
+-- LOCKED: every writer takes the wide row first, so whoever holds it has the queue row too. What
+-- was locked by somebody else is left, and the next page of candidates follows.
+CREATE OR REPLACE FUNCTION claim_jobs(
+    _worker_id text,
+    _queues text[],
+    _job_types text[],
+    _limit integer,
+    _lease interval
+)
+RETURNS TABLE (
+    id uuid,
+    fence bigint,
+    job_type text,
+    queue text,
+    user_id uuid,
+    project_id uuid,
+    input_data text,
+    retry_count integer,
+    max_retries integer,
+    crash_count integer,
+    timeout_seconds double precision,
+    priority integer,
+    created_at timestamptz,
+    waited_seconds double precision
+)
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET wastewise.transition = 'on'
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    _kind_queues text[];
+    _kind_types text[];
+    _wanted integer := _limit;
+    _page uuid[];
+    _rows integer;
+    _last_priority integer := 0;
+    _last_created_at timestamptz := '-infinity';
+    _last_id uuid := '00000000-0000-0000-0000-000000000000';
+BEGIN
+    PERFORM promote_due_jobs(_limit);
+    IF _queues IS NULL OR _job_types IS NULL THEN
+        SELECT array_agg(k.queue), array_agg(k.job_type)
+        INTO _kind_queues, _kind_types
+        FROM queued_kinds() k
+        WHERE (_queues IS NULL OR k.queue = ANY (_queues))
+          AND (_job_types IS NULL OR k.job_type = ANY (_job_types));
+    ELSE
+        SELECT array_agg(q.queue), array_agg(t.job_type)
+        INTO _kind_queues, _kind_types
+        FROM unnest(_queues) AS q (queue)
+        CROSS JOIN unnest(_job_types) AS t (job_type);
+    END IF;
+
+    WHILE _wanted > 0 LOOP
+        WITH page AS (
+            SELECT c.id, c.priority, c.created_at
+            FROM unnest(_kind_queues, _kind_types) AS k (queue, job_type)
+            CROSS JOIN LATERAL (
+                SELECT q.id, q.priority, q.created_at
+                FROM job_queue q
+                WHERE q.due
+                  AND q.queue = k.queue
+                  AND q.job_type = k.job_type
+                  AND (q.priority, q.created_at, q.id)
+                      > (_last_priority, _last_created_at, _last_id)
+                ORDER BY q.priority, q.created_at, q.id
+                LIMIT _wanted
+            ) AS c
+            ORDER BY c.priority, c.created_at, c.id
+            LIMIT _wanted
+        ),
+        final AS (
+            SELECT p.priority, p.created_at, p.id
+            FROM page p
+            ORDER BY p.priority DESC, p.created_at DESC, p.id DESC
+            LIMIT 1
+        )
+        SELECT
+            (SELECT array_agg(p.id) FROM page p), f.priority, f.created_at, f.id
+        INTO _page, _last_priority, _last_created_at, _last_id
+        FROM final f;
+        EXIT WHEN _page IS NULL;
+
+        RETURN QUERY
+        WITH claimed AS (
+            UPDATE analysis_jobs j
+            SET status = 'processing',
+                worker_id = _worker_id,
+                fence = j.fence + 1,
+                claimed_at = now(),
+                started_at = now(),
+                updated_at = now(),
+                retry_after = NULL,
+                progress_percent = 0,
+                current_step = NULL,
+                steps_completed = 0,
+                estimated_completion = NULL
+            WHERE j.id = ANY (ARRAY (
+                SELECT a.id
+                FROM unnest(_page) AS p (id)
+                JOIN analysis_jobs a ON a.id = p.id
+                WHERE a.status = 'pending'
+                  AND (a.retry_after IS NULL OR a.retry_after <= now())
+                FOR NO KEY UPDATE OF a SKIP LOCKED
+            ))
+              AND j.status = 'pending'
+            RETURNING j.*
+        ),
+        leased AS (
+            UPDATE job_queue q
+            SET due = false,
+                leased = true,
+                fence = c.fence,
+                retry_after = NULL,
+                lease_expires_at = now() + _lease,
+                deadline_at = now() + _lease + make_interval(secs => c.timeout_seconds)
+            FROM claimed c
+            WHERE q.id = c.id
+        )
+        SELECT
+            c.id, c.fence, c.job_type, c.queue, c.user_id, c.project_id, c.input_data::text,
+            c.retry_count, c.max_retries, c.crash_count, c.timeout_seconds, c.priority,
+            c.created_at,
+            extract(epoch FROM clock_timestamp() - c.created_at)::double precision
+        FROM claimed c
+        ORDER BY c.priority, c.created_at, c.id;
+
+        GET DIAGNOSTICS _rows = ROW_COUNT;
+        EXIT WHEN cardinality(_page) < _wanted;
+        _wanted := _wanted - _rows;
+    END LOOP;
+END
+$$;
+
+-- get_next_job: pending -> processing for one caller at psql or over RPC; null when nothing is due.
+-- The caller cannot renew a lease, so it gets one of the stuck threshold.
+CREATE OR REPLACE FUNCTION get_next_job(worker_identifier text)
+RETURNS uuid
+LANGUAGE sql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+    SELECT c.id
+    FROM claim_jobs(get_next_job.worker_identifier, NULL, NULL, 1, stuck_threshold()) c
+$$;
+
+-- heartbeat_jobs: processing -> processing, with a lease from now on. Returns only what the worker
+-- must hear of: leases that it lost, and jobs whose cancellation was requested.
+-- SKIP LOCKED: a row that is being settled needs no renewal, and a beat that waits for a lock
+-- while it holds others could deadlock with the settling statement. Past its deadline a lease is
+-- not renewed: a worker that hangs loses the job to a rescue.
+CREATE OR REPLACE FUNCTION heartbeat_jobs(_ids uuid[], _fences bigint[], _lease interval)
+RETURNS TABLE (id uuid, held boolean, cancel_requested boolean)
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+    UPDATE job_queue q
+    SET lease_expires_at = now() + _lease
+    WHERE q.id = ANY (ARRAY (
+        SELECT i.id
+        FROM unnest(_ids, _fences) AS g (id, fence)
+        JOIN job_queue i ON i.id = g.id
+        WHERE i.fence = g.fence
+          AND i.leased
+          AND (i.deadline_at IS NULL OR now() < i.deadline_at)
+        FOR UPDATE OF i SKIP LOCKED
+    ));
+    RETURN QUERY
+    SELECT g.id, i.id IS NOT NULL, j.cancel_requested_at IS NOT NULL
+    FROM unnest(_ids, _fences) AS g (id, fence)
+    LEFT JOIN job_queue i ON i.id = g.id AND i.fence = g.fence AND i.leased
+    LEFT JOIN analysis_jobs j ON j.id = i.id AND j.fence = g.fence
+    WHERE i.id IS NULL
+       OR j.cancel_requested_at IS NOT NULL;
+END
+$$;
+
+-- progress_jobs: processing -> processing. Returns the ids whose lease is still held.
+-- A NULL step or count leaves what was there.
+CREATE OR REPLACE FUNCTION progress_jobs(
+    _ids uuid[],
+    _fences bigint[],
+    _percents integer[],
+    _steps text[],
+    _steps_completed integer[],
+    _total_steps integer[]
+)
+RETURNS SETOF uuid
+LANGUAGE sql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET wastewise.transition = 'on'
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET lock_timeout = '200ms'
+AS $$
+    UPDATE analysis_jobs j
+    SET progress_percent = least(greatest(g.percent, 0), 100),
+        current_step = coalesce(g.step, j.current_step),
+        steps_completed = coalesce(g.steps_completed, j.steps_completed),
+        total_steps = coalesce(g.total_steps, j.total_steps),
+        estimated_completion = CASE
+            WHEN g.percent BETWEEN 1 AND 99 THEN
+                now() + (now() - j.started_at) * ((100 - g.percent)::double precision / g.percent)
+        END,
+        updated_at = now()
+    FROM (
+        SELECT *
+        FROM unnest(_ids, _fences, _percents, _steps, _steps_completed, _total_steps)
+            AS u (id, fence, percent, step, steps_completed, total_steps)
+        ORDER BY u.id
+    ) AS g
+    WHERE j.id = g.id
+      AND j.fence = g.fence
+      AND j.status = 'processing'
+    RETURNING j.id
+$$;

@@ -1,0 +1,382 @@
+-- Functions that record the outcome of a run. Every one is fenced: (id, fence) of a processing job,
+-- or nothing is changed and the id is missing from the answer: the lease is lost.
+-- They lock in id order and give up after lock_timeout, before anybody's deadlock_timeout: a front
+-- end that holds a row is never the victim, and the caller repeats job by job.
+
+-- mirror_jobs_to_projects: an analysis that ended without a result says so on its project.
+CREATE OR REPLACE FUNCTION mirror_jobs_to_projects(_ids uuid[])
+RETURNS void
+LANGUAGE sql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET enable_seqscan = off
+AS $$
+    UPDATE projects p
+    SET status = j.status,
+        error_message = CASE WHEN j.status = 'failed' THEN left(j.error_message, 2000) END,
+        updated_at = now()
+    FROM (
+        SELECT a.project_id, a.status, a.error_message
+        FROM analysis_jobs a
+        WHERE a.id = ANY (_ids)
+          AND a.job_type = 'complete_analysis'
+          AND a.project_id IS NOT NULL
+          AND a.status IN ('failed', 'cancelled')
+        ORDER BY a.project_id
+    ) AS j
+    WHERE p.id = j.project_id
+      AND p.status = 'processing'
+$$;
+
+-- complete_jobs: processing -> completed. A NULL array of results stores none.
+CREATE OR REPLACE FUNCTION complete_jobs(
+    _ids uuid[],
+    _fences bigint[],
+    _results text[],
+    _ai_requests integer[] DEFAULT NULL,
+    _ai_tokens_input bigint[] DEFAULT NULL,
+    _ai_tokens_output bigint[] DEFAULT NULL,
+    _ai_costs numeric[] DEFAULT NULL
+)
+RETURNS SETOF uuid
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET wastewise.transition = 'on'
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+SET lock_timeout = '200ms'
+AS $$
+BEGIN
+    RETURN QUERY
+    WITH won AS (
+        UPDATE analysis_jobs j
+        SET status = 'completed',
+            progress_percent = 100,
+            steps_completed = coalesce(j.total_steps, j.steps_completed),
+            result_data = g.result::jsonb,
+            completed_at = now(),
+            updated_at = now(),
+            duration_seconds = extract(epoch FROM clock_timestamp() - j.started_at),
+            estimated_completion = NULL,
+            error_message = NULL,
+            error_code = NULL,
+            error_details = NULL,
+            ai_requests = coalesce(j.ai_requests, 0) + coalesce(g.ai_requests, 0),
+            ai_tokens_input = coalesce(j.ai_tokens_input, 0) + coalesce(g.ai_tokens_input, 0),
+            ai_tokens_output = coalesce(j.ai_tokens_output, 0) + coalesce(g.ai_tokens_output, 0),
+            ai_cost_usd = coalesce(j.ai_cost_usd, 0) + coalesce(g.ai_cost, 0)
+        FROM (
+            SELECT *
+            FROM unnest(
+                _ids, _fences, _results, _ai_requests, _ai_tokens_input, _ai_tokens_output, _ai_costs
+            ) AS u (id, fence, result, ai_requests, ai_tokens_input, ai_tokens_output, ai_cost)
+            ORDER BY u.id
+        ) AS g
+        WHERE j.id = g.id
+          AND j.fence = g.fence
+          AND j.status = 'processing'
+        RETURNING j.id
+    ),
+    gone AS (
+        DELETE FROM job_queue q
+        USING won w
+        WHERE q.id = w.id
+    )
+    SELECT w.id FROM won w;
+END
+$$;
+
+-- retry_delay: 1, 5, 15, then 30 minutes, each with up to a tenth more, so that jobs that failed
+-- together do not come back together.
+CREATE OR REPLACE FUNCTION retry_delay(_retry_count integer)
+RETURNS interval
+LANGUAGE sql
+VOLATILE
+AS $$
+    SELECT make_interval(
+        mins => (ARRAY[1, 5, 15, 30])[least(greatest(_retry_count, 0), 3) + 1]
+    ) * (1 + random() * 0.1)
+$$;
+
+-- with_error: an error log with one more entry; the oldest of a hundred gives way.
+CREATE OR REPLACE FUNCTION with_error(_log jsonb, _entry jsonb)
+RETURNS jsonb
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT CASE
+        WHEN jsonb_typeof(_log) IS DISTINCT FROM 'array' THEN jsonb_build_array(_entry)
+        WHEN jsonb_array_length(_log) >= 100 THEN (_log - 0) || _entry
+        ELSE _log || _entry
+    END
+$$;
+
+-- retry_jobs: processing -> pending, due after the schedule's delay or the longer _least_delays.
+-- settled: retried | exhausted (no retries left, nothing changed) | cancelled (it was asked for).
+CREATE OR REPLACE FUNCTION retry_jobs(
+    _ids uuid[],
+    _fences bigint[],
+    _messages text[],
+    _codes text[],
+    _details text[],
+    _kinds text[],
+    _least_delays double precision[]
+)
+RETURNS TABLE (id uuid, settled text, retry_after timestamptz)
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET wastewise.transition = 'on'
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET lock_timeout = '200ms'
+AS $$
+#variable_conflict use_column
+DECLARE
+    _cancelled uuid[];
+BEGIN
+    _cancelled := ARRAY (
+        SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c)
+    );
+    RETURN QUERY
+    WITH given AS MATERIALIZED (
+        SELECT
+            u.*,
+            clock_timestamp() AS failed_at
+        FROM unnest(_ids, _fences, _messages, _codes, _details, _kinds, _least_delays)
+            AS u (id, fence, message, code, details, kind, least_delay)
+        WHERE u.id <> ALL (_cancelled)
+        ORDER BY u.id
+    ),
+    won AS (
+        UPDATE analysis_jobs j
+        SET status = 'pending',
+            retry_count = j.retry_count + 1,
+            retry_after = d.retry_after,
+            worker_id = NULL,
+            claimed_at = NULL,
+            estimated_completion = NULL,
+            updated_at = now(),
+            error_message = g.message,
+            error_code = g.code,
+            error_details = g.details::jsonb,
+            retry_error_log = with_error(j.retry_error_log, jsonb_build_object(
+                'attempt', j.retry_count + 1,
+                'timestamp', g.failed_at,
+                'error_message', left(g.message, 2000),
+                'error_code', g.code,
+                'failure_kind', g.kind,
+                'details', g.details::jsonb,
+                'worker_id', j.worker_id,
+                'retry_after', d.retry_after
+            ))
+        FROM given g
+        CROSS JOIN LATERAL (
+            SELECT
+                a.id,
+                now() + greatest(
+                    retry_delay(a.retry_count), make_interval(secs => coalesce(g.least_delay, 0))
+                ) AS retry_after
+            FROM analysis_jobs a
+            WHERE a.id = g.id
+            OFFSET 0
+        ) AS d
+        WHERE j.id = d.id
+          AND j.fence = g.fence
+          AND j.status = 'processing'
+          AND j.retry_count < j.max_retries
+        RETURNING j.id, j.retry_after
+    ),
+    waiting AS (
+        UPDATE job_queue q
+        SET due = false,
+            leased = false,
+            lease_expires_at = NULL,
+            deadline_at = NULL,
+            retry_after = w.retry_after
+        FROM won w
+        WHERE q.id = w.id
+    )
+    SELECT w.id, 'retried'::text, w.retry_after FROM won w
+    UNION ALL
+    SELECT g.id, 'exhausted'::text, NULL::timestamptz
+    FROM given g
+    JOIN analysis_jobs a ON a.id = g.id
+    WHERE a.fence = g.fence
+      AND a.status = 'processing'
+      AND a.retry_count >= a.max_retries
+    UNION ALL
+    SELECT c.id, 'cancelled'::text, NULL::timestamptz
+    FROM unnest(_cancelled) AS c (id);
+END
+$$;
+
+-- fail_jobs: processing -> failed (or cancelled, where that was asked for).
+CREATE OR REPLACE FUNCTION fail_jobs(
+    _ids uuid[],
+    _fences bigint[],
+    _messages text[],
+    _codes text[],
+    _details text[],
+    _kinds text[]
+)
+RETURNS SETOF uuid
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET wastewise.transition = 'on'
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET lock_timeout = '200ms'
+AS $$
+DECLARE
+    _cancelled uuid[];
+    _failed uuid[];
+BEGIN
+    _cancelled := ARRAY (
+        SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c)
+    );
+    WITH won AS (
+        UPDATE analysis_jobs j
+        SET status = 'failed',
+            error_message = g.message,
+            error_code = g.code,
+            error_details = g.details::jsonb,
+            failed_at = now(),
+            completed_at = now(),
+            updated_at = now(),
+            duration_seconds = extract(epoch FROM clock_timestamp() - j.started_at),
+            estimated_completion = NULL,
+            retry_error_log = with_error(j.retry_error_log, jsonb_build_object(
+                'attempt', j.retry_count + 1,
+                'timestamp', clock_timestamp(),
+                'error_message', left(g.message, 2000),
+                'error_code', g.code,
+                'failure_kind', g.kind,
+                'details', g.details::jsonb,
+                'worker_id', j.worker_id
+            ))
+        FROM (
+            SELECT *
+            FROM unnest(_ids, _fences, _messages, _codes, _details, _kinds)
+                AS u (id, fence, message, code, details, kind)
+            ORDER BY u.id
+        ) AS g
+        WHERE j.id = g.id
+          AND j.fence = g.fence
+          AND j.status = 'processing'
+        RETURNING j.id
+    ),
+    gone AS (
+        DELETE FROM job_queue q
+        USING won w
+        WHERE q.id = w.id
+    )
+    SELECT coalesce(array_agg(w.id), '{}') INTO _failed FROM won w;
+    PERFORM mirror_jobs_to_projects(_failed);
+    RETURN QUERY SELECT unnest(_failed || _cancelled);
+END
+$$;
+
+-- release_jobs: processing -> pending, due at once, no attempt charged (or cancelled, where that
+-- was asked for).
+CREATE OR REPLACE FUNCTION release_jobs(_ids uuid[], _fences bigint[])
+RETURNS SETOF uuid
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET wastewise.transition = 'on'
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET lock_timeout = '200ms'
+AS $$
+BEGIN
+    RETURN QUERY SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c);
+    RETURN QUERY
+    WITH won AS (
+        UPDATE analysis_jobs j
+        SET status = 'pending',
+            worker_id = NULL,
+            claimed_at = NULL,
+            started_at = NULL,
+            estimated_completion = NULL,
+            progress_percent = 0,
+            current_step = NULL,
+            steps_completed = 0,
+            updated_at = now()
+        FROM (
+            SELECT * FROM unnest(_ids, _fences) AS u (id, fence) ORDER BY u.id
+        ) AS g
+        WHERE j.id = g.id
+          AND j.fence = g.fence
+          AND j.status = 'processing'
+        RETURNING j.id
+    ),
+    waiting AS (
+        UPDATE job_queue q
+        SET due = true,
+            leased = false,
+            lease_expires_at = NULL,
+            deadline_at = NULL
+        FROM won w
+        WHERE q.id = w.id
+    )
+    SELECT w.id FROM won w;
+END
+$$;
+
+-- cancel_running_jobs: processing -> cancelled, recorded by the worker that held the job.
+-- _only_requested leaves alone what nobody asked to cancel.
+CREATE OR REPLACE FUNCTION cancel_running_jobs(
+    _ids uuid[],
+    _fences bigint[],
+    _only_requested boolean DEFAULT false
+)
+RETURNS SETOF uuid
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET wastewise.transition = 'on'
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET lock_timeout = '200ms'
+AS $$
+DECLARE
+    _cancelled uuid[];
+BEGIN
+    WITH won AS (
+        UPDATE analysis_jobs j
+        SET status = 'cancelled',
+            cancel_requested_at = coalesce(j.cancel_requested_at, now()),
+            completed_at = now(),
+            updated_at = now(),
+            duration_seconds = extract(epoch FROM clock_timestamp() - j.started_at),
+            estimated_completion = NULL
+        FROM (
+            SELECT * FROM unnest(_ids, _fences) AS u (id, fence) ORDER BY u.id
+        ) AS g
+        WHERE j.id = g.id
+          AND j.fence = g.fence
+          AND j.status = 'processing'
+          AND (NOT _only_requested OR j.cancel_requested_at IS NOT NULL)
+        RETURNING j.id
+    ),
+    gone AS (
+        DELETE FROM job_queue q
+        USING won w
+        WHERE q.id = w.id
+    )
+    SELECT coalesce(array_agg(w.id), '{}') INTO _cancelled FROM won w;
+    IF cardinality(_cancelled) > 0 THEN
+        PERFORM mirror_jobs_to_projects(_cancelled);
+    END IF;
+    RETURN QUERY SELECT unnest(_cancelled);
+END
+$$;

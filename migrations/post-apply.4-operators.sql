@@ -1,0 +1,137 @@
+-- Functions for people and for callers outside our workers. They win: they wait for the row, and
+-- a worker that held the job loses its lease.
+
+-- cancel_job: pending -> cancelled; processing -> processing with the request recorded.
+-- Returns cancelled | requested | finished, or null when there is no such job.
+CREATE OR REPLACE FUNCTION cancel_job(_id uuid)
+RETURNS text
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET wastewise.transition = 'on'
+AS $$
+DECLARE
+    _status text;
+BEGIN
+    SELECT j.status INTO _status
+    FROM analysis_jobs j
+    WHERE j.id = _id
+    FOR NO KEY UPDATE;
+
+    IF _status = 'pending' THEN
+        UPDATE analysis_jobs
+        SET status = 'cancelled',
+            cancel_requested_at = now(),
+            completed_at = now(),
+            retry_after = NULL,
+            updated_at = now()
+        WHERE id = _id;
+        DELETE FROM job_queue WHERE id = _id;
+        PERFORM mirror_jobs_to_projects(ARRAY[_id]);
+        RETURN 'cancelled';
+    ELSIF _status = 'processing' THEN
+        UPDATE analysis_jobs
+        SET cancel_requested_at = coalesce(cancel_requested_at, now()),
+            updated_at = now()
+        WHERE id = _id;
+        PERFORM pg_notify('wastewise_cancel', _id::text);
+        RETURN 'requested';
+    ELSIF _status IS NOT NULL THEN
+        RETURN 'finished';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- requeue_job: failed -> pending, due at once, with all its retries; the error log stays.
+-- Returns requeued | not_failed, or null when there is no such job.
+CREATE OR REPLACE FUNCTION requeue_job(_id uuid)
+RETURNS text
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET wastewise.transition = 'on'
+AS $$
+DECLARE
+    _status text;
+BEGIN
+    SELECT j.status INTO _status
+    FROM analysis_jobs j
+    WHERE j.id = _id
+    FOR NO KEY UPDATE;
+
+    IF _status IS NULL THEN
+        RETURN NULL;
+    ELSIF _status <> 'failed' THEN
+        RETURN 'not_failed';
+    END IF;
+    UPDATE analysis_jobs
+    SET status = 'pending',
+        retry_count = 0,
+        crash_count = 0,
+        retry_after = NULL,
+        worker_id = NULL,
+        claimed_at = NULL,
+        started_at = NULL,
+        completed_at = NULL,
+        failed_at = NULL,
+        duration_seconds = NULL,
+        cancel_requested_at = NULL,
+        error_message = NULL,
+        error_code = NULL,
+        error_details = NULL,
+        progress_percent = 0,
+        current_step = NULL,
+        steps_completed = 0,
+        updated_at = now()
+    WHERE id = _id;
+    PERFORM queue_jobs(ARRAY[_id]);
+    RETURN 'requeued';
+END
+$$;
+
+-- schedule_job_retry: an unfinished or failed job -> pending, due after 1, 5, 15, then 30 minutes.
+-- False, and nothing changed, when no retries are left, and for a job that is missing, completed
+-- or cancelled.
+CREATE OR REPLACE FUNCTION schedule_job_retry(job_id uuid, error_msg text, error_cd text DEFAULT NULL)
+RETURNS boolean
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET wastewise.transition = 'on'
+AS $$
+DECLARE
+    _job analysis_jobs;
+BEGIN
+    SELECT j.* INTO _job
+    FROM analysis_jobs j
+    WHERE j.id = schedule_job_retry.job_id
+    FOR NO KEY UPDATE;
+
+    IF _job.id IS NULL
+        OR _job.status NOT IN ('pending', 'processing', 'failed')
+        OR _job.retry_count >= _job.max_retries
+        OR (_job.cancel_requested_at IS NOT NULL AND _job.status = 'processing')
+    THEN
+        RETURN false;
+    END IF;
+    -- Under a new fence the job is nobody's but ours, and the batch form settles it.
+    UPDATE analysis_jobs
+    SET status = 'processing',
+        fence = fence + 1,
+        started_at = coalesce(started_at, now()),
+        completed_at = NULL,
+        failed_at = NULL,
+        cancel_requested_at = NULL
+    WHERE id = _job.id;
+    PERFORM queue_jobs(ARRAY[_job.id]);
+    PERFORM retry_jobs(
+        ARRAY[_job.id], ARRAY[_job.fence + 1], ARRAY[coalesce(schedule_job_retry.error_msg, '')],
+        ARRAY[schedule_job_retry.error_cd], NULL, ARRAY['operator'], NULL
+    );
+    IF _job.status = 'processing' THEN
+        PERFORM pg_notify('wastewise_cancel', _job.id::text);
+    END IF;
+    RETURN true;
+END
+$$;

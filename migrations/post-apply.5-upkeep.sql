@@ -1,0 +1,291 @@
+-- Functions that every worker repeats for ever, and those that mend and prune.
+
+-- queue_jobs: makes the job_queue rows of these jobs say what analysis_jobs says. The caller holds
+-- the wide rows. A lease that still belongs to the same fence is kept; any other processing job
+-- has one of the stuck threshold, because nobody is known to renew it.
+CREATE OR REPLACE FUNCTION queue_jobs(_ids uuid[])
+RETURNS integer
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET enable_seqscan = off
+AS $$
+DECLARE
+    _changed integer;
+    _gone integer;
+BEGIN
+    DELETE FROM job_queue q
+    WHERE q.id = ANY (_ids)
+      AND NOT EXISTS (
+          SELECT 1
+          FROM analysis_jobs j
+          WHERE j.id = q.id
+            AND j.status IN ('pending', 'processing')
+      );
+    GET DIAGNOSTICS _gone = ROW_COUNT;
+    INSERT INTO job_queue AS q (
+        id, queue, job_type, priority, created_at, retry_after, due, leased, fence,
+        lease_expires_at, deadline_at
+    )
+    SELECT
+        j.id, j.queue, j.job_type, j.priority, j.created_at,
+        CASE WHEN j.status = 'pending' AND j.retry_after > now() THEN j.retry_after END,
+        j.status = 'pending' AND (j.retry_after IS NULL OR j.retry_after <= now()),
+        j.status = 'processing',
+        j.fence,
+        CASE WHEN j.status = 'processing' THEN now() + stuck_threshold() END,
+        NULL
+    FROM analysis_jobs j
+    WHERE j.id = ANY (_ids)
+      AND j.status IN ('pending', 'processing')
+    ORDER BY j.id
+    ON CONFLICT (id) DO UPDATE
+    SET queue = EXCLUDED.queue,
+        job_type = EXCLUDED.job_type,
+        priority = EXCLUDED.priority,
+        created_at = EXCLUDED.created_at,
+        retry_after = EXCLUDED.retry_after,
+        due = EXCLUDED.due,
+        leased = EXCLUDED.leased,
+        fence = EXCLUDED.fence,
+        lease_expires_at =
+            CASE
+                WHEN q.leased AND EXCLUDED.leased AND q.fence = EXCLUDED.fence
+                THEN q.lease_expires_at
+                ELSE EXCLUDED.lease_expires_at
+            END,
+        deadline_at =
+            CASE
+                WHEN q.leased AND EXCLUDED.leased AND q.fence = EXCLUDED.fence THEN q.deadline_at
+            END;
+    GET DIAGNOSTICS _changed = ROW_COUNT;
+    RETURN _changed + _gone;
+END
+$$;
+
+-- rescue_jobs: processing under an expired lease -> pending (crash_count + 1, a short jittered
+-- delay), or failed with CRASHED_WORKER after three crashes, or cancelled where that was asked for.
+-- Idempotent, looks only at the job's own row, any number of callers at once. Rows that somebody
+-- holds are left for the next round.
+CREATE OR REPLACE FUNCTION rescue_jobs(_limit integer)
+RETURNS TABLE (id uuid, job_type text, worker_id text, crash_count integer, settled text)
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET wastewise.transition = 'on'
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    _expired uuid[];
+BEGIN
+    -- The wide rows first, as everywhere; a renewal that comes in between is seen below.
+    _expired := ARRAY (
+        SELECT a.id
+        FROM (
+            SELECT q.id, q.fence
+            FROM job_queue q
+            WHERE q.leased
+              AND q.lease_expires_at < now()
+            ORDER BY q.id
+            LIMIT _limit
+        ) AS e
+        JOIN analysis_jobs a ON a.id = e.id AND a.fence = e.fence
+        WHERE a.status = 'processing'
+        FOR NO KEY UPDATE OF a SKIP LOCKED
+    );
+    IF cardinality(_expired) = 0 THEN
+        RETURN;
+    END IF;
+    _expired := ARRAY (
+        SELECT q.id
+        FROM job_queue q
+        WHERE q.id = ANY (_expired)
+          AND q.leased
+          AND q.lease_expires_at < now()
+        FOR UPDATE SKIP LOCKED
+    );
+    RETURN QUERY
+    WITH settled AS (
+        UPDATE analysis_jobs j
+        SET status = d.status,
+            crash_count = j.crash_count + 1,
+            worker_id = CASE WHEN d.status = 'failed' THEN j.worker_id END,
+            claimed_at = CASE WHEN d.status = 'failed' THEN j.claimed_at END,
+            retry_after = CASE
+                -- 0 to 2 s after the first crash, 2 to 4 s after the second: the jobs of one dead
+                -- worker do not come back in one burst, and all within the promised lease + 5 s.
+                WHEN d.status = 'pending'
+                    THEN now() + make_interval(secs => 2 * (j.crash_count + random()))
+            END,
+            completed_at = CASE WHEN d.status <> 'pending' THEN now() END,
+            failed_at = CASE WHEN d.status = 'failed' THEN now() END,
+            error_code = CASE WHEN d.status = 'failed' THEN 'CRASHED_WORKER' ELSE j.error_code END,
+            error_message = CASE
+                WHEN d.status = 'failed'
+                    THEN 'its worker was lost ' || (j.crash_count + 1) || ' times while it ran'
+                ELSE j.error_message
+            END,
+            estimated_completion = NULL,
+            updated_at = now(),
+            retry_error_log = with_error(j.retry_error_log, jsonb_build_object(
+                'attempt', j.retry_count + 1,
+                'timestamp', clock_timestamp(),
+                'error_message', 'the worker stopped renewing its lease',
+                'error_code', 'CRASHED_WORKER',
+                'failure_kind', 'crash',
+                'crash', j.crash_count + 1,
+                'worker_id', j.worker_id
+            ))
+        FROM (
+            SELECT
+                a.id,
+                a.worker_id,
+                CASE
+                    WHEN a.cancel_requested_at IS NOT NULL THEN 'cancelled'
+                    WHEN a.crash_count >= 2 THEN 'failed'
+                    ELSE 'pending'
+                END AS status
+            FROM analysis_jobs a
+            WHERE a.id = ANY (_expired)
+            ORDER BY a.id
+        ) AS d
+        WHERE j.id = d.id
+        RETURNING j.id, j.job_type, d.worker_id AS lost_worker, j.crash_count, j.status,
+            j.retry_after
+    ),
+    waiting AS (
+        UPDATE job_queue q
+        SET due = false,
+            leased = false,
+            lease_expires_at = NULL,
+            deadline_at = NULL,
+            retry_after = s.retry_after
+        FROM settled s
+        WHERE q.id = s.id
+          AND s.status = 'pending'
+    ),
+    gone AS (
+        DELETE FROM job_queue q
+        USING settled s
+        WHERE q.id = s.id
+          AND s.status <> 'pending'
+    )
+    SELECT
+        s.id, s.job_type, s.lost_worker, s.crash_count,
+        CASE s.status WHEN 'pending' THEN 'rescued' ELSE s.status END
+    FROM settled s;
+    PERFORM mirror_jobs_to_projects(_expired);
+END
+$$;
+
+-- repair_job_queue: restores the invariant between the two tables and returns how many rows it
+-- changed. Idempotent and safe beside running workers; for after a partial restore, a promotion of
+-- a logical replica, or writes made with triggers disabled. Skips rows that somebody is changing.
+CREATE OR REPLACE FUNCTION repair_job_queue()
+RETURNS integer
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    _suspects uuid[];
+    _gone integer;
+BEGIN
+    DELETE FROM job_queue q
+    WHERE NOT EXISTS (SELECT 1 FROM analysis_jobs j WHERE j.id = q.id);
+    GET DIAGNOSTICS _gone = ROW_COUNT;
+    _suspects := ARRAY (
+        SELECT a.id
+        FROM analysis_jobs a
+        WHERE a.id IN (
+            SELECT j.id
+            FROM analysis_jobs j
+            LEFT JOIN job_queue q ON q.id = j.id
+            WHERE (j.status IN ('pending', 'processing')) <> (q.id IS NOT NULL)
+               OR (q.id IS NOT NULL AND (
+                      q.priority <> j.priority
+                   OR q.created_at <> j.created_at
+                   OR q.queue <> j.queue
+                   OR q.job_type <> j.job_type
+                   OR q.fence <> j.fence
+                   OR q.leased <> (j.status = 'processing')
+                   OR (NOT q.leased AND NOT q.due
+                       AND q.retry_after IS DISTINCT FROM j.retry_after)
+                   OR (q.due AND j.retry_after > now())
+               ))
+        )
+        ORDER BY a.id
+        FOR NO KEY UPDATE SKIP LOCKED
+    );
+    RETURN _gone + queue_jobs(_suspects);
+END
+$$;
+
+-- prune_jobs: deletes up to _limit finished jobs that ended longer ago than _older_than; their
+-- rows and reports go with them.
+CREATE OR REPLACE FUNCTION prune_jobs(_older_than interval, _limit integer)
+RETURNS integer
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET wastewise.transition = 'on'
+AS $$
+DECLARE
+    _pruned integer;
+BEGIN
+    DELETE FROM analysis_jobs j
+    WHERE j.id = ANY (ARRAY (
+        SELECT a.id
+        FROM analysis_jobs a
+        WHERE a.completed_at < now() - _older_than
+          AND a.status IN ('completed', 'failed', 'cancelled')
+        ORDER BY a.completed_at
+        LIMIT _limit
+        FOR UPDATE SKIP LOCKED
+    ));
+    GET DIAGNOSTICS _pruned = ROW_COUNT;
+    IF _pruned > 0 THEN
+        RETURN _pruned;
+    END IF;
+    -- Rows from before us, or written by others, may have ended without a completed_at.
+    DELETE FROM analysis_jobs j
+    WHERE j.id = ANY (ARRAY (
+        SELECT a.id
+        FROM analysis_jobs a
+        WHERE a.completed_at IS NULL
+          AND a.created_at < now() - _older_than
+          AND coalesce(a.failed_at, a.updated_at) < now() - _older_than
+          AND a.status IN ('completed', 'failed', 'cancelled')
+        LIMIT _limit
+        FOR UPDATE SKIP LOCKED
+    ));
+    GET DIAGNOSTICS _pruned = ROW_COUNT;
+    RETURN _pruned;
+END
+$$;
+
+-- cleanup_old_analysis_jobs: prunes all finished jobs older than that many days; how many.
+CREATE OR REPLACE FUNCTION cleanup_old_analysis_jobs(days_to_keep integer DEFAULT 30)
+RETURNS integer
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    _all integer := 0;
+    _pruned integer;
+BEGIN
+    IF cleanup_old_analysis_jobs.days_to_keep IS NULL OR cleanup_old_analysis_jobs.days_to_keep < 0 THEN
+        RAISE EXCEPTION 'days_to_keep must be 0 or more' USING ERRCODE = '22023';
+    END IF;
+    LOOP
+        _pruned := prune_jobs(make_interval(days => cleanup_old_analysis_jobs.days_to_keep), 1000);
+        EXIT WHEN _pruned = 0;
+        _all := _all + _pruned;
+    END LOOP;
+    RETURN _all;
+END
+$$;

@@ -1,0 +1,126 @@
+-- What keeps job_queue true when somebody else writes analysis_jobs: the existing front end, a
+-- person at psql, a cascade. Our own functions set wastewise.transition and keep it themselves.
+
+-- A plain INSERT gets what its job type says where it says nothing itself.
+CREATE OR REPLACE FUNCTION fill_inserted_job()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    _type job_types;
+BEGIN
+    SELECT t.* INTO _type FROM job_types t WHERE t.job_type = NEW.job_type;
+    NEW.queue := coalesce(NEW.queue, _type.queue, 'default');
+    NEW.timeout_seconds := coalesce(NEW.timeout_seconds, _type.timeout_seconds, 600);
+    RETURN NEW;
+END
+$$;
+
+-- A plain UPDATE of the status is an operator's act: it wins over whoever holds a lease.
+CREATE OR REPLACE FUNCTION fence_updated_job()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+BEGIN
+    NEW.fence := OLD.fence + 1;
+    IF NEW.status IN ('completed', 'failed', 'cancelled') THEN
+        NEW.completed_at := coalesce(NEW.completed_at, now());
+    ELSE
+        NEW.completed_at := NULL;
+        NEW.failed_at := NULL;
+        NEW.cancel_requested_at := NULL;
+        IF NEW.status = 'processing' THEN
+            NEW.claimed_at := coalesce(NEW.claimed_at, now());
+            NEW.started_at := coalesce(NEW.started_at, now());
+        END IF;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION follow_job()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND OLD.id <> NEW.id) THEN
+        DELETE FROM job_queue WHERE id = OLD.id;
+    END IF;
+    IF TG_OP IN ('UPDATE', 'DELETE') AND OLD.status = 'processing' THEN
+        -- The worker that runs it looks, finds its lease lost, and stops.
+        PERFORM pg_notify('wastewise_cancel', OLD.id::text);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN NULL;
+    END IF;
+    PERFORM queue_jobs(ARRAY[NEW.id]);
+    IF NEW.status = 'pending' THEN
+        -- Equal notifications of one transaction are sent once.
+        PERFORM pg_notify('wastewise_wake', NEW.queue);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION empty_job_queue()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+BEGIN
+    DELETE FROM job_queue;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER wastewise_fill_inserted
+BEFORE INSERT ON analysis_jobs
+FOR EACH ROW
+WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
+EXECUTE FUNCTION fill_inserted_job();
+
+CREATE OR REPLACE TRIGGER wastewise_fence_updated
+BEFORE UPDATE ON analysis_jobs
+FOR EACH ROW
+WHEN (
+    current_setting('wastewise.transition', true) IS DISTINCT FROM 'on'
+    AND OLD.status IS DISTINCT FROM NEW.status
+)
+EXECUTE FUNCTION fence_updated_job();
+
+CREATE OR REPLACE TRIGGER wastewise_follow_inserted
+AFTER INSERT ON analysis_jobs
+FOR EACH ROW
+WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
+EXECUTE FUNCTION follow_job();
+
+CREATE OR REPLACE TRIGGER wastewise_follow_updated
+AFTER UPDATE ON analysis_jobs
+FOR EACH ROW
+WHEN (
+    current_setting('wastewise.transition', true) IS DISTINCT FROM 'on'
+    AND (OLD.status, OLD.priority, OLD.created_at, OLD.retry_after, OLD.queue, OLD.job_type, OLD.fence,
+     OLD.id)
+    IS DISTINCT FROM
+    (NEW.status, NEW.priority, NEW.created_at, NEW.retry_after, NEW.queue, NEW.job_type, NEW.fence,
+     NEW.id)
+)
+EXECUTE FUNCTION follow_job();
+
+CREATE OR REPLACE TRIGGER wastewise_follow_deleted
+AFTER DELETE ON analysis_jobs
+FOR EACH ROW
+WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
+EXECUTE FUNCTION follow_job();
+
+CREATE OR REPLACE TRIGGER wastewise_follow_truncate
+AFTER TRUNCATE ON analysis_jobs
+FOR EACH STATEMENT
+EXECUTE FUNCTION empty_job_queue();

@@ -1,0 +1,51 @@
+-- Who may do what, the version that this release is, and the rows that were here before it.
+
+DO $$
+DECLARE
+    _ours text[] := ARRAY[
+        'is_first_analysis', 'assign_job_priority', 'enqueue_jobs', 'promote_due_jobs',
+        'claim_jobs', 'get_next_job', 'heartbeat_jobs', 'progress_jobs',
+        'mirror_jobs_to_projects', 'complete_jobs', 'retry_jobs', 'fail_jobs', 'release_jobs',
+        'cancel_running_jobs', 'cancel_job', 'requeue_job', 'schedule_job_retry', 'queue_jobs',
+        'rescue_jobs', 'repair_job_queue', 'prune_jobs', 'cleanup_old_analysis_jobs',
+        'queued_kinds', 'seconds_until_due', 'stuck_threshold', 'default_job_priority',
+        'fill_inserted_job', 'fence_updated_job', 'follow_job', 'empty_job_queue'
+    ];
+    _tables text[] := ARRAY[
+        'schema_info', 'job_queue', 'job_types', 'job_workers', 'project_file_contents',
+        'job_rows', 'job_reports', 'api_keys'
+    ];
+    _role text;
+    _object text;
+BEGIN
+    FOR _object IN
+        SELECT p.oid::regprocedure::text
+        FROM pg_proc p
+        WHERE p.pronamespace = 'public'::regnamespace
+          AND p.proname = ANY (_ours)
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', _object);
+        FOR _role IN SELECT r.rolname FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated') LOOP
+            EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %I', _object, _role);
+        END LOOP;
+        IF EXISTS (SELECT 1 FROM pg_roles r WHERE r.rolname = 'service_role') THEN
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO service_role', _object);
+        END IF;
+    END LOOP;
+    FOREACH _object IN ARRAY _tables LOOP
+        EXECUTE format('REVOKE ALL ON TABLE public.%I FROM PUBLIC', _object);
+        FOR _role IN SELECT r.rolname FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated') LOOP
+            EXECUTE format('REVOKE ALL ON TABLE public.%I FROM %I', _object, _role);
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+UPDATE schema_info
+SET schema_version = 1,
+    min_compatible = 1,
+    updated_at = now();
+
+-- Jobs of an adopted database enter the queue here: pending ones as they are, processing ones
+-- under a lease of the stuck threshold.
+SELECT repair_job_queue();
