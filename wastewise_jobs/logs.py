@@ -1,0 +1,218 @@
+"""structlog set up once per process, the catalogue of events, and redaction.
+
+A record is an event first (past tense, snake_case, never prose) and then its values. JSON lines go
+to stderr in production, readable ones on a terminal; stdout belongs to what a command prints.
+`request_id`, `job_id`, `job_type`, `attempt` and `worker_id` are bound once with
+`structlog.contextvars.bound_contextvars`. Records of the standard library (asyncio, aiohttp, yoyo)
+take the same way. Nothing here may raise into the code that logs.
+"""
+
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, TextIO, cast
+
+import orjson
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+MASK = "***"
+_DEEPEST = 8
+
+# Every event that this package logs, and what it tells. A test compares it with the code.
+EVENTS: Final[Mapping[str, str]] = {
+    "embedded_postgres_does_not_stop": "our PostgreSQL did not stop in time and was left alone",
+    "embedded_postgres_elsewhere": "its programs were copied to where its user can reach them",
+    "embedded_postgres_slow": "our PostgreSQL takes long to start; says why",
+    "embedded_postgres_started": "our PostgreSQL accepts connections",
+    "embedded_postgres_stopped": "the last process that used our PostgreSQL stopped it",
+    "library_message": "a library spoke through the standard library's logging",
+}
+
+
+def configure_logging(level: str = "INFO", fmt: str = "auto") -> None:
+    """Send every record of this process to stderr; `fmt` is json, console or auto.
+
+    auto is console on a terminal, else json. Libraries are heard from WARNING on, or from INFO
+    when `level` is DEBUG. May be called again; the last call wins for loggers not yet used.
+    """
+    number = logging.getLevelNamesMapping()[level.upper()]
+    last = _renderer(fmt)
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, *_common(), last],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=lambda *_: _Stderr(),
+        cache_logger_on_first_use=True,
+    )
+    _route_standard_library(number, last)
+
+
+def get_logger(name: str = "") -> FilteringBoundLogger:
+    """A logger; `name` (a module's __name__) is kept as the record's `module`."""
+    values = {"module": name.removeprefix("wastewise_jobs.")} if name else {}
+    return cast("FilteringBoundLogger", structlog.get_logger(**values))
+
+
+def redact(value: Any, *, depth: int = _DEEPEST) -> Any:  # noqa: ANN401 - any logged value
+    """The same value without secrets: passwords in URLs, tokens, keys, webhooks.
+
+    Looks into dicts, lists and tuples; whatever lies deeper than `depth` is dropped.
+    """
+    if isinstance(value, str):
+        return _redact_text(value)
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if depth == 0:
+        return "..."
+    if isinstance(value, dict):
+        return {
+            key: MASK if _names_secret(str(key)) and item else redact(item, depth=depth - 1)
+            for key, item in value.items()
+        }
+    return [redact(item, depth=depth - 1) for item in value]
+
+
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:password|passwd|pwd|passphrase|secret|token|api_?key|authorization|cookie"
+    r"|credentials?|private_key|pagerduty_key|webhook(?:_url)?)$"
+)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_SECRET_TEXTS: Final = (
+    # postgresql://user:password@host
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/]*(?=@)", re.IGNORECASE), rf"\1{MASK}"),
+    (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE), rf"\1 {MASK}"),
+    (re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*"), MASK),
+    (re.compile(r"\bwwj_[\w-]+"), f"wwj_{MASK}"),
+    (re.compile(r"\bre_\w{16,}"), f"re_{MASK}"),
+    (re.compile(r"(https://hooks\.slack\.com/)[^\s\"']+"), rf"\1{MASK}"),
+    # password=..., "token": "...", ?api_key=...
+    (
+        re.compile(
+            r"((?:password|passwd|pwd|secret|token|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;)}]+",
+            re.IGNORECASE,
+        ),
+        rf"\1{MASK}",
+    ),
+)
+# One cheap look that most texts pass, before seven.
+_SUSPECT = re.compile(
+    r"://|bearer|basic|eyJ|wwj_|re_|password|passwd|pwd|secret|token|api[_-]?key", re.IGNORECASE
+)
+
+
+def _redact_text(text: str) -> str:
+    if _SUSPECT.search(text):
+        for pattern, replacement in _SECRET_TEXTS:
+            text = pattern.sub(replacement, text)
+    return text
+
+
+@lru_cache(maxsize=1024)
+def _names_secret(key: str) -> bool:
+    snake = _CAMEL.sub("_", key).replace("-", "_").lower()
+    return _SECRET_NAME.search(snake) is not None
+
+
+def _redact_record(_: WrappedLogger, __: str, record: EventDict) -> EventDict:
+    return cast("EventDict", redact(record))
+
+
+def _event_first(_: WrappedLogger, __: str, record: EventDict) -> EventDict:
+    return {
+        "event": record.pop("event", ""),
+        "level": record.pop("level", "info"),
+        "timestamp": record.pop("timestamp", None),
+        **record,
+    }
+
+
+def _common() -> list[Processor]:
+    return [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        # Before redaction: an exception's text is as likely as any to hold a DSN.
+        structlog.processors.format_exc_info,
+        _redact_record,
+        _event_first,
+    ]
+
+
+def _renderer(fmt: str) -> Processor:
+    terminal = sys.stderr.isatty()
+    if fmt == "json" or (fmt == "auto" and not terminal):
+        return structlog.processors.JSONRenderer(serializer=_to_json)
+    return structlog.dev.ConsoleRenderer(
+        colors=terminal and not os.environ.get("NO_COLOR"),
+        # The other formatters print the values of local variables, secrets among them.
+        exception_formatter=structlog.dev.plain_traceback,
+        sort_keys=False,
+    )
+
+
+def _to_json(record: EventDict, **_: Any) -> str:  # noqa: ANN401 - structlog's signature
+    try:
+        return orjson.dumps(record, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # a lone surrogate, an integer over 64 bits
+        return json.dumps(record, default=str, skipkeys=True)
+
+
+class _Stderr:
+    """Writes lines to whatever sys.stderr is now.
+
+    A closed pipe or a full disk costs the line, never the job that logged it.
+    """
+
+    def msg(self, line: str) -> None:
+        stream: TextIO = sys.stderr
+        try:
+            stream.write(line + "\n")
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            return
+
+    debug = info = warning = error = critical = msg
+    warn = exception = fatal = log = failure = err = msg
+
+
+class _LibraryHandler(logging.Handler):
+    """Renders a record of the standard library like one of ours."""
+
+    def __init__(self, last: Processor) -> None:
+        super().__init__()
+        self._last = last
+        self._out = _Stderr()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._out.msg(self._render(record))
+        except (TypeError, ValueError, KeyError):  # a library's broken format string
+            self.handleError(record)
+
+    def _render(self, record: logging.LogRecord) -> str:
+        values: EventDict = {
+            "event": "library_message",
+            "module": record.name,
+            "message": record.getMessage(),
+            **structlog.contextvars.get_contextvars(),
+        }
+        if record.exc_info:
+            values["exc_info"] = record.exc_info
+        for processor in _common():
+            values = cast("EventDict", processor(None, record.levelname.lower(), values))
+        return cast("str", self._last(None, record.levelname.lower(), values))
+
+
+def _route_standard_library(level: int, last: Processor) -> None:
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, _LibraryHandler):
+            root.removeHandler(handler)
+    root.addHandler(_LibraryHandler(last))
+    root.setLevel(logging.INFO if level <= logging.DEBUG else max(level, logging.WARNING))
+    # Each request is logged once, by our own middleware.
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
