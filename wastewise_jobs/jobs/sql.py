@@ -1,0 +1,206 @@
+"""The statements of the job store, as constants: a test prepares every one of them.
+
+Transitions are SQL functions of the migrations; here they are only called.
+"""
+
+# The parameters of enqueue_jobs behind id, job type and input, by their names in NewJob.
+OPTIONAL_COLUMNS = (
+    "user_id",
+    "project_id",
+    "priority",
+    "priority_reason",
+    "queue",
+    "max_retries",
+    "timeout_seconds",
+    "run_at",
+    "idempotency_key",
+    "idempotency_hash",
+)
+
+ENQUEUE = """
+SELECT position, id, status, priority, priority_reason, created_at, disposition
+FROM enqueue_jobs(
+    $1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::integer[], $7::text[],
+    $8::text[], $9::integer[], $10::double precision[], $11::timestamptz[], $12::text[],
+    $13::bytea[]
+)
+"""
+
+CLAIM = """
+SELECT
+    id, fence, job_type, queue, user_id, project_id, input_data, retry_count, max_retries,
+    crash_count, timeout_seconds, priority, created_at, waited_seconds
+FROM claim_jobs($1::text, $2::text[], $3::text[], $4::integer, $5::interval)
+"""
+
+SECONDS_UNTIL_DUE = "SELECT seconds_until_due()"
+
+HEARTBEAT = """
+SELECT id, held, cancel_requested
+FROM heartbeat_jobs($1::uuid[], $2::bigint[], $3::interval)
+"""
+
+PROGRESS = """
+SELECT progress_jobs(
+    $1::uuid[], $2::bigint[], $3::integer[], $4::text[], $5::integer[], $6::integer[]
+)
+"""
+
+COMPLETE = """
+SELECT complete_jobs(
+    $1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::bigint[], $6::bigint[], $7::numeric[]
+)
+"""
+
+RETRY = """
+SELECT id, settled, retry_after
+FROM retry_jobs(
+    $1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
+    $7::double precision[]
+)
+"""
+
+FAIL = """
+SELECT fail_jobs($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])
+"""
+
+RELEASE = "SELECT release_jobs($1::uuid[], $2::bigint[])"
+
+CANCEL_RUNNING = "SELECT cancel_running_jobs($1::uuid[], $2::bigint[])"
+
+RESCUE = """
+SELECT id, job_type, worker_id, crash_count, settled
+FROM rescue_jobs($1::integer)
+"""
+
+HOLD = """
+SELECT true
+FROM analysis_jobs
+WHERE id = $1
+  AND fence = $2
+  AND status = 'processing'
+FOR NO KEY UPDATE
+"""
+
+# A user who does not own the job learns nothing, not even that it exists.
+CANCEL = """
+SELECT cancel_job(id)
+FROM analysis_jobs
+WHERE id = $1
+  AND ($2::uuid IS NULL OR user_id = $2)
+"""
+
+REQUEUE = """
+SELECT requeue_job(id)
+FROM analysis_jobs
+WHERE id = $1
+  AND ($2::uuid IS NULL OR user_id = $2)
+"""
+
+# JSON is read as text and decoded row by row: one that no reader can decode harms only itself.
+_VIEW = """
+SELECT
+    id, user_id, project_id, job_type, queue, status, priority, priority_reason,
+    coalesce(progress_percent, 0) AS progress_percent, current_step,
+    coalesce(steps_completed, 0) AS steps_completed, total_steps, created_at, started_at,
+    completed_at, estimated_completion, duration_seconds::double precision AS duration_seconds,
+    retry_after, error_message, error_code, error_details::text AS error_details_json,
+    retry_count, max_retries, crash_count, retry_error_log::text AS retry_errors_json,
+    coalesce(ai_requests, 0) AS ai_requests, coalesce(ai_tokens_input, 0) AS ai_tokens_input,
+    coalesce(ai_tokens_output, 0) AS ai_tokens_output,
+    coalesce(ai_cost_usd, 0)::double precision AS ai_cost_usd, worker_id, cancel_requested_at,
+    updated_at,
+"""
+
+GET = (
+    _VIEW
+    + """    result_data::text AS result_json
+FROM analysis_jobs
+WHERE id = $1
+  AND ($2::uuid IS NULL OR user_id = $2)
+"""
+)
+
+# Results may be large: only GET brings them.
+_WITHOUT_RESULT = (
+    _VIEW
+    + """    NULL::text AS result_json
+FROM analysis_jobs
+"""
+)
+
+VIEWS = _WITHOUT_RESULT + "WHERE id = ANY ($1::uuid[])"
+
+_FILTERS = """
+  AND ($1::text[] IS NULL OR status = ANY ($1))
+  AND ($2::text IS NULL OR job_type = $2)
+  AND ($3::uuid IS NULL OR project_id = $3)
+  AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid))
+ORDER BY created_at DESC, id DESC
+LIMIT $6
+"""
+
+# Two statements, because one with an optional user could not count on the user's index.
+LIST_OF_USER = _WITHOUT_RESULT + "WHERE user_id = $7" + _FILTERS
+LIST_ALL = _WITHOUT_RESULT + "WHERE true" + _FILTERS
+
+DELETE_ROWS = "DELETE FROM job_rows WHERE job_id = $1"
+
+INSERT_ROWS = """
+INSERT INTO job_rows (job_id, position, data)
+SELECT $1, r.position, r.data::jsonb
+FROM unnest($2::text[]) WITH ORDINALITY AS r (data, position)
+"""
+
+ROWS = """
+SELECT position, data
+FROM job_rows
+WHERE job_id = $1
+  AND position > $2
+ORDER BY position
+LIMIT $3
+"""
+
+SAVE_REPORT = """
+INSERT INTO job_reports (job_id, format, content)
+VALUES ($1, $2, $3)
+ON CONFLICT (job_id, format) DO UPDATE
+SET content = EXCLUDED.content,
+    created_at = now()
+"""
+
+REPORT = "SELECT content FROM job_reports WHERE job_id = $1 AND format = $2"
+
+REGISTER_TYPE = """
+INSERT INTO job_types (
+    job_type, queue, priority, timeout_seconds, max_retries, run_in, description, input_schema,
+    needs_project, refusal
+)
+SELECT * FROM unnest(
+    $1::text[], $2::text[], $3::integer[], $4::double precision[], $5::integer[], $6::text[],
+    $7::text[], $8::jsonb[], $9::boolean[], $10::text[]
+)
+ON CONFLICT (job_type) DO UPDATE
+SET queue = EXCLUDED.queue,
+    priority = EXCLUDED.priority,
+    timeout_seconds = EXCLUDED.timeout_seconds,
+    max_retries = EXCLUDED.max_retries,
+    run_in = EXCLUDED.run_in,
+    description = EXCLUDED.description,
+    input_schema = EXCLUDED.input_schema,
+    needs_project = EXCLUDED.needs_project,
+    refusal = EXCLUDED.refusal,
+    registered_at = now(),
+    retired_at = NULL
+"""
+
+RETIRE_TYPE = "UPDATE job_types SET retired_at = now() WHERE job_type = $1 AND retired_at IS NULL"
+
+TYPES = """
+SELECT
+    job_type, queue, priority, timeout_seconds, max_retries, run_in, description, input_schema,
+    needs_project, refusal
+FROM job_types
+WHERE retired_at IS NULL
+ORDER BY job_type
+"""

@@ -1,0 +1,335 @@
+"""The only module that runs the transitions of a job and reads its rows.
+
+Batches go in as parallel arrays. A method that settles says which jobs it won; a job that is not
+named has lost its lease and nothing was written about it. Errors of PostgreSQL pass through: what
+to repeat, and job by job or not, is the caller's decision, because it knows what can wait.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from wastewise_jobs.db.pool import Connection, Executor, Pool
+from wastewise_jobs.errors import JobRefusedError, LeaseLostError
+from wastewise_jobs.jobs import sql
+from wastewise_jobs.jobs.model import (
+    ClaimedJob,
+    Enqueued,
+    JobFilter,
+    JobId,
+    JobView,
+    NewJob,
+    Progress,
+    RescuedJob,
+    Status,
+)
+from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
+
+# What a value of the job itself can cause; anything else is the database's trouble.
+REFUSALS = (
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.DataError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.StatementTooComplexError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a heartbeat says about one job: its lease is lost, or somebody wants it cancelled."""
+
+    id: JobId
+    held: bool
+    cancel_requested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """`settled`: retried (due at `retry_after`), exhausted (nothing changed) or cancelled."""
+
+    id: JobId
+    settled: str
+    retry_after: datetime | None
+
+
+class JobStore:
+    """Runs transitions and reads jobs, on a connection of the pool or on the given one."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def enqueue(
+        self, jobs: Sequence[NewJob], *, connection: Connection | None = None
+    ) -> list[Enqueued | JobRefusedError]:
+        """Insert all jobs in one statement; answers in the order of the jobs.
+
+        A job that a constraint refuses answers for itself (JobRefusedError in its place) and the
+        others are inserted. With `connection` everything happens in the caller's transaction.
+        """
+        if not jobs:
+            return []
+        executor = connection or self._pool
+        try:
+            if connection is None:
+                return list(await _enqueue(executor, jobs))
+            # A savepoint: a refused job must not take the caller's transaction with it.
+            async with connection.transaction():
+                return list(await _enqueue(connection, jobs))
+        except REFUSALS as error:
+            if len(jobs) == 1:
+                return [_refusal(error)]
+        answers: list[Enqueued | JobRefusedError] = []
+        for job in jobs:
+            answers += await self.enqueue([job], connection=connection)
+        return answers
+
+    async def claim(
+        self,
+        worker_id: str,
+        queues: Sequence[str],
+        job_types: Sequence[str],
+        limit: int,
+        lease: timedelta,
+        *,
+        executor: Executor | None = None,
+    ) -> list[ClaimedJob]:
+        """Claim up to `limit` due jobs of these types in these queues, most urgent first."""
+        rows = await (executor or self._pool).fetch(
+            sql.CLAIM, worker_id, queues, job_types, limit, lease
+        )
+        return [ClaimedJob(*row) for row in rows]
+
+    async def seconds_until_due(self) -> float | None:
+        """Seconds until the next waiting job comes due, negative when overdue, None when none."""
+        value: float | None = await self._pool.fetchval(sql.SECONDS_UNTIL_DUE)
+        return value
+
+    async def heartbeat(
+        self, jobs: Sequence[ClaimedJob], lease: timedelta, *, executor: Executor | None = None
+    ) -> list[Beat]:
+        """Renew the leases; names only the jobs that lost theirs or are to be cancelled."""
+        rows = await (executor or self._pool).fetch(sql.HEARTBEAT, *_leases(jobs), lease)
+        return [Beat(*row) for row in rows]
+
+    async def progress(self, reports: Sequence[tuple[ClaimedJob, Progress]]) -> set[JobId]:
+        """Record how far jobs are; returns those whose lease is held."""
+        rows = await self._pool.fetch(
+            sql.PROGRESS,
+            *_leases([job for job, _ in reports]),
+            [report.percent for _, report in reports],
+            [report.step for _, report in reports],
+            [report.steps_completed for _, report in reports],
+            [report.total_steps for _, report in reports],
+        )
+        return {row[0] for row in rows}
+
+    async def complete(
+        self,
+        outcomes: Sequence[tuple[ClaimedJob, Completed]],
+        *,
+        executor: Executor | None = None,
+    ) -> set[JobId]:
+        """Record completions; returns the jobs won."""
+        results = [outcome.result_json for _, outcome in outcomes]
+        usages = [outcome.ai_usage for _, outcome in outcomes]
+        spent = any(usages)
+        rows = await (executor or self._pool).fetch(
+            sql.COMPLETE,
+            *_leases([job for job, _ in outcomes]),
+            results if any(result is not None for result in results) else None,
+            [usage and usage.requests for usage in usages] if spent else None,
+            [usage and usage.tokens_input for usage in usages] if spent else None,
+            [usage and usage.tokens_output for usage in usages] if spent else None,
+            [usage and usage.cost_usd for usage in usages] if spent else None,
+        )
+        return {row[0] for row in rows}
+
+    async def retry(
+        self, outcomes: Sequence[tuple[ClaimedJob, RetryLater]]
+    ) -> dict[JobId, Retried]:
+        """Send jobs back to wait for their next attempt; a job that is missing lost its lease."""
+        rows = await self._pool.fetch(
+            sql.RETRY,
+            *_leases([job for job, _ in outcomes]),
+            *_errors([outcome for _, outcome in outcomes]),
+            [o.least_delay.total_seconds() if o.least_delay else None for _, o in outcomes],
+        )
+        return {row[0]: Retried(*row) for row in rows}
+
+    async def fail(self, outcomes: Sequence[tuple[ClaimedJob, Failed]]) -> set[JobId]:
+        """Record jobs as failed for good; returns the jobs won."""
+        rows = await self._pool.fetch(
+            sql.FAIL,
+            *_leases([job for job, _ in outcomes]),
+            *_errors([outcome for _, outcome in outcomes]),
+        )
+        return {row[0] for row in rows}
+
+    async def release(self, jobs: Sequence[ClaimedJob]) -> set[JobId]:
+        """Give jobs back at once, no attempt charged; returns the jobs won."""
+        return {row[0] for row in await self._pool.fetch(sql.RELEASE, *_leases(jobs))}
+
+    async def cancel_running(self, jobs: Sequence[ClaimedJob]) -> set[JobId]:
+        """Record that these runs stopped because it was asked for; returns the jobs won."""
+        return {row[0] for row in await self._pool.fetch(sql.CANCEL_RUNNING, *_leases(jobs))}
+
+    async def rescue(self, limit: int = 500) -> list[RescuedJob]:
+        """Take jobs whose lease has expired from the workers that are gone."""
+        return [RescuedJob(*row) for row in await self._pool.fetch(sql.RESCUE, limit)]
+
+    async def hold(self, job: ClaimedJob, *, connection: Connection) -> None:
+        """Lock the job's row until the caller's transaction ends.
+
+        Raises LeaseLostError before the caller has written anything in vain.
+        """
+        if await connection.fetchval(sql.HOLD, job.id, job.fence) is None:
+            raise LeaseLostError(job.id, job.fence)
+
+    async def cancel(self, job_id: UUID, *, user_id: UUID | None) -> str | None:
+        """Return cancelled, requested or finished; None when the user has no such job."""
+        answer: str | None = await self._pool.fetchval(sql.CANCEL, job_id, user_id)
+        return answer
+
+    async def requeue(self, job_id: UUID, *, user_id: UUID | None) -> str | None:
+        """Return requeued or not_failed; None when the user has no such job."""
+        answer: str | None = await self._pool.fetchval(sql.REQUEUE, job_id, user_id)
+        return answer
+
+    async def get(self, job_id: UUID, *, user_id: UUID | None) -> JobView | None:
+        """Return the job with its result; None when the user has no such job."""
+        row = await self._pool.fetchrow(sql.GET, job_id, user_id)
+        return _view(row) if row else None
+
+    async def views(self, job_ids: Sequence[UUID]) -> list[JobView]:
+        """Return these jobs without their results, in no order; missing ones are left out."""
+        return [_view(row) for row in await self._pool.fetch(sql.VIEWS, job_ids)]
+
+    async def list_jobs(
+        self,
+        wanted: JobFilter,
+        *,
+        limit: int,
+        before: tuple[datetime, UUID] | None = None,
+    ) -> list[JobView]:
+        """Return up to `limit` jobs without their results, newest first.
+
+        `before` is the (created_at, id) of the last job of the page before.
+        """
+        created_before, id_before = before or (None, None)
+        filters = (
+            [str(status) for status in wanted.statuses] or None,
+            wanted.job_type,
+            wanted.project_id,
+            created_before,
+            id_before,
+            limit,
+        )
+        if wanted.user_id is None:
+            rows = await self._pool.fetch(sql.LIST_ALL, *filters)
+        else:
+            rows = await self._pool.fetch(sql.LIST_OF_USER, *filters, wanted.user_id)
+        return [_view(row) for row in rows]
+
+    async def save_rows(self, job_id: UUID, rows: Sequence[Any], *, connection: Connection) -> None:
+        """Replace the rows that the job's extraction read."""
+        await connection.execute(sql.DELETE_ROWS, job_id)
+        await connection.execute(
+            sql.INSERT_ROWS, job_id, [orjson.dumps(row).decode() for row in rows]
+        )
+
+    async def rows(self, job_id: UUID, *, after: int, limit: int) -> list[tuple[int, Any]]:
+        """Return (position, row) pairs behind position `after`; positions count from 1."""
+        rows = await self._pool.fetch(sql.ROWS, job_id, after, limit)
+        return [(row["position"], row["data"]) for row in rows]
+
+    async def save_report(
+        self, job_id: UUID, report_format: str, content: bytes, *, connection: Connection
+    ) -> None:
+        """Store or replace the job's report in that format (html or xlsx)."""
+        await connection.execute(sql.SAVE_REPORT, job_id, report_format, content)
+
+    async def report(self, job_id: UUID, report_format: str) -> bytes | None:
+        """Return the report's content; None when the job has none in that format."""
+        content: bytes | None = await self._pool.fetchval(sql.REPORT, job_id, report_format)
+        return content
+
+
+def _leases(jobs: Sequence[ClaimedJob]) -> tuple[list[JobId], list[int]]:
+    return [job.id for job in jobs], [job.fence for job in jobs]
+
+
+def _errors(
+    outcomes: Sequence[RetryLater] | Sequence[Failed],
+) -> tuple[list[str], list[str], list[str], list[str]]:
+    return (
+        [outcome.message for outcome in outcomes],
+        [outcome.code for outcome in outcomes],
+        [orjson.dumps(outcome.details).decode() for outcome in outcomes],
+        [outcome.kind for outcome in outcomes],
+    )
+
+
+async def _enqueue(executor: Executor, jobs: Sequence[NewJob]) -> list[Enqueued]:
+    rows = await executor.fetch(
+        sql.ENQUEUE,
+        [job.id for job in jobs],
+        [job.job_type for job in jobs],
+        [job.input_json for job in jobs],
+        *(_column(jobs, name) for name in sql.OPTIONAL_COLUMNS),
+    )
+    answers: list[Enqueued | None] = [None] * len(jobs)
+    for position, job_id, status, priority, reason, created_at, disposition in rows:
+        answers[position - 1] = Enqueued(
+            job_id, Status(status), priority, reason, created_at, disposition
+        )
+    if None in answers:
+        # The job that held the key was deleted between the two looks: the key is free again.
+        message = "the idempotency key was released at this moment; repeat the request"
+        raise JobRefusedError("idempotency_key_released", message, field="idempotencyKey")
+    return [answer for answer in answers if answer is not None]
+
+
+def _column(jobs: Sequence[NewJob], name: str) -> list[Any] | None:
+    # A column that says nothing is sent as NULL: bulk jobs pay only for what they use.
+    values = [getattr(job, name) for job in jobs]
+    return None if all(value is None for value in values) else values
+
+
+def _refusal(error: asyncpg.PostgresError) -> JobRefusedError:
+    if isinstance(error, asyncpg.ForeignKeyViolationError):
+        field = "projectId" if "project_id" in (error.detail or "") else "userId"
+        missing = "project" if field == "projectId" else "user"
+        return JobRefusedError(f"{missing}_not_found", f"there is no such {missing}", field=field)
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        return JobRefusedError(
+            "constraint_violated", f"the database refused it: {error.constraint_name}"
+        )
+    return JobRefusedError(
+        "input_not_storable", "PostgreSQL cannot store this value", field="inputData"
+    )
+
+
+def _view(row: asyncpg.Record) -> JobView:
+    values = dict(row)
+    return JobView(
+        result=_readable(values.pop("result_json")),
+        error_details=_readable(values.pop("error_details_json")),
+        retry_errors=_readable(values.pop("retry_errors_json")) or [],
+        status=Status(values.pop("status")),
+        **values,
+    )
+
+
+def _readable(text: str | None) -> Any:  # noqa: ANN401 - any JSON value
+    """Decode one stored JSON text; one that no reader can decode harms only itself."""
+    if text is None:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None

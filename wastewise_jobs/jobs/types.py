@@ -1,0 +1,36 @@
+"""The registry of job types in the database: what may be enqueued, and how it is validated.
+
+Processes that carry handlers register their types; a type stays known until it is retired, whether
+a worker is up or not, so that jobs can be enqueued while every worker is down.
+"""
+
+from collections.abc import Sequence
+
+from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.jobs import sql
+from wastewise_jobs.jobs.model import JobTypeInfo
+
+
+class JobTypeStore:
+    """Reads and writes the rows of `job_types`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def register(self, infos: Sequence[JobTypeInfo]) -> None:
+        """Add the types or bring them up to date; a retired one is known again."""
+        ordered = sorted(infos, key=lambda info: info.job_type)
+        names = JobTypeInfo.__dataclass_fields__
+        await self._pool.execute(
+            sql.REGISTER_TYPE, *([getattr(info, name) for info in ordered] for name in names)
+        )
+
+    async def retire(self, job_type: str) -> bool:
+        """Forget the type; False when it was not known. Its unfinished jobs stay."""
+        tag: str = await self._pool.execute(sql.RETIRE_TYPE, job_type)
+        return tag == "UPDATE 1"
+
+    async def all(self) -> dict[str, JobTypeInfo]:
+        """Return every known type by its name."""
+        rows = await self._pool.fetch(sql.TYPES)
+        return {row["job_type"]: JobTypeInfo(*row) for row in rows}
