@@ -1,1 +1,0 @@
-"""wastewise-jobs."""
