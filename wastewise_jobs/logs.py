@@ -25,12 +25,18 @@ _DEEPEST = 8
 
 # Every event that this package logs, and what it tells. A test compares it with the code.
 EVENTS: Final[Mapping[str, str]] = {
+    "doorbell_failed": "hints cannot be sent; workers find jobs by polling until they can",
     "embedded_postgres_does_not_stop": "our PostgreSQL did not stop in time and was left alone",
     "embedded_postgres_elsewhere": "its programs were copied to where its user can reach them",
     "embedded_postgres_slow": "our PostgreSQL takes long to start; says why",
     "embedded_postgres_started": "our PostgreSQL accepts connections",
     "embedded_postgres_stopped": "the last process that used our PostgreSQL stopped it",
     "library_message": "a library spoke through the standard library's logging",
+    "listener_connected": "notifications arrive again",
+    "listener_deaf": "LISTEN does not work on this connection; polling only",
+    "listener_lost": "the LISTEN connection broke and is being rebuilt",
+    "loop_recovered": "a loop whose ticks had failed works again",
+    "loop_tick_failed": "one round of a background loop failed and will be repeated",
 }
 
 

@@ -1,0 +1,144 @@
+"""The connection pool, and what every connection of ours has set.
+
+Every statement has a limit on both sides: asyncpg's command timeout ends our wait, and the server's
+statement timeout ends the work when nobody waits any more. A connection that turns out to lead to
+a read-only or stopping server is closed, so that the next one finds the new primary.
+"""
+
+import socket
+import weakref
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import asyncpg
+import orjson
+from asyncpg.connection import LoggedQuery
+
+# asyncpg's own word for "a connection or the proxy of one that a pool hands out".
+Connection: TypeAlias = (
+    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+)
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Executor: TypeAlias = "Pool | Connection"
+
+CONNECT_TIMEOUT_SECONDS = 10.0
+_IDLE_CONNECTION_SECONDS = 300.0
+_IDLE_IN_TRANSACTION = "15min"
+_JSONB_VERSION = b"\x01"
+_UNUSABLE_SQLSTATES = ("08", "25006", "57P01", "57P02", "57P03")
+
+# asyncpg's own on release, which costs a round trip. Run it after code that is not ours.
+RESET_SESSION = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL"
+
+
+if TYPE_CHECKING:
+    _Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+else:
+    # Generic only in its stubs.
+    _Connection = asyncpg.Connection
+
+
+class PooledConnection(_Connection):
+    """A connection that needs no clean-up on release: our statements leave no session state."""
+
+    def get_reset_query(self) -> str:
+        """Nothing; a transaction that was left open is rolled back all the same."""
+        return ""
+
+
+def create_pool(
+    dsn: str,
+    *,
+    min_size: int = 1,
+    max_size: int = 10,
+    application_name: str = "wastewise-jobs",
+    command_timeout: float = 30.0,
+    statement_cache_size: int | None = None,
+) -> Pool:
+    """A pool for `async with` or `await`, as asyncpg's own; times are in seconds.
+
+    `statement_cache_size=0` is for a transaction pooler: then nothing is prepared by name and no
+    session setting is sent that such a pooler would refuse.
+    """
+    return asyncpg.create_pool(
+        dsn,
+        min_size=min_size,
+        max_size=max_size,
+        max_inactive_connection_lifetime=_IDLE_CONNECTION_SECONDS,
+        connection_class=PooledConnection,
+        init=prepare_connection,
+        **connect_options(
+            application_name=application_name,
+            command_timeout=command_timeout,
+            statement_cache_size=statement_cache_size,
+        ),
+    )
+
+
+def connect_options(
+    *,
+    application_name: str,
+    command_timeout: float,
+    statement_cache_size: int | None = None,
+) -> dict[str, Any]:
+    """Keyword arguments for `asyncpg.connect` that every connection of ours shares."""
+    settings = {"application_name": application_name, "TimeZone": "UTC"}
+    options: dict[str, Any] = {
+        "timeout": CONNECT_TIMEOUT_SECONDS,
+        "command_timeout": command_timeout,
+        "server_settings": settings,
+    }
+    if statement_cache_size is not None:
+        options["statement_cache_size"] = statement_cache_size
+    if statement_cache_size != 0:
+        # A little later than ours, so that the client's clearer error comes first.
+        settings["statement_timeout"] = str(round(command_timeout * 1000) + 5000)
+        settings["idle_in_transaction_session_timeout"] = _IDLE_IN_TRANSACTION
+    return options
+
+
+async def prepare_connection(connection: Connection) -> None:
+    """Teach a new connection jsonb, keepalives, and to close itself when its server is unusable."""
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=_encode_jsonb,
+        decoder=_decode_jsonb,
+        format="binary",
+    )
+    _keep_alive(connection)
+    reference = weakref.ref(connection)
+
+    def close_if_unusable(query: LoggedQuery) -> None:
+        state = getattr(query.exception, "sqlstate", None) or ""
+        held = reference()
+        if held is not None and state.startswith(_UNUSABLE_SQLSTATES):
+            held.terminate()
+
+    connection.add_query_logger(close_if_unusable)
+
+
+def _encode_jsonb(value: object) -> bytes:
+    return _JSONB_VERSION + orjson.dumps(value)
+
+
+def _decode_jsonb(raw: bytes) -> Any:  # noqa: ANN401 - JSON
+    return orjson.loads(raw[1:])
+
+
+def _keep_alive(connection: Connection) -> None:
+    """Notice a silent peer in about a minute, also between statements."""
+    transport = getattr(connection, "_transport", None)
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if sock is None or sock.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # Not every system has every option.
+    for name, value in (
+        ("TCP_KEEPIDLE", 30),
+        ("TCP_KEEPINTVL", 10),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 60_000),
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
