@@ -113,7 +113,6 @@ RETURNS TABLE (
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET wastewise.transition = 'on'
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -138,6 +137,7 @@ BEGIN
         END LOOP;
     END IF;
 
+    PERFORM set_config('wastewise.transition', 'on', true);
     RETURN QUERY
     WITH types AS MATERIALIZED (
         SELECT
@@ -212,6 +212,7 @@ BEGIN
     JOIN given g ON g.id = c.id;
 
     GET DIAGNOSTICS _created = ROW_COUNT;
+    PERFORM set_config('wastewise.transition', 'off', true);
     IF _created = cardinality(_ids) THEN
         RETURN;
     END IF;

@@ -137,7 +137,6 @@ RETURNS TABLE (
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET wastewise.transition = 'on'
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -154,6 +153,7 @@ DECLARE
     _last_created_at timestamptz := '-infinity';
     _last_id uuid := '00000000-0000-0000-0000-000000000000';
 BEGIN
+    PERFORM set_config('wastewise.transition', 'on', true);
     PERFORM promote_due_jobs(_limit);
     IF _queues IS NULL OR _job_types IS NULL THEN
         SELECT array_agg(k.queue), array_agg(k.job_type)
@@ -246,6 +246,7 @@ BEGIN
         EXIT WHEN cardinality(_page) < _wanted;
         _wanted := _wanted - _rows;
     END LOOP;
+    PERFORM set_config('wastewise.transition', 'off', true);
 END
 $$;
 
@@ -310,15 +311,17 @@ CREATE OR REPLACE FUNCTION progress_jobs(
     _total_steps integer[]
 )
 RETURNS SETOF uuid
-LANGUAGE sql
+LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET wastewise.transition = 'on'
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET lock_timeout = '200ms'
 AS $$
+BEGIN
+    PERFORM set_config('wastewise.transition', 'on', true);
+    RETURN QUERY
     UPDATE analysis_jobs j
     SET progress_percent = least(greatest(g.percent, 0), 100),
         current_step = coalesce(g.step, j.current_step),
@@ -338,5 +341,7 @@ AS $$
     WHERE j.id = g.id
       AND j.fence = g.fence
       AND j.status = 'processing'
-    RETURNING j.id
+    RETURNING j.id;
+    PERFORM set_config('wastewise.transition', 'off', true);
+END
 $$;

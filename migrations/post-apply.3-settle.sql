@@ -42,7 +42,6 @@ RETURNS SETOF uuid
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET wastewise.transition = 'on'
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -50,6 +49,7 @@ SET plan_cache_mode = force_generic_plan
 SET lock_timeout = '200ms'
 AS $$
 BEGIN
+    PERFORM set_config('wastewise.transition', 'on', true);
     RETURN QUERY
     WITH won AS (
         UPDATE analysis_jobs j
@@ -86,6 +86,7 @@ BEGIN
         WHERE q.id = w.id
     )
     SELECT w.id FROM won w;
+    PERFORM set_config('wastewise.transition', 'off', true);
 END
 $$;
 
@@ -129,7 +130,6 @@ RETURNS TABLE (id uuid, settled text, retry_after timestamptz)
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET wastewise.transition = 'on'
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -142,6 +142,7 @@ BEGIN
     _cancelled := ARRAY (
         SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c)
     );
+    PERFORM set_config('wastewise.transition', 'on', true);
     RETURN QUERY
     WITH given AS MATERIALIZED (
         SELECT
@@ -212,6 +213,7 @@ BEGIN
     UNION ALL
     SELECT c.id, 'cancelled'::text, NULL::timestamptz
     FROM unnest(_cancelled) AS c (id);
+    PERFORM set_config('wastewise.transition', 'off', true);
 END
 $$;
 
@@ -228,7 +230,6 @@ RETURNS SETOF uuid
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET wastewise.transition = 'on'
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -241,6 +242,7 @@ BEGIN
     _cancelled := ARRAY (
         SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c)
     );
+    PERFORM set_config('wastewise.transition', 'on', true);
     WITH won AS (
         UPDATE analysis_jobs j
         SET status = 'failed',
@@ -278,6 +280,7 @@ BEGIN
         WHERE q.id = w.id
     )
     SELECT coalesce(array_agg(w.id), '{}') INTO _failed FROM won w;
+    PERFORM set_config('wastewise.transition', 'off', true);
     PERFORM mirror_jobs_to_projects(_failed);
     RETURN QUERY SELECT unnest(_failed || _cancelled);
 END
@@ -290,7 +293,6 @@ RETURNS SETOF uuid
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET wastewise.transition = 'on'
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -298,6 +300,7 @@ SET lock_timeout = '200ms'
 AS $$
 BEGIN
     RETURN QUERY SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c);
+    PERFORM set_config('wastewise.transition', 'on', true);
     RETURN QUERY
     WITH won AS (
         UPDATE analysis_jobs j
@@ -328,6 +331,7 @@ BEGIN
         WHERE q.id = w.id
     )
     SELECT w.id FROM won w;
+    PERFORM set_config('wastewise.transition', 'off', true);
 END
 $$;
 
@@ -342,7 +346,6 @@ RETURNS SETOF uuid
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET wastewise.transition = 'on'
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -351,6 +354,7 @@ AS $$
 DECLARE
     _cancelled uuid[];
 BEGIN
+    PERFORM set_config('wastewise.transition', 'on', true);
     WITH won AS (
         UPDATE analysis_jobs j
         SET status = 'cancelled',
@@ -374,6 +378,7 @@ BEGIN
         WHERE q.id = w.id
     )
     SELECT coalesce(array_agg(w.id), '{}') INTO _cancelled FROM won w;
+    PERFORM set_config('wastewise.transition', 'off', true);
     IF cardinality(_cancelled) > 0 THEN
         PERFORM mirror_jobs_to_projects(_cancelled);
     END IF;

@@ -8,16 +8,17 @@ RETURNS text
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET wastewise.transition = 'on'
 AS $$
 DECLARE
     _status text;
+    _answer text;
 BEGIN
     SELECT j.status INTO _status
     FROM analysis_jobs j
     WHERE j.id = _id
     FOR NO KEY UPDATE;
 
+    PERFORM set_config('wastewise.transition', 'on', true);
     IF _status = 'pending' THEN
         UPDATE analysis_jobs
         SET status = 'cancelled',
@@ -28,18 +29,19 @@ BEGIN
         WHERE id = _id;
         DELETE FROM job_queue WHERE id = _id;
         PERFORM mirror_jobs_to_projects(ARRAY[_id]);
-        RETURN 'cancelled';
+        _answer := 'cancelled';
     ELSIF _status = 'processing' THEN
         UPDATE analysis_jobs
         SET cancel_requested_at = coalesce(cancel_requested_at, now()),
             updated_at = now()
         WHERE id = _id;
         PERFORM pg_notify('wastewise_cancel', _id::text);
-        RETURN 'requested';
+        _answer := 'requested';
     ELSIF _status IS NOT NULL THEN
-        RETURN 'finished';
+        _answer := 'finished';
     END IF;
-    RETURN NULL;
+    PERFORM set_config('wastewise.transition', 'off', true);
+    RETURN _answer;
 END
 $$;
 
@@ -50,7 +52,6 @@ RETURNS text
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET wastewise.transition = 'on'
 AS $$
 DECLARE
     _status text;
@@ -65,6 +66,7 @@ BEGIN
     ELSIF _status <> 'failed' THEN
         RETURN 'not_failed';
     END IF;
+    PERFORM set_config('wastewise.transition', 'on', true);
     UPDATE analysis_jobs
     SET status = 'pending',
         retry_count = 0,
@@ -85,6 +87,7 @@ BEGIN
         steps_completed = 0,
         updated_at = now()
     WHERE id = _id;
+    PERFORM set_config('wastewise.transition', 'off', true);
     PERFORM queue_jobs(ARRAY[_id]);
     RETURN 'requeued';
 END
@@ -98,7 +101,6 @@ RETURNS boolean
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET wastewise.transition = 'on'
 AS $$
 DECLARE
     _job analysis_jobs;
@@ -116,6 +118,7 @@ BEGIN
         RETURN false;
     END IF;
     -- Under a new fence the job is nobody's but ours, and the batch form settles it.
+    PERFORM set_config('wastewise.transition', 'on', true);
     UPDATE analysis_jobs
     SET status = 'processing',
         fence = fence + 1,
@@ -124,6 +127,7 @@ BEGIN
         failed_at = NULL,
         cancel_requested_at = NULL
     WHERE id = _job.id;
+    PERFORM set_config('wastewise.transition', 'off', true);
     PERFORM queue_jobs(ARRAY[_job.id]);
     PERFORM retry_jobs(
         ARRAY[_job.id], ARRAY[_job.fence + 1], ARRAY[coalesce(schedule_job_retry.error_msg, '')],

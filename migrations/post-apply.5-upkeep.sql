@@ -72,7 +72,6 @@ RETURNS TABLE (id uuid, job_type text, worker_id text, crash_count integer, sett
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET wastewise.transition = 'on'
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -107,6 +106,7 @@ BEGIN
           AND q.lease_expires_at < now()
         FOR UPDATE SKIP LOCKED
     );
+    PERFORM set_config('wastewise.transition', 'on', true);
     RETURN QUERY
     WITH settled AS (
         UPDATE analysis_jobs j
@@ -177,6 +177,7 @@ BEGIN
         s.id, s.job_type, s.lost_worker, s.crash_count,
         CASE s.status WHEN 'pending' THEN 'rescued' ELSE s.status END
     FROM settled s;
+    PERFORM set_config('wastewise.transition', 'off', true);
     PERFORM mirror_jobs_to_projects(_expired);
 END
 $$;
@@ -231,11 +232,11 @@ RETURNS integer
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET wastewise.transition = 'on'
 AS $$
 DECLARE
     _pruned integer;
 BEGIN
+    PERFORM set_config('wastewise.transition', 'on', true);
     DELETE FROM analysis_jobs j
     WHERE j.id = ANY (ARRAY (
         SELECT a.id
@@ -248,6 +249,7 @@ BEGIN
     ));
     GET DIAGNOSTICS _pruned = ROW_COUNT;
     IF _pruned > 0 THEN
+        PERFORM set_config('wastewise.transition', 'off', true);
         RETURN _pruned;
     END IF;
     -- Rows from before us, or written by others, may have ended without a completed_at.
@@ -263,6 +265,7 @@ BEGIN
         FOR UPDATE SKIP LOCKED
     ));
     GET DIAGNOSTICS _pruned = ROW_COUNT;
+    PERFORM set_config('wastewise.transition', 'off', true);
     RETURN _pruned;
 END
 $$;

@@ -1,5 +1,7 @@
 -- What keeps job_queue true when somebody else writes analysis_jobs: the existing front end, a
--- person at psql, a cascade. Our own functions set wastewise.transition and keep it themselves.
+-- person at psql, a cascade. Our own functions keep it themselves: they set wastewise.transition
+-- while they write (by set_config, because only a superuser may attach a setting of our own to a
+-- function) and take it back before they return.
 
 -- A plain INSERT gets what its job type says where it says nothing itself.
 CREATE OR REPLACE FUNCTION fill_inserted_job()
