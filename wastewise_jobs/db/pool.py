@@ -13,12 +13,18 @@ import asyncpg
 import orjson
 from asyncpg.connection import LoggedQuery
 
-# asyncpg's own word for "a connection or the proxy of one that a pool hands out".
-Connection: TypeAlias = (
-    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-)
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
-Executor: TypeAlias = "Pool | Connection"
+if TYPE_CHECKING:
+    _Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    # asyncpg's own word for "a connection or the proxy of one that a pool hands out".
+    Connection: TypeAlias = _Connection | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Executor: TypeAlias = Pool | Connection
+else:
+    # Generic only in their stubs.
+    _Connection = asyncpg.Connection
+    Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+    Pool = asyncpg.Pool
+    Executor = Pool | Connection
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 _IDLE_CONNECTION_SECONDS = 300.0
@@ -28,13 +34,6 @@ _UNUSABLE_SQLSTATES = ("08", "25006", "57P01", "57P02", "57P03")
 
 # asyncpg's own on release, which costs a round trip. Run it after code that is not ours.
 RESET_SESSION = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL"
-
-
-if TYPE_CHECKING:
-    _Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
-else:
-    # Generic only in its stubs.
-    _Connection = asyncpg.Connection
 
 
 class PooledConnection(_Connection):
