@@ -1,0 +1,139 @@
+"""Files to typed rows: what can be read is, what is odd is noted, what cannot be read is refused.
+
+    SourceFile ─ csv_table | workbook ─▶ Table ─ headers ─▶ Layout ─ invoices | hauls ─▶ rows
+
+`extract` reads every sheet of every file before it refuses any, so that one upload of corrected
+files is enough.
+"""
+
+from collections.abc import Sequence
+
+from wastewise_jobs.analysis.errors import NoDataError, Problem, UnreadableFilesError
+from wastewise_jobs.analysis.extraction import Extraction
+from wastewise_jobs.analysis.intake.cells import is_blank
+from wastewise_jobs.analysis.intake.csv_table import read_csv
+from wastewise_jobs.analysis.intake.hauls import read_hauls
+from wastewise_jobs.analysis.intake.headers import WANTED, Layout, find_layout, score
+from wastewise_jobs.analysis.intake.invoices import read_invoices
+from wastewise_jobs.analysis.intake.rowreader import RowReader
+from wastewise_jobs.analysis.intake.tables import Notebook, Table
+from wastewise_jobs.analysis.intake.workbook import read_workbook
+from wastewise_jobs.analysis.model import (
+    HAUL_LOG,
+    INVOICE,
+    FileSummary,
+    Haul,
+    InvoiceLine,
+    SourceFile,
+)
+from wastewise_jobs.analysis.oddities import note_oddities
+from wastewise_jobs.analysis.text import clean
+
+__all__ = ["extract", "recognise"]
+
+
+def recognise(name: str, content: bytes) -> str | None:
+    """What the file is by its header row: `invoice`, `haul_log` or None.
+
+    Of a workbook that holds both, the type with more rows. Never raises for what it cannot read.
+    """
+    try:
+        tables = _tables(SourceFile(name, content), Notebook())
+    except UnreadableFilesError:
+        return None
+    rows: dict[str, int] = {}
+    for table in tables:
+        if layout := find_layout(table.rows):
+            rows[layout.file_type] = rows.get(layout.file_type, 0) + len(table.rows)
+    return max(rows, key=lambda file_type: rows[file_type]) if rows else None
+
+
+def extract(files: Sequence[SourceFile]) -> Extraction:
+    """The charge lines and hauls of all files, with what was odd about them.
+
+    Raises `UnreadableFilesError` with every place that cannot be read, and `NoDataError` when the
+    files hold no row at all.
+    """
+    notebook = Notebook()
+    lines: list[InvoiceLine] = []
+    hauls: list[Haul] = []
+    summaries: list[FileSummary] = []
+    for file in _distinct(files, notebook):
+        try:
+            tables = _tables(file, notebook)
+        except UnreadableFilesError as error:
+            notebook.problem(error.problems[0])
+            continue
+        for reader in _readers(file, tables, notebook):
+            if reader.layout.file_type == INVOICE:
+                lines += read_invoices(reader)
+            else:
+                hauls += read_hauls(reader)
+            _warn_if_empty(reader)
+            summaries.append(reader.summary())
+    if notebook.problems:
+        raise UnreadableFilesError(notebook.problems, notebook.problem_count)
+    if not lines and not hauls:
+        raise NoDataError([Problem("the files hold no charge line and no haul")])
+    note_oddities(lines, hauls, notebook)
+    return Extraction(tuple(lines), tuple(hauls), notebook.notices(), tuple(summaries))
+
+
+def _distinct(files: Sequence[SourceFile], notebook: Notebook) -> list[SourceFile]:
+    """Each content once: the same export under two names would double the spend."""
+    seen: dict[bytes, str] = {}
+    distinct: list[SourceFile] = []
+    for file in files:
+        name = clean(file.name)
+        if file.content in seen:
+            message = f"Same content as {seen[file.content]}: left out."
+            notebook.warn("same_file_twice", message, table=Table(name, None, ()))
+            continue
+        seen[file.content] = name
+        distinct.append(SourceFile(name, file.content, file.file_type))
+    return distinct
+
+
+def _tables(file: SourceFile, notebook: Notebook) -> list[Table]:
+    name = clean(file.name)
+    if not file.content.strip():
+        raise UnreadableFilesError([Problem("is empty", name)])
+    if file.content.startswith(b"PK"):
+        return read_workbook(name, file.content, notebook)
+    return [read_csv(name, file.content, notebook, score)]
+
+
+def _readers(file: SourceFile, tables: list[Table], notebook: Notebook) -> list[RowReader]:
+    """A reader for each sheet that is recognised; the other sheets are noted."""
+    readers: list[RowReader] = []
+    unread: list[Table] = []
+    for table in tables:
+        layout = _layout(table, file.file_type)
+        if layout is not None:
+            readers.append(RowReader(table, layout, notebook))
+        elif any(not is_blank(cell) for row in table.rows for cell in row):
+            unread.append(table)
+    if not readers:
+        wanted = [file.file_type] if file.file_type in WANTED else [INVOICE, HAUL_LOG]
+        columns = "; or ".join(f"{name}: {WANTED[name]}" for name in wanted)
+        problem = f"has no header row among its first 30 that names the columns of {columns}"
+        sheet = unread[0].sheet if len(unread) == 1 else None
+        notebook.problem(Problem(problem, file.name, sheet, row=1))
+    else:
+        for table in unread:
+            notebook.warn("sheet_not_read", "Holds no table that is known: not read.", table=table)
+    return readers
+
+
+def _layout(table: Table, file_type: str | None) -> Layout | None:
+    """The override if the sheet can be read so; a workbook may hold the other type beside it."""
+    layout = find_layout(table.rows, file_type) if file_type in WANTED else None
+    if layout is not None or (file_type in WANTED and table.sheet is None):
+        return layout
+    return find_layout(table.rows)
+
+
+def _warn_if_empty(reader: RowReader) -> None:
+    if reader.rows_read == 0 and reader.notebook.problem_count == 0:
+        header = reader.layout.header_row + 1
+        reader.warn("no_rows", "There is nothing below the header row.", header)

@@ -1,0 +1,232 @@
+"""Reads one cell: amounts, weights, dates, times and text, as people and exports write them.
+
+A cell that cannot be read raises `ValueError` whose text completes the sentence "column X: ...".
+"""
+
+import math
+import re
+from datetime import date, datetime, time, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+
+from wastewise_jobs.analysis.text import clean, excerpt
+
+Cell = str | float | int | bool | date | datetime | time | timedelta | None
+
+LARGEST_NUMBER = Decimal(1_000_000_000)
+EARLIEST, LATEST = date(1990, 1, 1), date(2100, 12, 31)
+LONGEST_NUMBER = 40
+
+_SIX_PLACES = Decimal("0.000001")
+_FRAMED = re.compile(
+    r"(?P<open>\()?\s*(?P<before>[-+])?\s*(?:US\$|USD|\$)?\s*(?P<after>[-+])?\s*"
+    r"(?P<number>[\d.,' eE+-]*?[\d.,])"
+    r"\s*(?P<behind>-|CR|DR)?\s*(?:USD|\$)?\s*(?P<close>\))?",
+    re.IGNORECASE,
+)
+# The dash that accounting formats show for nothing.
+_DASH = re.compile(r"\$?\s*-+")
+_PLAIN = re.compile(r"\d+\.?\d*|\.\d+|\d(?:\.\d+)?[eE][+-]?\d{1,2}")
+_US = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?")
+_SPACED = re.compile(r"\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?")
+# Neither can be American: two dots, a dot before a comma, a comma that groups no three digits.
+_EUROPEAN = re.compile(
+    r"\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}|\d+,(?:\d{1,2}|\d{4,})|0,\d+"
+)
+_EUROPEAN_IF_TOLD = re.compile(r"\d{1,3}(?:\.\d{3})+|\d+,\d+|\d+")
+_AMERICAN_MARK = re.compile(r"\.\d{1,2}\D*$")
+
+
+def is_blank(cell: Cell) -> bool:
+    """Whether there is nothing in the cell but white space."""
+    return cell is None or (isinstance(cell, str) and not cell.strip())
+
+
+def text_of(cell: Cell) -> str:
+    """The cell as clean text; a whole number from a workbook loses its `.0`."""
+    if cell is None:
+        return ""
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < LARGEST_NUMBER**2:
+        return str(int(cell))
+    return clean(str(cell))
+
+
+def is_european(cells: list[Cell]) -> bool:
+    """Whether a column writes 1.234,50: some cell cannot be American and none must be."""
+    texts = [cell.strip() for cell in cells if isinstance(cell, str)]
+    bodies = [match["number"].strip() for text in texts if (match := _framed(text))]
+    return any(_EUROPEAN.fullmatch(body) for body in bodies) and not any(
+        _AMERICAN_MARK.search(body) for body in bodies
+    )
+
+
+def number_of(cell: Cell, *, european: bool = False) -> Decimal:
+    """The number in the cell, exactly; floats of a workbook are rounded to six places.
+
+    Understands `$1,234.50`, `(12.00)`, `12.00-`, `12.00 CR`, and `1.234,50` where it can be nothing
+    else or, with `european`, throughout.
+    """
+    if cell is None or isinstance(cell, bool | date | time | timedelta):
+        raise ValueError(f"{excerpt(cell)} is not a number")
+    value = _from_text(cell, european=european) if isinstance(cell, str) else _from_float(cell)
+    if abs(value) >= LARGEST_NUMBER:
+        raise ValueError(f"{excerpt(cell)} is too large to be true")
+    return value
+
+
+def _from_float(cell: float) -> Decimal:
+    if not math.isfinite(cell):
+        raise ValueError(f"{excerpt(cell)} is not a number")
+    if abs(cell) >= LARGEST_NUMBER:
+        raise ValueError(f"{excerpt(cell)} is too large to be true")
+    rounded = Decimal(repr(cell)).quantize(_SIX_PLACES, ROUND_HALF_UP)
+    return _without_zeros(rounded)
+
+
+def _without_zeros(value: Decimal) -> Decimal:
+    """`12.500000` as `12.50`: cents stay, the places that rounding added go."""
+    whole = value.quantize(Decimal("0.01"))
+    return whole if whole == value else Decimal(format(value, "f").rstrip("0"))
+
+
+def _from_text(cell: str, *, european: bool) -> Decimal:
+    text = clean(cell).replace("\u2212", "-")
+    if _DASH.fullmatch(text):
+        return Decimal(0)
+    match = _framed(text)
+    if match is None or len(text) > LONGEST_NUMBER:
+        raise ValueError(f"{excerpt(cell)} is not a number")
+    signs = [match["before"], match["after"], match["behind"], match["open"]]
+    given = [sign for sign in signs if sign]
+    if len(given) > 1 or bool(match["open"]) != bool(match["close"]):
+        raise ValueError(f"{excerpt(cell)} is not a number")
+    number = _body(match["number"].strip(), european=european)
+    if number is None:
+        raise ValueError(f"{excerpt(cell)} is not a number")
+    negative = bool(given) and given[0].upper() not in {"+", "DR"}
+    return -number if negative and number else number
+
+
+def _framed(text: str) -> re.Match[str] | None:
+    return _FRAMED.fullmatch(text) if len(text) <= LONGEST_NUMBER else None
+
+
+def _body(text: str, *, european: bool) -> Decimal | None:
+    told = european and _EUROPEAN_IF_TOLD.fullmatch(text)
+    if told or _EUROPEAN.fullmatch(text):
+        return Decimal(text.replace(".", "").replace(",", "."))
+    if _PLAIN.fullmatch(text):
+        return Decimal(text)
+    if _US.fullmatch(text):
+        return Decimal(text.replace(",", ""))
+    if _SPACED.fullmatch(text):
+        return Decimal(text.replace(" ", "").replace("'", "").replace(",", "."))
+    return None
+
+
+_NUMERIC_DATES = (
+    re.compile(r"(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})"),
+    re.compile(r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})"),
+    re.compile(r"(?P<m>\d{1,2})[-/.](?P<d>\d{1,2})[-/.](?P<y>\d{4}|\d{2})"),
+)
+_NAMED_DATES = (
+    re.compile(
+        r"(?P<name>[a-z]{3,9})\.?\s+(?P<d>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<y>\d{4})", re.IGNORECASE
+    ),
+    re.compile(
+        r"(?P<d>\d{1,2})[\s-](?P<name>[a-z]{3,9})\.?,?[\s-](?P<y>\d{4}|\d{2})", re.IGNORECASE
+    ),
+)
+# A time of day behind the date, with or without zone.
+_CLOCK = re.compile(
+    r"[T\s]\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*([ap]\.?m\.?)?\s*(Z|[+-]\d{2}:?\d{2})?$",
+    re.IGNORECASE,
+)
+_WEEKDAY = re.compile(
+    r"^(mon|tues?|wed(nes)?|thu(rs)?|fri|sat(ur)?|sun)(day)?\.?,?\s+", re.IGNORECASE
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_SERIAL_ZERO = date(1899, 12, 30)
+
+
+def date_of(cell: Cell) -> date:
+    """The day in the cell: a workbook's date or serial number, ISO, US (month first) or named."""
+    if isinstance(cell, datetime):
+        day = cell.date()
+    elif isinstance(cell, date):
+        day = cell
+    elif isinstance(cell, str):
+        day = _date_in(cell)
+    elif is_serial(cell):
+        day = _SERIAL_ZERO + timedelta(days=int(cell))  # type: ignore[arg-type]
+    else:
+        raise ValueError(f"{excerpt(cell)} is not a date")
+    if not EARLIEST <= day <= LATEST:
+        raise ValueError(f"{excerpt(cell)} is not between 1990 and 2100")
+    return day
+
+
+def is_serial(cell: Cell) -> bool:
+    """Whether the cell is a number that a spreadsheet would show as a date from 1990 to 2100."""
+    if isinstance(cell, bool) or not isinstance(cell, int | float):
+        return False
+    return (EARLIEST - _SERIAL_ZERO).days <= cell < (LATEST - _SERIAL_ZERO).days + 1
+
+
+def _date_in(cell: str) -> date:
+    text = _CLOCK.sub("", _WEEKDAY.sub("", clean(cell)))
+    for pattern in (*_NUMERIC_DATES, *_NAMED_DATES):
+        if match := pattern.fullmatch(text):
+            return _day(match, cell)
+    raise ValueError(f"{excerpt(cell)} is not a date")
+
+
+def _day(match: re.Match[str], cell: str) -> date:
+    parts = match.groupdict()
+    year = int(parts["y"])
+    if len(parts["y"]) == 2:  # noqa: PLR2004  # 90 to 99 are the last century's
+        year += 1900 if year >= 90 else 2000  # noqa: PLR2004
+    try:
+        if parts.get("name"):
+            return date(year, _MONTHS.index(parts["name"][:3].casefold()) + 1, int(parts["d"]))
+        return date(year, int(parts["m"]), int(parts["d"]))
+    except ValueError:
+        raise ValueError(f"{excerpt(cell)} is not a date (month comes first)") from None
+
+
+_BETWEEN = re.compile(r"\s+(?:-|to|through|thru|–|—)\s+|\s*(?:–|—|\.\.)\s*", re.IGNORECASE)
+_MONTH_YEAR = re.compile(r"(?P<name>[a-z]{3,9})\.?,?\s+(?P<y>\d{4})", re.IGNORECASE)
+_YEAR_MONTH = re.compile(r"(?P<y>\d{4})-(?P<m>\d{1,2})")
+
+
+def period_of(cell: Cell) -> tuple[date, date]:
+    """First and last day of `01/01/2024 - 01/31/2024`, `January 2024` or `2024-01`."""
+    if not isinstance(cell, str):
+        # A workbook turns "Jan 2024" into the first of that month.
+        return month_of(date_of(cell))
+    text = clean(cell)
+    if match := _YEAR_MONTH.fullmatch(text):
+        return month_of(date_of(f"{match['y']}-{match['m']}-01"))
+    if match := _MONTH_YEAR.fullmatch(text):
+        return month_of(date_of(f"{match['name']} 1, {match['y']}"))
+    parts = _BETWEEN.split(text)
+    if len(parts) == 1 and text.count("-") == 1:
+        parts = text.split("-")
+    if len(parts) != 2:  # noqa: PLR2004  # from and to
+        raise ValueError(f"{excerpt(cell)} is not a period (first day - last day)")
+    return date_of(parts[0]), date_of(parts[1])
+
+
+def month_of(day: date) -> tuple[date, date]:
+    """First and last day of the month."""
+    first = day.replace(day=1)
+    return first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+
+
+def time_text(cell: Cell) -> str:
+    """A time of day as `14:05` where the cell holds one, else whatever it says."""
+    if isinstance(cell, datetime | time):
+        return cell.strftime("%H:%M")
+    if isinstance(cell, float) and 0 <= cell < 1:
+        minutes = round(cell * 1440) % 1440
+        return f"{minutes // 60:02}:{minutes % 60:02}"
+    return text_of(cell)

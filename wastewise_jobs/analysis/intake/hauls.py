@@ -1,0 +1,109 @@
+"""Reads a haul log into hauls; weights in pounds become tons of 2000 lb."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from functools import partial
+from statistics import median
+
+from wastewise_jobs.analysis.intake.cells import Cell, is_blank, is_european, number_of, time_text
+from wastewise_jobs.analysis.intake.rowreader import RowReader
+from wastewise_jobs.analysis.model import Haul
+
+POUNDS_PER_TON = Decimal(2000)
+# No truck carries more on the road: such a number is in pounds or wrong.
+MOST_TONS = Decimal(100)
+# A column that only says "weight" is in pounds when its numbers are.
+_POUNDS_FROM = Decimal(100)
+
+
+def read_hauls(reader: RowReader) -> list[Haul]:
+    """The hauls of the sheet, in its order; problems and warnings go to the notebook."""
+    name = next(n for n in ("tons", "pounds", "weight") if n in reader.layout.columns)
+    at = reader.layout.columns[name]
+    cells = [row[at] for _, row in reader if at < len(row)]
+    reader.skipped.clear()
+    header = reader.layout.header_row + 1
+    european = is_european(cells)
+    if european:
+        reader.warn("european_numbers", "Numbers were read as 1.234,50.", header, name)
+    pounds = name == "pounds" or (name == "weight" and _are_pounds(cells, european=european))
+    if name == "weight":
+        unit = "pounds" if pounds else "tons"
+        reader.warn("weight_unit", f"The column names no unit: read as {unit}.", header, name)
+    hauls = [
+        haul
+        for number, row in reader
+        if (haul := _haul(reader, number, row, name, pounds=pounds, european=european)) is not None
+    ]
+    reader.rows_read = len(hauls)
+    return hauls
+
+
+def _are_pounds(cells: Sequence[Cell], *, european: bool) -> bool:
+    numbers: list[Decimal] = []
+    for cell in cells:
+        try:
+            numbers.append(number_of(cell, european=european))
+        except ValueError:
+            continue
+    return bool(numbers) and median(numbers) >= _POUNDS_FROM
+
+
+def _haul(
+    reader: RowReader,
+    number: int,
+    row: Sequence[Cell],
+    name: str,
+    *,
+    pounds: bool,
+    european: bool,
+) -> Haul | None:
+    weight = reader.cell(row, name)
+    undated = is_blank(reader.cell(row, "date"))
+    if undated and reader.is_total(row, dated=False):
+        reader.skip_and_warn("total rows", number, "Rows that add up others were left out.")
+        return None
+    if undated and is_blank(weight):
+        message = "Rows without a date and a weight were left out."
+        reader.skip_and_warn("note rows", number, message)
+        return None
+    day = reader.day(number, row, "date")
+    if undated:
+        reader.problem(number, "date", "is empty")
+    tons = _tons(reader, number, name, weight, pounds=pounds, european=european)
+    if day is None or tons is None:
+        return None
+    return Haul(
+        place=reader.place(number),
+        day=day,
+        time=time_text(reader.cell(row, "time")),
+        container_type=reader.text(row, "container_type"),
+        tons=tons,
+        location=reader.text(row, "location"),
+        notes=reader.text(row, "notes"),
+    )
+
+
+def _tons(
+    reader: RowReader, number: int, name: str, cell: Cell, *, pounds: bool, european: bool
+) -> Decimal | None:
+    if is_blank(cell):
+        reader.problem(
+            number, name, "is empty (or holds a formula whose value was never calculated)"
+        )
+        return None
+    weight = reader.read(number, name, cell, partial(number_of, european=european))
+    if weight is None:
+        return None
+    tons = weight / POUNDS_PER_TON if pounds else weight
+    if tons < 0:
+        reader.problem(number, name, f"{weight} is negative")
+        return None
+    if tons > MOST_TONS:
+        reader.problem(
+            number, name, f"{weight} is no weight of one haul in {'pounds' if pounds else 'tons'}"
+        )
+        return None
+    if tons == 0:
+        reader.warn("empty_haul", "A haul without weight was counted.", number, name)
+    return tons

@@ -1,0 +1,174 @@
+"""Finds the header row of a sheet and what its columns mean, and so what kind of file it is.
+
+A header names its columns in any order and case, among columns that mean nothing to us, below a
+title or an address. The row of the first thirty that names most of a file type's columns wins.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from wastewise_jobs.analysis.intake.cells import Cell
+from wastewise_jobs.analysis.model import HAUL_LOG, INVOICE
+from wastewise_jobs.analysis.text import clean
+
+SEARCHED_ROWS = 30
+
+# field -> the names it goes by, the most telling first: of two columns that could be the amount,
+# the one whose name comes first is.
+INVOICE_NAMES: Mapping[str, tuple[str, ...]] = {
+    "invoice_number": (
+        "invoice number", "invoice no", "invoice num", "invoice nbr", "invoice id", "inv number",
+        "inv no", "inv num", "invoice", "inv", "bill number", "bill no", "statement number",
+        "document number", "document no", "doc no", "reference number", "reference", "ref no",
+    ),
+    "invoice_date": (
+        "invoice date", "inv date", "date of invoice", "bill date", "billing date", "billed date",
+        "billed", "billed on", "statement date", "document date", "issue date", "date",
+        "service date",
+        "date of service", "posting date", "posted date", "transaction date",
+    ),
+    "period_start": (
+        "service period start", "service period from", "service period begin", "service start date",
+        "service start", "service from", "period start date", "period start", "period from",
+        "period begin", "billing period start", "billing period from", "billing start",
+        "start date", "from date", "begin date", "svc start", "start", "from",
+    ),
+    "period_end": (
+        "service period end", "service period to", "service period through", "service end date",
+        "service end", "service to", "service through", "period end date", "period end",
+        "period to",
+        "period through", "billing period end", "billing period to", "billing end", "end date",
+        "to date", "thru date", "through date", "svc end", "end", "to", "thru", "through",
+    ),
+    "period": ("service period", "billing period", "service dates", "period", "service month"),
+    "vendor": (
+        "vendor name", "vendor", "hauler name", "hauler", "supplier name", "supplier",
+        "service provider", "provider", "company name", "company", "payee",
+    ),
+    "service_type": (
+        "service type", "type of service", "charge type", "service category", "charge category",
+        "line type", "category", "service code", "charge code", "service", "type", "gl category",
+    ),
+    "description": (
+        "description", "line description", "charge description", "service description",
+        "item description", "line item description", "line item", "details", "detail", "item",
+        "particulars", "memo",
+    ),
+    "amount": (
+        "line amount", "extended amount", "ext amount", "extended price", "line total", "amount",
+        "charge amount", "amount usd", "amount us", "net amount", "charge", "charges",
+        "total charge",
+        "total charges", "total amount", "total", "total usd", "total cost", "cost", "amt",
+    ),
+}  # fmt: skip
+
+HAUL_NAMES: Mapping[str, tuple[str, ...]] = {
+    "date": (
+        "haul date", "date hauled", "pickup date", "pick up date", "service date",
+        "date of service", "pull date", "ticket date", "date", "transaction date", "day",
+    ),
+    "time": ("haul time", "pickup time", "pick up time", "service time", "time", "ticket time"),
+    "container_type": (
+        "container type", "container", "equipment type", "equipment", "box type", "box",
+        "container size", "unit type",
+    ),
+    "tons": (
+        "net tons", "tons net", "tons", "tonnage", "net tonnage", "net weight tons", "weight tons",
+        "weight in tons", "weight tn", "weight ton", "tons hauled", "total tons", "short tons",
+        "ton",
+    ),
+    "pounds": (
+        "net lbs", "net weight lbs", "net weight lb", "net pounds", "net weight pounds",
+        "weight lbs",
+        "weight lb", "weight in lbs", "weight pounds", "weight in pounds", "pounds", "lbs", "lb",
+    ),
+    "weight": ("net weight", "weight", "net wt", "wt", "net"),
+    "location": (
+        "location", "disposal site", "disposal facility", "facility", "landfill", "destination",
+        "site", "site name", "property", "address",
+    ),
+    "notes": ("notes", "note", "comments", "comment", "remarks", "remark", "memo"),
+}  # fmt: skip
+
+NAMES = {INVOICE: INVOICE_NAMES, HAUL_LOG: HAUL_NAMES}
+WANTED = {
+    INVOICE: "an amount, a date (invoice date or service period) and what the charge is for",
+    HAUL_LOG: "a date and a weight (tons or pounds)",
+}
+
+_WORDS = {
+    file_type: {
+        name: (field, rank) for field, names in fields.items() for rank, name in enumerate(names)
+    }
+    for file_type, fields in NAMES.items()
+}
+_OTHER_CHARACTERS = re.compile(r"[^a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a sheet holds: its file type, where its header is (from 0), which column is which."""
+
+    file_type: str
+    header_row: int
+    columns: Mapping[str, int]
+    headers: tuple[str, ...]
+
+    def header(self, field: str) -> str:
+        """The column's own name, for messages."""
+        return self.headers[self.columns[field]]
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Names of the columns that are not read."""
+        used = set(self.columns.values())
+        return tuple(name for at, name in enumerate(self.headers) if name and at not in used)
+
+
+def find_layout(rows: Sequence[Sequence[Cell]], file_type: str | None = None) -> Layout | None:
+    """The best header among the first rows, or None. `file_type` restricts what it may be."""
+    best: Layout | None = None
+    for at, row in enumerate(islice(rows, SEARCHED_ROWS)):
+        for candidate in (file_type,) if file_type else (INVOICE, HAUL_LOG):
+            columns = _columns(row, candidate)
+            if _is_enough(candidate, columns) and (
+                best is None or len(columns) > len(best.columns)
+            ):
+                best = Layout(candidate, at, columns, tuple(clean(str(cell or "")) for cell in row))
+    return best
+
+
+def score(row: Sequence[Cell]) -> int:
+    """How many cells of the row name a column of either file type."""
+    return max(len(_columns(row, INVOICE)), len(_columns(row, HAUL_LOG)))
+
+
+def _columns(row: Sequence[Cell], file_type: str) -> dict[str, int]:
+    words = _WORDS[file_type]
+    found: dict[str, tuple[int, int]] = {}
+    for at, cell in enumerate(row):
+        if not isinstance(cell, str) or not cell or len(cell) > 80:  # noqa: PLR2004  # no column name
+            continue
+        name = _OTHER_CHARACTERS.sub(" ", cell.casefold().replace("#", " number ")).strip()
+        if name in words:
+            field, rank = words[name]
+            if field not in found or rank < found[field][0]:
+                found[field] = (rank, at)
+    return {field: at for field, (_, at) in found.items()}
+
+
+def _is_enough(file_type: str, columns: Mapping[str, int]) -> bool:
+    if file_type == HAUL_LOG:
+        return "date" in columns and bool(columns.keys() & {"tons", "pounds", "weight"})
+    dated = (
+        bool(columns.keys() & {"invoice_date", "period"})
+        or {
+            "period_start",
+            "period_end",
+        }
+        <= columns.keys()
+    )
+    told = columns.keys() & {"invoice_number", "vendor", "service_type", "description"}
+    return "amount" in columns and dated and bool(told)

@@ -1,0 +1,215 @@
+"""Reads an invoice sheet into charge lines."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from functools import partial
+
+from wastewise_jobs.analysis.categories import category_of
+from wastewise_jobs.analysis.intake.cells import Cell, is_blank, is_european, number_of, period_of
+from wastewise_jobs.analysis.intake.rowreader import RowReader
+from wastewise_jobs.analysis.model import InvoiceLine
+
+# Rows of account statements that are no charge: counting them would hide the spend.
+_NO_CHARGE = re.compile(
+    r"payments?(?: received| - thank you| thank you|,? thanks?.*)?(?: .*)?|.*\bpayment received\b.*"
+    r"|(?:previous|prior|opening|beginning|past due) balance.*|balance (?:brought )?forward.*",
+    re.IGNORECASE,
+)
+LONGEST_PERIOD_DAYS = 400
+
+_NO_AMOUNT = "is empty (or holds a formula whose value was never calculated)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Heading:
+    """What an invoice says once, on its first line, for the lines below it."""
+
+    number: str = ""
+    day: date | None = None
+    vendor: str = ""
+    start: date | None = None
+    end: date | None = None
+
+
+def read_invoices(reader: RowReader) -> list[InvoiceLine]:
+    """The charge lines of the sheet, in its order; problems and warnings go to the notebook."""
+    column = reader.layout.columns["amount"]
+    amounts = [row[column] for _, row in reader if column < len(row)]
+    reader.skipped.clear()
+    european = is_european(amounts)
+    _warn_about_columns(reader, european=european)
+    lines: list[InvoiceLine] = []
+    above = _Heading()
+    for number, row in reader:
+        heading = _heading(reader, number, row)
+        if _is_skipped(reader, number, row, heading) or _is_bare_total(reader, number, row, lines):
+            continue
+        heading = _completed(reader, number, heading, above)
+        line = _line(reader, number, row, heading, european=european)
+        if line is not None:
+            lines.append(line)
+            above = heading
+    reader.rows_read = len(lines)
+    return lines
+
+
+def _warn_about_columns(reader: RowReader, *, european: bool) -> None:
+    columns, header = reader.layout.columns, reader.layout.header_row + 1
+    if european:
+        reader.warn("european_numbers", "Numbers were read as 1.234,50.", header, "amount")
+    if not columns.keys() & {"service_type", "description"}:
+        reader.warn(
+            "no_description", "No column says what a charge is for: all are 'other'.", header
+        )
+    rivals = [name for name in reader.layout.ignored if _is_amount_name(name)]
+    if rivals:
+        message = f"Not added to it: {', '.join(rivals)}."
+        reader.warn("amount_column_chosen", message, header, "amount")
+
+
+def _is_amount_name(name: str) -> bool:
+    return bool(re.search(r"\b(amount|total|charges?|tax|cost)\b", name, re.IGNORECASE))
+
+
+def _heading(reader: RowReader, number: int, row: Sequence[Cell]) -> _Heading:
+    start = reader.day(number, row, "period_start")
+    end = reader.day(number, row, "period_end")
+    period = reader.cell(row, "period")
+    if start is None and end is None and not is_blank(period):
+        found = reader.read(number, "period", period, period_of)
+        start, end = found or (None, None)
+    return _Heading(
+        number=reader.text(row, "invoice_number"),
+        day=reader.day(number, row, "invoice_date"),
+        vendor=reader.text(row, "vendor"),
+        start=start,
+        end=end,
+    )
+
+
+def _is_skipped(reader: RowReader, number: int, row: Sequence[Cell], heading: _Heading) -> bool:
+    dated = heading.day is not None or heading.start is not None or heading.end is not None
+    if reader.is_total(row, dated=dated):
+        message = "Rows that add up others were left out."
+        reader.skip_and_warn("total rows", number, message)
+        return True
+    description = reader.text(row, "description")
+    if _NO_CHARGE.fullmatch(description or reader.text(row, "service_type")):
+        message = "Payments and carried balances are no charges and were left out."
+        reader.skip_and_warn("payment rows", number, message)
+        return True
+    if not dated and is_blank(reader.cell(row, "amount")):
+        message = "Rows without a date and an amount were left out."
+        reader.skip_and_warn("note rows", number, message)
+        return True
+    return False
+
+
+def _is_bare_total(
+    reader: RowReader, number: int, row: Sequence[Cell], lines: list[InvoiceLine]
+) -> bool:
+    """Whether the row is a total without a label: one number that adds up the lines above."""
+    if sum(not is_blank(cell) for cell in row) != 1 or is_blank(reader.cell(row, "amount")):
+        return False
+    try:
+        amount = number_of(reader.cell(row, "amount"))
+    except ValueError:
+        return False
+    if amount != sum((line.amount for line in lines), Decimal(0)):
+        reader.problem(number, "amount", "stands alone: nothing says what it is for or when")
+    else:
+        message = "Rows that add up others were left out."
+        reader.skip_and_warn("total rows", number, message)
+    return True
+
+
+def _completed(reader: RowReader, number: int, heading: _Heading, above: _Heading) -> _Heading:
+    """The heading with what only the invoice's first line says.
+
+    A merged or blank cell means "as above" only within one invoice: the number is the same or
+    blank too. A new number without a date is an error, not a guess.
+    """
+    undated = heading.day is None and heading.start is None
+    if undated and above.day is None and above.start is None:
+        return heading
+    if not undated or heading.number not in {"", above.number}:
+        same = heading.number == above.number != ""
+        return replace(heading, vendor=heading.vendor or (above.vendor if same else ""))
+    reader.warn("filled_down", "Blank dates and numbers were taken from the row above.", number)
+    return replace(
+        above,
+        vendor=heading.vendor or above.vendor,
+        end=heading.end or above.end,
+    )
+
+
+def _line(
+    reader: RowReader, number: int, row: Sequence[Cell], heading: _Heading, *, european: bool
+) -> InvoiceLine | None:
+    amount = _amount(reader, number, row, european=european)
+    start, end = _period(reader, number, heading)
+    undated = heading.day is None and start is None
+    if undated and not _has_unreadable_date(reader, row):
+        name = next(
+            n for n in ("invoice_date", "period_start", "period") if n in reader.layout.columns
+        )
+        reader.problem(number, name, "is empty, and no service period is given")
+    if amount is None or undated:
+        return None
+    service_type = reader.text(row, "service_type")
+    description = reader.text(row, "description")
+    if not heading.vendor and "vendor" in reader.layout.columns:
+        reader.warn("no_vendor", "No vendor is named.", number, "vendor")
+    return InvoiceLine(
+        place=reader.place(number),
+        invoice_number=heading.number,
+        invoice_date=heading.day,
+        period_start=start,
+        period_end=end,
+        vendor=heading.vendor,
+        service_type=service_type,
+        description=description,
+        amount=amount,
+        category=category_of(service_type, description),
+    )
+
+
+def _amount(
+    reader: RowReader, number: int, row: Sequence[Cell], *, european: bool
+) -> Decimal | None:
+    cell = reader.cell(row, "amount")
+    if is_blank(cell):
+        reader.problem(number, "amount", _NO_AMOUNT)
+        return None
+    return reader.read(number, "amount", cell, partial(number_of, european=european))
+
+
+def _period(reader: RowReader, number: int, heading: _Heading) -> tuple[date | None, date | None]:
+    start, end = heading.start, heading.end
+    if start is None and end is None:
+        return None, None
+    if start is None or end is None:
+        message = (
+            "Only one end of the service period is given: the line counts for its invoice month."
+        )
+        reader.warn("half_period", message, number)
+        return (None, None) if heading.day is not None else (start or end, start or end)
+    if end < start:
+        if heading.day is None:
+            reader.problem(number, "period_end", "is before the start of the period")
+            return None, None
+        message = "The service period ends before it starts: the line counts for its invoice month."
+        reader.warn("reversed_period", message, number)
+        return None, None
+    if (end - start).days > LONGEST_PERIOD_DAYS:
+        reader.warn("long_period", "The service period is longer than a year.", number)
+    return start, end
+
+
+def _has_unreadable_date(reader: RowReader, row: Sequence[Cell]) -> bool:
+    """Whether a date was given, so that its own problem is already noted."""
+    names = ("invoice_date", "period_start", "period_end", "period")
+    return any(not is_blank(reader.cell(row, name)) for name in names)
