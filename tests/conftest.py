@@ -16,6 +16,7 @@ import pytest
 
 from wastewise_jobs.db.embedded import embedded_postgres
 from wastewise_jobs.db.migrate import migrate
+from wastewise_jobs.db.pool import Pool, create_pool
 
 # Speed, at the price of what a power cut does to a database that lives for one test session.
 UNSAFE_AND_FAST = {
@@ -67,8 +68,9 @@ async def empty_db(postgres: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def pool(db: str) -> AsyncIterator[asyncpg.Pool]:
-    pool = await asyncpg.create_pool(db, min_size=1, max_size=10, timeout=20)
+async def pool(db: str) -> AsyncIterator[Pool]:
+    """The project's own pool on a migrated database of this test's own."""
+    pool = await create_pool(db, min_size=1, max_size=10)
     try:
         yield pool
         # A connection that a test did not give back makes close() wait for ever.

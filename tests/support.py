@@ -12,11 +12,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from pwd import struct_passwd
+from typing import IO, TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
+async def eventually(
+    check: Callable[[], Awaitable[T]], *, within: float = ..., every: float = ...
+) -> T: ...
+@overload
+async def eventually(check: Callable[[], T], *, within: float = ..., every: float = ...) -> T: ...
 async def eventually(
     check: Callable[[], T | Awaitable[T]], *, within: float = 10.0, every: float = 0.02
 ) -> T:
@@ -81,7 +88,11 @@ class ProcessEndedError(Exception):
 
 @asynccontextmanager
 async def start_process(
-    *args: str, env: Mapping[str, str | None] | None = None, cwd: Path | None = None
+    *args: str,
+    env: Mapping[str, str | None] | None = None,
+    cwd: Path | None = None,
+    python: str = sys.executable,
+    user: struct_passwd | None = None,
 ) -> AsyncIterator[Process]:
     """Start `python args...`; at the end it is stopped by SIGTERM, then killed.
 
@@ -92,7 +103,8 @@ async def start_process(
     kept = {name: value for name, value in os.environ.items() if name not in changes}
     added = {name: value for name, value in changes.items() if value is not None}
     with tempfile.NamedTemporaryFile(prefix="wwj-process-", suffix=".log") as output:
-        process = Process(_popen(args, kept | added, cwd, output.file), Path(output.name))
+        popen = _popen((python, *args), kept | added, cwd, output.file, user)
+        process = Process(popen, Path(output.name))
         try:
             yield process
         finally:
@@ -100,16 +112,23 @@ async def start_process(
 
 
 def _popen(
-    args: tuple[str, ...], env: Mapping[str, str], cwd: Path | None, output: IO[bytes]
+    command: tuple[str, ...],
+    env: Mapping[str, str],
+    cwd: Path | None,
+    output: IO[bytes],
+    user: struct_passwd | None,
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, *args],
+        command,
         cwd=cwd,
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        user=user.pw_uid if user else None,
+        group=user.pw_gid if user else None,
+        extra_groups=[] if user else None,
     )
 
 

@@ -27,7 +27,7 @@ _DEEPEST = 8
 EVENTS: Final[Mapping[str, str]] = {
     "doorbell_failed": "hints cannot be sent; workers find jobs by polling until they can",
     "embedded_postgres_does_not_stop": "our PostgreSQL did not stop in time and was left alone",
-    "embedded_postgres_elsewhere": "its programs were copied to where its user can reach them",
+    "embedded_postgres_elsewhere": "its data lies outside a home that its user cannot enter",
     "embedded_postgres_slow": "our PostgreSQL takes long to start; says why",
     "embedded_postgres_started": "our PostgreSQL accepts connections",
     "embedded_postgres_stopped": "the last process that used our PostgreSQL stopped it",

@@ -24,17 +24,17 @@ from types import MappingProxyType
 from typing import IO
 
 import psutil
-import structlog
 
 from wastewise_jobs.db.embedded_binaries import drop_old_copies
 from wastewise_jobs.db.embedded_files import Place, default_home, find_place, make_data, make_home
 from wastewise_jobs.db.embedded_process import answers, log_length, postmasters, read_log, spawn
 from wastewise_jobs.db.to_the_end import to_the_end
 from wastewise_jobs.errors import DatabaseUnusableError
+from wastewise_jobs.logs import get_logger
 
 __all__ = ["default_home", "embedded_postgres"]
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 _START_LIMIT_SECONDS = 120.0
@@ -165,6 +165,8 @@ class _Server:
                 if not await asyncio.to_thread(postmasters, self._where.data):
                     await asyncio.to_thread(self._start)
                 await asyncio.sleep(_POLL_SECONDS)
+        if self._started is not None:
+            log.debug("embedded_postgres_started", data=str(self._where.data))
 
     def stop(self) -> None:
         """Stop it in order (`fast`): sessions end, a checkpoint is written, the socket goes."""
@@ -175,6 +177,9 @@ class _Server:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.send_signal(how)
             if self._gone(within=_STOP_LIMIT_SECONDS):
+                # One below /tmp would outlive its home.
+                with contextlib.suppress(OSError):
+                    self._place.socket_folder.rmdir()
                 log.debug("embedded_postgres_stopped", data=str(self._place.data))
                 break
         else:
@@ -208,7 +213,6 @@ class _Server:
         drop_old_copies(self._where.base, self._where.binaries)
         self._log_begins_at = log_length(self._where)
         self._started = spawn(self._where, self._options)
-        log.debug("embedded_postgres_started", data=str(self._where.data))
 
     def _raise_unless_leftovers(self) -> None:
         said = read_log(self._where, since=self._log_begins_at)
