@@ -84,7 +84,8 @@ Moment = Annotated[
     datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
 Line = Annotated[str, AfterValidator(_plain_line)]
-JobTypeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,62}$")]
+# Any short name: one that does not exist is answered with the list of those that do.
+JobTypeName = Annotated[Line, Field(min_length=1, max_length=200)]
 IdempotencyKey = Annotated[Line, Field(min_length=1, max_length=255)]
 JsonObject = Annotated[dict[str, Any], Field(default_factory=dict)]
 PropertyType = Annotated[
@@ -194,8 +195,8 @@ class AiUsage(AnswerModel):
     cost_usd: float
 
 
-class JobAnswer(AnswerModel):
-    """Everything about one job."""
+class JobSummary(AnswerModel):
+    """Everything about one job but its result, which may be large."""
 
     id: UUID
     project_id: UUID | None
@@ -205,12 +206,17 @@ class JobAnswer(AnswerModel):
     priority_reason: str | None
     progress: JobProgress
     timing: JobTiming
-    result: Any
     error: JobError | None
     retry_info: RetryInfo
     ai_usage: AiUsage
     worker_id: str | None
     updated_at: datetime
+
+
+class JobAnswer(JobSummary):
+    """Everything about one job."""
+
+    result: Any
 
 
 class Pagination(AnswerModel):
@@ -224,7 +230,7 @@ class Pagination(AnswerModel):
 class JobList(AnswerModel):
     """One page of jobs, newest first."""
 
-    jobs: list[JobAnswer]
+    jobs: list[JobSummary]
     pagination: Pagination
 
 

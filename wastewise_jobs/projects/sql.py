@@ -1,0 +1,141 @@
+"""The statements of the project store, as constants: a test prepares every one of them."""
+
+_PROJECT = """
+    id, user_id, property_name, units, city, state, property_type, equipment_type, containers,
+    container_yards::double precision, pickups_per_week::double precision,
+    coalesce(status, 'draft') AS status, coalesce(progress, 0)::integer AS progress,
+    total_savings::double precision, error_message, created_at, updated_at
+"""
+
+CREATE = (
+    """
+INSERT INTO projects (
+    user_id, property_name, units, city, state, property_type, equipment_type, containers,
+    container_yards, pickups_per_week
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::double precision, $10::double precision)
+RETURNING"""
+    + _PROJECT
+)
+
+GET = (
+    "SELECT"
+    + _PROJECT
+    + """
+FROM projects
+WHERE id = $1
+  AND ($2::uuid IS NULL OR user_id = $2)
+"""
+)
+
+_PAGE = """
+  AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2::uuid))
+ORDER BY created_at DESC, id DESC
+LIMIT $3
+"""
+
+# Two statements, because one with an optional user could not count on the user's index.
+LIST_OF_USER = "SELECT" + _PROJECT + "FROM projects WHERE user_id = $4" + _PAGE
+LIST_ALL = "SELECT" + _PROJECT + "FROM projects WHERE true" + _PAGE
+
+OWNERS = "SELECT id, user_id FROM projects WHERE id = ANY ($1::uuid[])"
+
+EXISTS = "SELECT id FROM projects WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2)"
+
+LOCK_JOBS = """
+SELECT j.id
+FROM analysis_jobs j
+JOIN projects p ON p.id = j.project_id
+WHERE j.project_id = $1
+  AND ($2::uuid IS NULL OR p.user_id = $2)
+ORDER BY j.id
+FOR UPDATE OF j
+"""
+
+LOCK = EXISTS + " FOR UPDATE"
+
+# Leaves the key alone, so that jobs of the project can be created meanwhile.
+LOCK_FOR_FILES = EXISTS + " FOR NO KEY UPDATE"
+
+HAS_UNFINISHED_JOBS = """
+SELECT EXISTS (
+    SELECT 1
+    FROM analysis_jobs
+    WHERE project_id = $1
+      AND status IN ('pending', 'processing')
+)
+"""
+
+DELETE = "DELETE FROM projects WHERE id = $1"
+
+REPLACE_FILE = """
+UPDATE project_files
+SET file_type = $3,
+    file_size = $4,
+    mime_type = $5,
+    storage_path = NULL,
+    processing_status = NULL,
+    processing_error = NULL,
+    uploaded_at = now()
+WHERE id = (
+    SELECT f.id
+    FROM project_files f
+    LEFT JOIN project_file_contents c ON c.file_id = f.id
+    WHERE f.project_id = $1
+      AND f.file_name = $2
+    ORDER BY c.file_id IS NULL, f.uploaded_at DESC
+    LIMIT 1
+)
+RETURNING id, project_id, file_name, file_type, file_size, mime_type, uploaded_at
+"""
+
+COUNT_FILES = "SELECT count(*) FROM project_files WHERE project_id = $1"
+
+INSERT_FILE = """
+INSERT INTO project_files (project_id, file_name, file_type, file_size, mime_type)
+VALUES ($1, $2, $3, $4, $5)
+RETURNING id, project_id, file_name, file_type, file_size, mime_type, uploaded_at
+"""
+
+PUT_CONTENT = """
+INSERT INTO project_file_contents (file_id, project_id, file_name, content)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (file_id) DO UPDATE
+SET content = EXCLUDED.content
+"""
+
+LIST_FILES = """
+SELECT id, project_id, file_name, file_type, file_size, mime_type, uploaded_at
+FROM project_files
+WHERE project_id = $1
+ORDER BY file_name, uploaded_at, id
+LIMIT 1000
+"""
+
+_STORED = """
+SELECT f.file_name, f.file_type, f.mime_type, c.content
+FROM project_files f
+JOIN project_file_contents c ON c.file_id = f.id
+JOIN projects p ON p.id = f.project_id
+"""
+
+GET_FILE = (
+    _STORED
+    + """
+WHERE f.project_id = $1
+  AND f.file_name = $2
+  AND ($3::uuid IS NULL OR p.user_id = $3)
+"""
+)
+
+DELETE_FILE = "DELETE FROM project_files WHERE project_id = $1 AND file_name = $2 RETURNING id"
+
+CONTENTS = (
+    _STORED
+    + """
+WHERE f.project_id = $1
+  AND ($2::uuid IS NULL OR p.user_id = $2)
+  AND ($3::text[] IS NULL OR f.file_name = ANY ($3))
+ORDER BY f.file_name
+"""
+)

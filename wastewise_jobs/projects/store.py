@@ -1,0 +1,162 @@
+"""The only module that reads and writes projects, their files and the files' contents.
+
+Every method takes the user whose rows it may touch; None means everybody's (admins, and handlers
+that act for the owner of a job). Somebody else's project is answered exactly like a missing one.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from wastewise_jobs.db.pool import Connection, Pool
+from wastewise_jobs.projects import sql
+from wastewise_jobs.projects.model import (
+    MAX_FILES,
+    NewProject,
+    Project,
+    ProjectFile,
+    PutFile,
+    StoredFile,
+)
+
+
+class ProjectStore:
+    """Projects and files, on connections of the pool."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def create(self, project: NewProject, *, user_id: UUID) -> Project:
+        """Insert the project for the user."""
+        row = await self._pool.fetchrow(
+            sql.CREATE,
+            user_id,
+            project.property_name,
+            project.units,
+            project.city,
+            project.state,
+            project.property_type,
+            project.equipment_type,
+            project.containers,
+            project.container_yards,
+            project.pickups_per_week,
+        )
+        if row is None:
+            raise LookupError("INSERT ... RETURNING returned nothing")
+        return Project(*row)
+
+    async def get(self, project_id: UUID, *, user_id: UUID | None) -> Project | None:
+        """Return the project; None when the user has no such project."""
+        row = await self._pool.fetchrow(sql.GET, project_id, user_id)
+        return Project(*row) if row else None
+
+    async def list_projects(
+        self,
+        *,
+        user_id: UUID | None,
+        limit: int,
+        before: tuple[datetime, UUID] | None = None,
+    ) -> list[Project]:
+        """Return up to `limit` projects, newest first, behind the (created_at, id) `before`."""
+        created_before, id_before = before or (None, None)
+        page = (created_before, id_before, limit)
+        if user_id is None:
+            rows = await self._pool.fetch(sql.LIST_ALL, *page)
+        else:
+            rows = await self._pool.fetch(sql.LIST_OF_USER, *page, user_id)
+        return [Project(*row) for row in rows]
+
+    async def owners(self, project_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+        """Return the owner of each of these projects that exists."""
+        rows = await self._pool.fetch(sql.OWNERS, project_ids)
+        return {row["id"]: row["user_id"] for row in rows}
+
+    async def delete(self, project_id: UUID, *, user_id: UUID | None) -> str | None:
+        """Delete the project with its files and finished jobs.
+
+        Returns deleted, or busy while it has unfinished jobs (nothing is changed then); None when
+        the user has no such project.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            # The jobs before the project, as every transition does. A job that comes in between
+            # is pending and is found by the look that follows.
+            await connection.execute(sql.LOCK_JOBS, project_id, user_id)
+            if not await _lock(connection, sql.LOCK, project_id, user_id):
+                return None
+            if await connection.fetchval(sql.HAS_UNFINISHED_JOBS, project_id):
+                return "busy"
+            await connection.execute(sql.DELETE, project_id)
+            return "deleted"
+
+    async def put_file(
+        self,
+        project_id: UUID,
+        *,
+        user_id: UUID | None,
+        file_name: str,
+        file_type: str,
+        mime_type: str | None,
+        content: bytes,
+    ) -> PutFile | str:
+        """Store or replace the file of that name.
+
+        Returns not_found when the user has no such project, too_many when it holds its share.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            # Locked, so that two uploads of one name, or at the limit, come one after the other.
+            if not await _lock(connection, sql.LOCK_FOR_FILES, project_id, user_id):
+                return "not_found"
+            values = (project_id, file_name, file_type, len(content), mime_type)
+            row = await connection.fetchrow(sql.REPLACE_FILE, *values)
+            replaced = row is not None
+            if row is None:
+                if await connection.fetchval(sql.COUNT_FILES, project_id) >= MAX_FILES:
+                    return "too_many"
+                row = await connection.fetchrow(sql.INSERT_FILE, *values)
+            if row is None:
+                raise LookupError("INSERT ... RETURNING returned nothing")
+            file = ProjectFile(*row)
+            await connection.execute(sql.PUT_CONTENT, file.id, project_id, file_name, content)
+            return PutFile(file, replaced)
+
+    async def list_files(
+        self, project_id: UUID, *, user_id: UUID | None
+    ) -> list[ProjectFile] | None:
+        """Return the files by name; None when the user has no such project."""
+        if await self._pool.fetchval(sql.EXISTS, project_id, user_id) is None:
+            return None
+        return [ProjectFile(*row) for row in await self._pool.fetch(sql.LIST_FILES, project_id)]
+
+    async def get_file(
+        self, project_id: UUID, file_name: str, *, user_id: UUID | None
+    ) -> StoredFile | None:
+        """Return the file with its content; None when it, or the project, is not there."""
+        row = await self._pool.fetchrow(sql.GET_FILE, project_id, file_name, user_id)
+        return StoredFile(*row) if row else None
+
+    async def delete_file(
+        self, project_id: UUID, file_name: str, *, user_id: UUID | None
+    ) -> bool | None:
+        """Return whether there was such a file; None when the user has no such project."""
+        if await self._pool.fetchval(sql.EXISTS, project_id, user_id) is None:
+            return None
+        return bool(await self._pool.fetch(sql.DELETE_FILE, project_id, file_name))
+
+    async def contents(
+        self, project_id: UUID, *, user_id: UUID | None, file_names: Sequence[str] | None = None
+    ) -> list[StoredFile]:
+        """Return the project's files with their contents, by name; all of them, or those named.
+
+        Files that the existing front end keeps in its own storage are left out.
+        """
+        rows = await self._pool.fetch(sql.CONTENTS, project_id, user_id, file_names)
+        return [StoredFile(*row) for row in rows]
+
+
+async def _lock(
+    connection: Connection, statement: str, project_id: UUID, user_id: UUID | None
+) -> bool:
+    row: asyncpg.Record | None = await connection.fetchrow(statement, project_id, user_id)
+    return row is not None

@@ -1,0 +1,115 @@
+"""From a request to the job it asks for. Pure: who may have what, and under which key."""
+
+import hashlib
+import re
+
+import orjson
+
+from wastewise_jobs.errors import InvalidInputError
+from wastewise_jobs.jobs.ids import new_job_id
+from wastewise_jobs.jobs.model import JobTypeInfo, NewJob
+from wastewise_jobs.jobs.storable import dump_json
+from wastewise_jobs.web.caller import Caller
+from wastewise_jobs.web.problems import (
+    INVALID_VALUE,
+    JOB_TYPE_REFUSED,
+    PROJECT_REQUIRED,
+    TOO_LARGE,
+    ProblemError,
+)
+from wastewise_jobs.wire import MAX_INPUT_BYTES, AnalyzeRequest, FieldProblem
+
+ADMIN_PRIORITY = 1
+_KEY_IN_HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?", re.ASCII)
+# What the same key must come with again.
+_ASKED = {
+    "job_type",
+    "project_id",
+    "input_data",
+    "priority",
+    "max_retries",
+    "timeout_seconds",
+    "run_at",
+}
+
+
+def check_type(info: JobTypeInfo, body: AnalyzeRequest) -> None:
+    """Raise ProblemError when this type takes no job, or none without a project."""
+    if info.refusal is not None:
+        raise ProblemError(JOB_TYPE_REFUSED, info.refusal, field="jobType")
+    if info.needs_project and body.project_id is None:
+        problem = f"is required by the job type {info.job_type}"
+        raise ProblemError(
+            PROJECT_REQUIRED,
+            f"projectId: {problem}",
+            field="projectId",
+            errors=[FieldProblem(field="projectId", problem=problem)],
+        )
+
+
+def new_job(
+    body: AnalyzeRequest, *, caller: Caller, key_in_header: str | None, priority_floor: int
+) -> NewJob:
+    """Return the job to enqueue; raises ProblemError for an input or a key that cannot be."""
+    key = _idempotency_key(body, key_in_header)
+    priority, reason = _priority(body.priority, caller, priority_floor)
+    return NewJob(
+        id=new_job_id(),
+        job_type=body.job_type,
+        input_json=_input_json(body),
+        user_id=caller.user_id,
+        project_id=body.project_id,
+        priority=priority,
+        priority_reason=reason,
+        max_retries=body.max_retries,
+        timeout_seconds=body.timeout_seconds,
+        run_at=body.run_at,
+        idempotency_key=key,
+        idempotency_hash=_request_hash(body) if key is not None else None,
+    )
+
+
+def _idempotency_key(body: AnalyzeRequest, in_header: str | None) -> str | None:
+    if in_header is None:
+        return body.idempotency_key
+    if not _KEY_IN_HEADER.fullmatch(in_header):
+        problem = "must be 1 to 255 printable ASCII characters"
+    elif body.idempotency_key not in {None, in_header}:
+        problem = "differs from idempotencyKey in the body"
+    else:
+        return in_header
+    raise ProblemError(
+        INVALID_VALUE,
+        f"Idempotency-Key: {problem}",
+        field="Idempotency-Key",
+        errors=[FieldProblem(field="Idempotency-Key", problem=problem)],
+    )
+
+
+def _priority(asked: int | None, caller: Caller, floor: int) -> tuple[int | None, str | None]:
+    """None and None let the database assign one by the kind of work."""
+    if caller.admin:
+        return (ADMIN_PRIORITY, "admin") if asked is None else (asked, "asked for by an admin")
+    if asked is None:
+        return None, None
+    if asked < floor:
+        return floor, f"asked for {asked}; users may ask for {floor} at most"
+    return asked, "asked for"
+
+
+def _input_json(body: AnalyzeRequest) -> str:
+    try:
+        return dump_json(body.input_data, max_bytes=MAX_INPUT_BYTES)
+    except InvalidInputError as error:
+        problem = error.problem
+        raise ProblemError(
+            TOO_LARGE,
+            f"inputData: {problem}",
+            field="inputData",
+            errors=[FieldProblem(field="inputData", problem=problem)],
+        ) from None
+
+
+def _request_hash(body: AnalyzeRequest) -> bytes:
+    canonical = body.model_dump(include=_ASKED)
+    return hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).digest()

@@ -1,0 +1,109 @@
+"""Limits per user, kept in this process: jobs created a minute, and streams open at once."""
+
+import contextlib
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from aiohttp import web
+
+from wastewise_jobs.web.caller import Caller
+from wastewise_jobs.web.problems import RATE_LIMITED, ProblemError, Refusal
+
+RATE_HEADERS = web.RequestKey("rate_headers", dict)
+_SECONDS = 60.0
+# Sums of intervals are not exact.
+_ROUNDING = 1e-6
+_SWEEP_AT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether one more is let in; the times are seconds from now."""
+
+    admitted: bool
+    remaining: int
+    retry_after: float
+    reset_after: float
+
+
+class Gcra:
+    """The generic cell rate algorithm: `per_minute` at once, and then one as each comes free.
+
+    One number per key: the moment at which all that was let in would have been paid off.
+    """
+
+    def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_minute = per_minute
+        self._interval = _SECONDS / per_minute
+        self._clock = clock
+        self._paid_off_at: dict[UUID, float] = {}
+
+    def admit(self, key: UUID) -> Verdict:
+        """Count one, unless it is one too many."""
+        now = self._clock()
+        paid_off_at = max(self._paid_off_at.get(key, now), now) + self._interval
+        wait = paid_off_at - now - _SECONDS
+        if wait > _ROUNDING:
+            return Verdict(False, 0, wait, paid_off_at - self._interval - now)
+        self._sweep(now)
+        self._paid_off_at[key] = paid_off_at
+        remaining = int((_SECONDS - (paid_off_at - now)) / self._interval + _ROUNDING)
+        return Verdict(True, remaining, 0.0, paid_off_at - now)
+
+    def _sweep(self, now: float) -> None:
+        if len(self._paid_off_at) >= _SWEEP_AT:
+            self._paid_off_at = {k: at for k, at in self._paid_off_at.items() if at > now}
+
+
+class RateLimit:
+    """The limit on creations, with the headers that tell a client where it stands."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._gcra = Gcra(per_minute) if per_minute else None
+
+    def admit(self, request: web.Request, caller: Caller) -> None:
+        """Count one creation of the caller; raises ProblemError 429 when it is one too many."""
+        if self._gcra is None:
+            return
+        verdict = self._gcra.admit(caller.user_id)
+        headers = {
+            "X-RateLimit-Limit": str(self._per_minute),
+            "X-RateLimit-Remaining": str(verdict.remaining),
+            "X-RateLimit-Reset": str(math.ceil(verdict.reset_after)),
+        }
+        request[RATE_HEADERS] = headers
+        if not verdict.admitted:
+            seconds = max(1, math.ceil(verdict.retry_after))
+            raise ProblemError(
+                RATE_LIMITED,
+                f"at most {self._per_minute} jobs a minute; try again in {seconds} s",
+                headers={"Retry-After": str(seconds)},
+            )
+
+
+class Gate:
+    """So many at once for each user."""
+
+    def __init__(self, most: int, refusal: Refusal, what: str) -> None:
+        self._most = most
+        self._refusal = refusal
+        self._what = what
+        self._inside: Counter[UUID] = Counter()
+
+    @contextlib.contextmanager
+    def enter(self, caller: Caller) -> Iterator[None]:
+        """Hold one place; raises ProblemError when all of the caller's are taken."""
+        if self._inside[caller.user_id] >= self._most:
+            raise ProblemError(self._refusal, f"at most {self._most} {self._what} at once")
+        self._inside[caller.user_id] += 1
+        try:
+            yield
+        finally:
+            self._inside[caller.user_id] -= 1
+            if not self._inside[caller.user_id]:
+                del self._inside[caller.user_id]

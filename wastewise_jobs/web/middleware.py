@@ -1,0 +1,161 @@
+"""What happens to every request: an id, answers to every error, and the same headers on all."""
+
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Collection, Mapping
+
+import structlog
+from aiohttp import hdrs, web
+
+from wastewise_jobs.errors import InvalidInputError
+from wastewise_jobs.logs import get_logger
+from wastewise_jobs.web.limits import RATE_HEADERS
+from wastewise_jobs.web.problems import (
+    BAD_REQUEST,
+    INTERNAL_ERROR,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    TOO_LARGE,
+    ProblemError,
+    Refusal,
+    answer,
+    from_failure,
+    unacceptable,
+)
+from wastewise_jobs.web.route import REQUEST_ID
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+
+API_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+SECURITY_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": API_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+STRICT_TRANSPORT = "max-age=31536000"
+_PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_CORS_REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id"
+_CORS_ANSWER_HEADERS = (
+    "Location, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
+    "X-Request-Id"
+)
+_QUIET_PATHS = frozenset({"/livez", "/readyz"})
+_CLIENT_ERROR, _SERVER_ERROR = 400, 500
+
+_log = get_logger(__name__)
+
+
+@web.middleware
+async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request its id, bind it to the logs, and log the answer."""
+    given = request.headers.get("X-Request-Id", "")
+    request[REQUEST_ID] = given if _PLAIN_ID.fullmatch(given) else uuid.uuid4().hex
+    started = time.monotonic()
+    with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
+        response = await handler(request)
+        if request.path not in _QUIET_PATHS:
+            # The route's pattern, never the path: ids and query strings stay out of the logs.
+            resource = request.match_info.route.resource
+            _log.info(
+                "request_answered",
+                method=request.method,
+                route=resource.canonical if resource else None,
+                status=response.status,
+                duration_seconds=round(time.monotonic() - started, 4),
+            )
+        return response
+
+
+@web.middleware
+async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into problem details; the client never sees a traceback."""
+    try:
+        return await handler(request)
+    except ProblemError as refused:
+        return _answered(request, refused)
+    except InvalidInputError as error:
+        return _answered(request, unacceptable(error))
+    except web.HTTPException as error:
+        return _answered(request, _of_router(request, error))
+    except Exception as error:  # noqa: BLE001 - around a handler's run: its bug must not end the connection
+        problem = from_failure(error)
+        if problem.refusal is INTERNAL_ERROR:
+            _log.exception("request_crashed")
+        elif problem.refusal.status >= _SERVER_ERROR:
+            _log.warning("request_without_database", error=type(error).__name__)
+        return _answered(request, problem)
+
+
+def _answered(request: web.Request, problem: ProblemError) -> web.Response:
+    return answer(problem, request_id=request[REQUEST_ID], instance=request.rel_url.raw_path)
+
+
+def _of_router(request: web.Request, error: web.HTTPException) -> ProblemError:
+    """What aiohttp itself raises: unknown paths, wrong methods, and little else."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return ProblemError(
+            METHOD_NOT_ALLOWED, f"{request.method} is not possible here", headers={"Allow": allowed}
+        )
+    if isinstance(error, web.HTTPNotFound):
+        return ProblemError(NOT_FOUND, "there is nothing here")
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return ProblemError(TOO_LARGE, "the request is too large")
+    if _CLIENT_ERROR <= error.status < _SERVER_ERROR:
+        return ProblemError(Refusal(error.status, BAD_REQUEST.code), error.reason)
+    return ProblemError(INTERNAL_ERROR, "something went wrong here; the request id names it")
+
+
+def answer_options(origins: Collection[str]) -> Middleware:
+    """Answer OPTIONS for every path that exists, and preflights of the listed origins."""
+
+    @web.middleware
+    async def options(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method != hdrs.METH_OPTIONS:
+            return await handler(request)
+        error = request.match_info.http_exception
+        if not isinstance(error, web.HTTPMethodNotAllowed):
+            return await handler(request)
+        allowed = ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
+        headers = {"Allow": allowed}
+        if request.headers.get("Origin") in origins:
+            headers |= {
+                "Access-Control-Allow-Methods": allowed,
+                "Access-Control-Allow-Headers": _CORS_REQUEST_HEADERS,
+                "Access-Control-Max-Age": "600",
+            }
+        return web.Response(status=204, headers=headers)
+
+    return options
+
+
+def on_every_answer(
+    origins: Collection[str], *, behind_tls: bool
+) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Set the headers that every answer carries; a handler's own Content-Security-Policy stays."""
+
+    async def prepare(request: web.Request, response: web.StreamResponse) -> None:
+        for name, value in SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
+        if behind_tls:
+            response.headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
+        if REQUEST_ID in request:
+            response.headers["X-Request-Id"] = request[REQUEST_ID]
+        response.headers.update(request.get(RATE_HEADERS) or {})
+        response.headers["Server"] = "wastewise-jobs"
+        if not origins:
+            return
+        response.headers.add("Vary", "Origin")
+        origin = request.headers.get("Origin")
+        # Never with credentials: the API knows bearer tokens only, so no site can borrow a cookie.
+        if origin is not None and origin in origins:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = _CORS_ANSWER_HEADERS
+
+    return prepare

@@ -1,0 +1,127 @@
+"""Verifies JSON Web Tokens. The algorithm is fixed by configuration and key, never by the token.
+
+Headers that point to keys of the sender's choice (jku, x5u, jwk, x5c) or that demand extensions
+(crit) are refused, and so are claims that occur twice.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+from uuid import UUID
+
+import jwt
+
+from wastewise_jobs.errors import ConfigurationError, InvalidInputError
+from wastewise_jobs.jobs.storable import parse_json
+from wastewise_jobs.web.caller import ADMIN, READ, WRITE, Caller
+
+LEEWAY_SECONDS = 30
+LONGEST_TOKEN = 6000
+LEAST_SECRET_BYTES = 32
+_REFUSED_HEADERS = frozenset({"crit", "jku", "x5u", "jwk", "x5c", "b64", "zip", "enc"})
+_REQUIRED = ["exp", "sub", "aud"]
+
+
+class InvalidTokenError(Exception):
+    """The token proves nothing; why is for the log only."""
+
+
+class Keys(Protocol):
+    """Finds the key, and the one algorithm it is for, that a token's header names."""
+
+    async def key_for(self, header: Mapping[str, Any]) -> tuple[Any, str]:
+        """Return the key and its algorithm; raises InvalidTokenError when there is none."""
+        ...
+
+
+class SharedSecret:
+    """HS256 with one secret, as Supabase's legacy tokens."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
+        if len(self._secret) < LEAST_SECRET_BYTES:
+            raise ConfigurationError("JWT_SECRET", f"must be at least {LEAST_SECRET_BYTES} bytes")
+
+    async def key_for(self, header: Mapping[str, Any]) -> tuple[Any, str]:
+        """Return the secret, whatever the header says."""
+        del header
+        return self._secret, "HS256"
+
+
+class TokenVerifier:
+    """Tokens of one issuer to callers."""
+
+    def __init__(self, keys: Keys, *, audience: str, issuer: str | None = None) -> None:
+        self._keys = keys
+        self._audience = audience
+        self._issuer = issuer
+
+    async def verify(self, token: str) -> Caller:
+        """Return whom the token speaks for; raises InvalidTokenError."""
+        header = _header(token)
+        key, algorithm = await self._keys.key_for(header)
+        if header.get("alg") != algorithm:
+            raise InvalidTokenError("algorithm")
+        try:
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=LEEWAY_SECONDS,
+                options={"require": [*_REQUIRED, *(["iss"] if self._issuer else [])]},
+            )
+        # OverflowError and ValueError: times and numbers that are none, in a token that is signed.
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
+            raise InvalidTokenError(type(error).__name__) from None
+        _check_strictly(_segment(token, 1))
+        return _caller(claims)
+
+
+def _header(token: str) -> Mapping[str, Any]:
+    if len(token) > LONGEST_TOKEN or not token.isascii():
+        raise InvalidTokenError("size")
+    header = _segment(token, 0)
+    if _REFUSED_HEADERS & header.keys():
+        raise InvalidTokenError("header")
+    return header
+
+
+def _segment(token: str, position: int) -> dict[str, Any]:
+    parts = token.split(".")
+    signed_parts = 3
+    if len(parts) != signed_parts:
+        raise InvalidTokenError("segments")
+    try:
+        raw = jwt.utils.base64url_decode(parts[position])
+        value = parse_json(raw, max_bytes=LONGEST_TOKEN, max_depth=16)
+    except (InvalidInputError, ValueError) as error:
+        raise InvalidTokenError(type(error).__name__) from None
+    if not isinstance(value, dict):
+        raise InvalidTokenError("no object")
+    return value
+
+
+def _check_strictly(claims: Mapping[str, Any]) -> None:
+    """What PyJWT would let pass: times written as texts, booleans or without an end."""
+    for name in ("exp", "nbf", "iat"):
+        value = claims.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InvalidTokenError(name)
+        if not math.isfinite(value) or value < 0:
+            raise InvalidTokenError(name)
+
+
+def _caller(claims: Mapping[str, Any]) -> Caller:
+    subject = claims["sub"]
+    try:
+        user_id = UUID(subject)
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidTokenError("sub") from None
+    if str(user_id) != subject.lower() or user_id.int == 0:
+        raise InvalidTokenError("sub")
+    # app_metadata is written by the issuer's server alone; user_metadata by the users themselves.
+    metadata = claims.get("app_metadata")
+    admin = isinstance(metadata, dict) and metadata.get("role") == "admin"
+    return Caller(user_id, frozenset({READ, WRITE, ADMIN} if admin else {READ, WRITE}))
