@@ -20,7 +20,8 @@ BEGIN
 END
 $$;
 
--- A plain UPDATE of the status is an operator's act: it wins over whoever holds a lease.
+-- A plain UPDATE of the status is an operator's act: it wins over whoever holds a lease. Nobody
+-- lowers a fence: a lease that was lost would be worth something again.
 CREATE OR REPLACE FUNCTION fence_updated_job()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -28,7 +29,11 @@ SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 BEGIN
-    NEW.fence := OLD.fence + 1;
+    NEW.fence := greatest(OLD.fence, NEW.fence);
+    IF NEW.status IS NOT DISTINCT FROM OLD.status THEN
+        RETURN NEW;
+    END IF;
+    NEW.fence := NEW.fence + 1;
     IF NEW.status IN ('completed', 'failed', 'cancelled') THEN
         NEW.completed_at := coalesce(NEW.completed_at, now());
     ELSE
@@ -93,7 +98,7 @@ BEFORE UPDATE ON analysis_jobs
 FOR EACH ROW
 WHEN (
     current_setting('wastewise.transition', true) IS DISTINCT FROM 'on'
-    AND OLD.status IS DISTINCT FROM NEW.status
+    AND (OLD.status, OLD.fence) IS DISTINCT FROM (NEW.status, NEW.fence)
 )
 EXECUTE FUNCTION fence_updated_job();
 
