@@ -29,6 +29,7 @@ from wastewise_jobs.errors import InvalidInputError
 from wastewise_jobs.jobs.model import JsonObject
 
 MAX_DEPTH = 64
+MAX_INPUT_BYTES = 256 * 1024
 MAX_RESULT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 16 * 1024
 NOT_STORABLE = "RESULT_NOT_STORABLE"

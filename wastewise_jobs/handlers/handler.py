@@ -1,0 +1,293 @@
+"""One handler: the function, its options, and the way to enqueue jobs for it."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from wastewise_jobs.db.doorbell import WAKE_TOPIC
+from wastewise_jobs.db.pool import Connection, Pool
+from wastewise_jobs.errors import InvalidInputError, JobRefusedError
+from wastewise_jobs.handlers.signature import Signature
+from wastewise_jobs.jobs.failure import describe_invalid
+from wastewise_jobs.jobs.ids import new_job_id
+from wastewise_jobs.jobs.model import DEFAULT_QUEUE, Enqueued, JobTypeInfo, NewJob
+from wastewise_jobs.jobs.storable import MAX_INPUT_BYTES, dump_json
+from wastewise_jobs.jobs.store import JobStore
+
+if TYPE_CHECKING:
+    from wastewise_jobs.handlers.registry import Jobs
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# More in one statement gains nothing and holds its locks longer.
+_ENQUEUED_TOGETHER = 1000
+DEFAULT_TIMEOUT = timedelta(minutes=10)
+DEFAULT_MAX_RETRIES = 3
+DEFAULT_PRIORITY = 5
+
+
+class RunIn(StrEnum):
+    """Where a handler runs: in the event loop, in a thread, or in a process that can be killed."""
+
+    LOOP = "loop"
+    THREAD = "thread"
+    PROCESS = "process"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the decorator said; None leaves it to the process's settings."""
+
+    queue: str = DEFAULT_QUEUE
+    priority: int = DEFAULT_PRIORITY
+    timeout: timedelta | None = None
+    max_retries: int | None = None
+    run_in: RunIn = RunIn.LOOP
+    description: str = ""
+    needs_project: bool = False
+
+
+class Handler(Generic[P, R]):
+    """Does the work of one job type; calling it calls the function."""
+
+    def __init__(
+        self,
+        job_type: str,
+        function: Callable[P, R],
+        signature: Signature,
+        options: Options,
+        jobs: "Jobs",
+    ) -> None:
+        self.job_type = job_type
+        self.function = function
+        self.signature = signature
+        self.options = options
+        self._jobs = jobs
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+        self.__qualname__ = function.__qualname__
+        self.__module__ = function.__module__
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself, as a unit test does."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<handler of {self.job_type}>"
+
+    def info(
+        self,
+        *,
+        default_timeout: timedelta = DEFAULT_TIMEOUT,
+        default_max_retries: int = DEFAULT_MAX_RETRIES,
+    ) -> JobTypeInfo:
+        """What the database is told about the job type."""
+        options = self.options
+        timeout = options.timeout or default_timeout
+        retries = options.max_retries
+        return JobTypeInfo(
+            job_type=self.job_type,
+            queue=options.queue,
+            priority=options.priority,
+            timeout_seconds=timeout.total_seconds(),
+            max_retries=default_max_retries if retries is None else retries,
+            run_in=options.run_in.value,
+            description=options.description,
+            input_schema=self.signature.schema,
+            needs_project=options.needs_project,
+        )
+
+    def parse_input(self, text: str) -> Any:  # noqa: ANN401 - whatever the function wants
+        """The input as the function wants it; raises ValidationError or ValueError."""
+        model = self.signature.model
+        if model is not None:
+            return model.model_validate_json(text)
+        value = orjson.loads(text)
+        if not isinstance(value, dict):
+            raise ValueError("input: must be a JSON object")  # noqa: TRY004 - the input is data
+        return value
+
+    async def enqueue(
+        self,
+        input: object = None,
+        *,
+        user_id: UUID | None = None,
+        project_id: UUID | None = None,
+        priority: int | None = None,
+        run_at: datetime | None = None,
+        delay: timedelta | float | None = None,
+        idempotency_key: str | None = None,
+        max_retries: int | None = None,
+        timeout: timedelta | float | None = None,  # noqa: ASYNC109 - of the job, not of this call
+        queue: str | None = None,
+        connection: Connection | None = None,
+    ) -> Enqueued:
+        """Enqueue one job; with `connection` inside the caller's transaction.
+
+        `input` is the handler's model or a dict that fits it; InvalidInputError names the field
+        that does not. `delay` and `timeout` are timedeltas or seconds, `run_at` has a time zone.
+        JobRefusedError when a constraint says no, or when the idempotency key was used for
+        another request; the same request again returns the job of the first one.
+        """
+        terms = _Terms(
+            user_id=user_id,
+            project_id=project_id,
+            priority=priority,
+            run_at=_run_at(run_at, delay),
+            max_retries=max_retries,
+            timeout_seconds=_seconds(timeout),
+            queue=queue,
+        )
+        job = self._new_job(input, terms)
+        if idempotency_key is not None:
+            job = _with_key(job, idempotency_key, delay)
+        answers = await self._insert([job], terms, connection)
+        if isinstance(answers[0], JobRefusedError):
+            raise answers[0]
+        if answers[0].disposition == "conflict":
+            raise JobRefusedError(
+                "idempotency_key_conflict",
+                f"the idempotency key was used for another request (job {answers[0].id})",
+                field="idempotencyKey",
+            )
+        return answers[0]
+
+    async def enqueue_many(
+        self,
+        inputs: Iterable[object],
+        *,
+        user_id: UUID | None = None,
+        project_id: UUID | None = None,
+        priority: int | None = None,
+        run_at: datetime | None = None,
+        delay: timedelta | float | None = None,
+        max_retries: int | None = None,
+        timeout: timedelta | float | None = None,  # noqa: ASYNC109 - of the jobs, not of this call
+        queue: str | None = None,
+        connection: Connection | None = None,
+    ) -> list[Enqueued | JobRefusedError]:
+        """Enqueue one job per input, a thousand per statement; answers in the order of the inputs.
+
+        Every input is validated before the first job is inserted.
+        """
+        terms = _Terms(
+            user_id=user_id,
+            project_id=project_id,
+            priority=priority,
+            run_at=_run_at(run_at, delay),
+            max_retries=max_retries,
+            timeout_seconds=_seconds(timeout),
+            queue=queue,
+        )
+        jobs = [self._new_job(one, terms) for one in inputs]
+        answers: list[Enqueued | JobRefusedError] = []
+        for start in range(0, len(jobs), _ENQUEUED_TOGETHER):
+            together = jobs[start : start + _ENQUEUED_TOGETHER]
+            answers += await self._insert(together, terms, connection)
+        return answers
+
+    async def _insert(
+        self, jobs: list[NewJob], terms: "_Terms", connection: Connection | None
+    ) -> list[Enqueued | JobRefusedError]:
+        queue = terms.queue or self.options.queue
+        if connection is None:
+            binding = self._jobs.binding
+            answers = await binding.store.enqueue(jobs)
+            binding.ring(queue)
+            return answers
+        # The store needs no pool for a statement on a connection that is given.
+        store = JobStore(cast("Pool", connection))
+        answers = await store.enqueue(jobs, connection=connection)
+        if self._jobs.notifies:
+            await connection.execute("SELECT pg_notify($1, $2)", WAKE_TOPIC, queue)
+        return answers
+
+    def _new_job(self, given: object, terms: "_Terms") -> NewJob:
+        return NewJob(
+            new_job_id(),
+            self.job_type,
+            self._input_json(given),
+            terms.user_id,
+            terms.project_id,
+            terms.priority,
+            "given by the caller" if terms.priority is not None else None,
+            terms.queue,
+            terms.max_retries,
+            terms.timeout_seconds,
+            terms.run_at,
+        )
+
+    def _input_json(self, given: object) -> str:
+        model = self.signature.model
+        if given is None and model is None:
+            return "{}"
+        if model is not None and not isinstance(given, model):
+            given = _validated(model, given)
+        elif model is None and not isinstance(given, dict):
+            raise InvalidInputError("input", f"must be a dict, not {type(given).__name__}")
+        try:
+            return dump_json(given, max_bytes=MAX_INPUT_BYTES)
+        except InvalidInputError as error:
+            raise InvalidInputError(error.field or "input", error.problem) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Terms:
+    """What the jobs of one call share."""
+
+    user_id: UUID | None
+    project_id: UUID | None
+    priority: int | None
+    run_at: datetime | None
+    max_retries: int | None
+    timeout_seconds: float | None
+    queue: str | None
+
+
+def _validated(model: type[BaseModel], given: object) -> BaseModel:
+    try:
+        return model.model_validate({} if given is None else given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"])) or "input"
+        problem = describe_invalid(error).removeprefix(f"{field}: ")
+        raise InvalidInputError(field, problem) from None
+
+
+def _seconds(given: timedelta | float | None) -> float | None:
+    return given.total_seconds() if isinstance(given, timedelta) else given
+
+
+def _run_at(run_at: datetime | None, delay: timedelta | float | None) -> datetime | None:
+    if run_at is not None and delay is not None:
+        raise InvalidInputError("delay", "cannot be given together with run_at")
+    if run_at is not None and run_at.tzinfo is None:
+        raise InvalidInputError("run_at", "has no time zone")
+    seconds = _seconds(delay)
+    return run_at if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def _with_key(job: NewJob, key: str, delay: timedelta | float | None) -> NewJob:
+    # A delay is the same request each time it is made, although it means another moment.
+    when = _seconds(delay) if delay is not None else job.run_at
+    request = [
+        job.job_type,
+        orjson.loads(job.input_json),
+        job.user_id,
+        job.project_id,
+        job.priority,
+        job.queue,
+        job.max_retries,
+        job.timeout_seconds,
+        when,
+    ]
+    digest = hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).digest()
+    return replace(job, idempotency_key=key, idempotency_hash=digest)
