@@ -33,7 +33,6 @@ SET status = 'processing',
 WHERE id = $1
 """
 
-
 RECORD = """
 UPDATE projects
 SET status = 'completed',
