@@ -85,6 +85,7 @@ $$;
 -- Arrays are parallel; a NULL array stands for NULLs. What is NULL comes from the job type.
 -- disposition: created | existing (same key, same request) | conflict (same key, another request);
 -- for the last two, id and status are those of the job that used the key first.
+-- _delays are seconds from now, by this server's clock, for jobs without a _run_at.
 -- Raises what a constraint raises (the whole batch is refused): the caller repeats one by one.
 CREATE OR REPLACE FUNCTION enqueue_jobs(
     _ids uuid[],
@@ -99,7 +100,8 @@ CREATE OR REPLACE FUNCTION enqueue_jobs(
     _timeouts double precision[],
     _run_at timestamptz[],
     _idempotency_keys text[],
-    _idempotency_hashes bytea[]
+    _idempotency_hashes bytea[],
+    _delays double precision[] DEFAULT NULL
 )
 RETURNS TABLE (
     "position" integer,
@@ -159,13 +161,16 @@ BEGIN
                 WHEN g.asked_priority IS NOT NULL THEN g.asked_priority
                 WHEN g.n = ANY (_firsts) THEN 3
                 ELSE t.priority
-            END AS given_priority
+            END AS given_priority,
+            coalesce(g.run_at, now() + make_interval(secs => g.delay)) AS not_before
         FROM unnest(
             _ids, _job_types, _inputs, _user_ids, _project_ids, _priorities, _priority_reasons,
-            _queues, _max_retries, _timeouts, _run_at, _idempotency_keys, _idempotency_hashes
+            _queues, _max_retries, _timeouts, _run_at, _idempotency_keys, _idempotency_hashes,
+            _delays
         ) WITH ORDINALITY AS g (
             id, job_type, input, user_id, project_id, asked_priority, reason,
-            queue, retries, timeout, run_at, idempotency_key, idempotency_hash, n
+            queue, retries, timeout, run_at, idempotency_key, idempotency_hash,
+            delay, n
         )
         JOIN types t ON t.job_type = g.job_type
     ),
@@ -184,7 +189,7 @@ BEGIN
                 END
             ),
             g.in_queue, g.retries_allowed, g.time_allowed,
-            CASE WHEN g.run_at > now() THEN g.run_at END,
+            CASE WHEN g.not_before > now() THEN g.not_before END,
             g.idempotency_key, g.idempotency_hash
         FROM given g
         ORDER BY g.n

@@ -36,7 +36,8 @@ class Status(StrEnum):
 class NewJob:
     """A job to enqueue. `input_json` is a JSON text that PostgreSQL can store.
 
-    `priority` None lets the database assign one (with its reason); `run_at` delays the job.
+    `priority` None lets the database assign one (with its reason); `run_at` delays the job
+    until then, `delay_seconds` for so long by the database's clock.
     `idempotency_hash` is the SHA-256 of what the caller asked for and goes with the key.
     """
 
@@ -53,6 +54,7 @@ class NewJob:
     run_at: datetime | None = None
     idempotency_key: str | None = None
     idempotency_hash: bytes | None = None
+    delay_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ OPTIONAL_COLUMNS = (
     "run_at",
     "idempotency_key",
     "idempotency_hash",
+    "delay_seconds",
 )
 
 ENQUEUE = """
@@ -22,7 +23,7 @@ SELECT position, id, status, priority, priority_reason, created_at, disposition
 FROM enqueue_jobs(
     $1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::integer[], $7::text[],
     $8::text[], $9::integer[], $10::double precision[], $11::timestamptz[], $12::text[],
-    $13::bytea[]
+    $13::bytea[], $14::double precision[]
 )
 """
 
@@ -72,6 +73,8 @@ RESCUE = """
 SELECT id, job_type, worker_id, crash_count, settled
 FROM rescue_jobs($1::integer)
 """
+
+PRUNE = "SELECT prune_jobs($1::interval, $2::integer)"
 
 HOLD = """
 SELECT true

@@ -182,6 +182,11 @@ class JobStore:
         """Take jobs whose lease has expired from the workers that are gone."""
         return [RescuedJob(*row) for row in await self._pool.fetch(sql.RESCUE, limit)]
 
+    async def prune(self, older_than: timedelta, limit: int) -> int:
+        """Delete up to `limit` finished jobs that ended longer ago than that; how many."""
+        count: int = await self._pool.fetchval(sql.PRUNE, older_than, limit)
+        return count
+
     async def hold(self, job: ClaimedJob, *, connection: Connection) -> None:
         """Lock the job's row until the caller's transaction ends.
 
