@@ -225,6 +225,10 @@ class Client:
 
     # The service itself
 
+    async def job_types(self) -> list[wire.JobTypeAnswer]:
+        """Every job type that can be asked for."""
+        return (await self._get(wire.JobTypeList, "/api/job-types")).job_types
+
     async def readiness(self) -> wire.HealthAnswer:
         """Whether the service can do its work. Raises ServiceError while it cannot."""
         return _parsed(

@@ -1,0 +1,84 @@
+"""All commands put together, and the one place where an error becomes a line and an exit code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from wastewise_jobs.cli import bench, demo, doctor, jobs, keys, migrate, serve, submit, token
+from wastewise_jobs.cli.arguments import spread_files
+
+app = typer.Typer(
+    name="wastewise-jobs",
+    help="A job service on PostgreSQL that runs WasteWise's waste-cost analyses.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(demo.demo)
+app.command()(serve.serve)
+app.command()(serve.api)
+app.command()(serve.worker)
+app.command()(submit.submit)
+app.command()(submit.watch)
+app.add_typer(jobs.app, name="jobs")
+app.command()(migrate.migrate)
+app.command()(token.token)
+app.add_typer(keys.app, name="keys")
+app.command()(doctor.doctor)
+app.command()(bench.bench)
+
+
+@app.callback()
+def common(
+    *,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Log everything, and show tracebacks.")
+    ] = False,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=lambda wanted: _print_version() if wanted else None,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Settings come from the environment and from .env; see .env.template."""
+    if debug:
+        os.environ["LOG_LEVEL"] = "DEBUG"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; always ends by SystemExit."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app(spread_files(arguments))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - the last line of defence of the whole program
+        sys.exit(_report(error))
+
+
+def _report(error: Exception) -> int:
+    """Print what went wrong and what to do; returns the exit code."""
+    from wastewise_jobs.cli.explain import explain
+    from wastewise_jobs.logs import redact
+
+    text, code = explain(error)
+    if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
+        print(redact("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201
+    print(f"error: {redact(text)}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _print_version() -> None:
+    from importlib.metadata import version
+
+    typer.echo(f"wastewise-jobs {version('wastewise-jobs')}")
+    raise typer.Exit

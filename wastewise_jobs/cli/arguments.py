@@ -1,0 +1,75 @@
+"""Reading what was typed: lists of files, UUIDs, JSON, times. Pure but for reading `@file`."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from wastewise_jobs.errors import InvalidInputError
+
+_LISTS = frozenset({"--invoices", "--haul-log"})
+
+
+def spread_files(arguments: Sequence[str]) -> list[str]:
+    """`--invoices a.csv b.csv` as `--invoices a.csv --invoices b.csv`, so that globs work."""
+    return list(_spread(arguments))
+
+
+def _spread(arguments: Sequence[str]) -> Iterator[str]:
+    current = ""
+    for position, argument in enumerate(arguments):
+        if argument.startswith("-"):
+            current = argument if argument in _LISTS else ""
+        elif current and arguments[position - 1] != current:
+            if not _names_file(argument):
+                current = ""
+            else:
+                yield current
+        yield argument
+
+
+def _names_file(argument: str) -> bool:
+    # A job type has neither a suffix nor a slash, so it may come after the files.
+    return "/" in argument or bool(Path(argument).suffix)
+
+
+def json_object(text: str, option: str) -> dict[str, Any]:
+    """The JSON object in `text`, or in the file that `@path` names."""
+    import orjson
+
+    if text.startswith("@"):
+        text = read_file(Path(text[1:]), option).decode("utf-8", "replace")
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInputError(option, f"is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidInputError(option, 'must be a JSON object, {"name": value}')
+    return value
+
+
+def read_file(path: Path, option: str) -> bytes:
+    """The whole file; InvalidInputError says which one cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(option, f"{path}: {error.strerror or error}") from None
+
+
+def point_in_time(text: str | None, option: str) -> datetime | None:
+    """An RFC 3339 time with an offset, or a delay from now such as 90s, 15m, 2h, 1d."""
+    if text is None:
+        return None
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    if text[-1:] in units and text[:-1].isascii() and text[:-1].isdigit():
+        try:
+            return datetime.now(UTC) + timedelta(**{units[text[-1]]: int(text[:-1])})
+        except OverflowError:
+            raise InvalidInputError(option, f"{text} is too far away") from None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InvalidInputError(option, "must be 2026-01-31T08:00:00+01:00, or a delay such as 15m")
+    return moment

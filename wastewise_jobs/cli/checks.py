@@ -1,0 +1,251 @@
+"""The questions that `doctor` asks of an installation, each with what to do about a bad answer.
+
+Every check stands alone: one that fails says so and the next one is asked. Reads only, but for a
+write that is rolled back.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import asyncpg
+
+from wastewise_jobs.db.migrate import check_schema
+from wastewise_jobs.db.pool import Connection
+from wastewise_jobs.errors import SchemaMismatchError
+from wastewise_jobs.service import CONNECTIONS_BESIDE_POOL, Addresses
+from wastewise_jobs.settings import Settings
+
+OLDEST_SERVER, NEWEST_SERVER = 14, 18
+_ROUND_TRIP_LIMIT_SECONDS = 5.0
+_MOST_SKEW_SECONDS = 5.0
+_MOST_COUNTED = 10_000
+
+_WRITE = "UPDATE schema_info SET updated_at = updated_at"
+_BUDGET = """
+SELECT
+    current_setting('max_connections')::integer
+        - current_setting('superuser_reserved_connections')::integer AS most,
+    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used
+"""
+# Rows that break the invariant: a job_queue row exists exactly while its job is unfinished.
+_ASTRAY = """
+SELECT
+    (SELECT count(*) FROM (
+        SELECT 1 FROM job_queue q
+        LEFT JOIN analysis_jobs j USING (id)
+        WHERE j.id IS NULL OR j.status NOT IN ('pending', 'processing')
+        LIMIT $1) AS unwanted)
+    + (SELECT count(*) FROM (
+        SELECT 1 FROM analysis_jobs j
+        WHERE j.status IN ('pending', 'processing')
+          AND NOT EXISTS (SELECT 1 FROM job_queue q WHERE q.id = j.id)
+        LIMIT $1) AS missing)
+"""
+_WORKERS = """
+SELECT count(*) FROM job_workers
+WHERE last_heartbeat_at > now() - make_interval(mins => $1) AND NOT draining
+"""
+_REPAIR = "SELECT repair_job_queue()"
+
+
+class Verdict(StrEnum):
+    """How bad it is; only a problem makes `doctor` fail."""
+
+    GOOD = "good"
+    NOTE = "note"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer to one question; `advice` is what to do about it."""
+
+    check: str
+    verdict: Verdict
+    says: str
+    advice: str = ""
+
+
+def good(check: str, says: str) -> Finding:
+    """Nothing to do."""
+    return Finding(check, Verdict.GOOD, says)
+
+
+def note(check: str, says: str, advice: str) -> Finding:
+    """Works, but worth knowing."""
+    return Finding(check, Verdict.NOTE, says, advice)
+
+
+def problem(check: str, says: str, advice: str) -> Finding:
+    """Something does not work."""
+    return Finding(check, Verdict.PROBLEM, says, advice)
+
+
+async def examine(settings: Settings, addresses: Addresses, *, repair: bool) -> list[Finding]:
+    """Every finding about this installation, the database's first."""
+    try:
+        connection = await asyncpg.connect(addresses.pooled, timeout=10, command_timeout=30)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        unreachable = problem(
+            "database", f"cannot be reached: {error or type(error).__name__}", "check DATABASE_URL"
+        )
+        return [unreachable, *about_settings(settings)]
+    try:
+        checks: list[tuple[str, Callable[[], Awaitable[Finding]]]] = [
+            ("database", lambda: _database(connection, settings)),
+            ("schema", lambda: _schema(connection)),
+            ("writing", lambda: _writing(connection)),
+            ("listener", lambda: _listener(connection, addresses, settings)),
+            ("connections", lambda: _connections(connection, settings)),
+            ("clock", lambda: _clock(connection)),
+            ("queue", lambda: _queue(connection, repair=repair)),
+            ("workers", lambda: _workers(connection, settings)),
+        ]
+        findings = [await _ask(name, check) for name, check in checks]
+    finally:
+        await connection.close(timeout=5)
+    return [*findings, *about_settings(settings)]
+
+
+async def _ask(name: str, check: Callable[[], Awaitable[Finding]]) -> Finding:
+    try:
+        return await check()
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        said = f"{type(error).__name__}: {error}"
+        return problem(name, f"could not be checked: {said}", "see the check above it first")
+
+
+async def _database(connection: Connection, settings: Settings) -> Finding:
+    version = connection.get_server_version()
+    written = await connection.fetchval("SHOW server_version")
+    says = f"PostgreSQL {written}, {'our own' if settings.embedded else 'DATABASE_URL'}"
+    if version.major < OLDEST_SERVER:
+        return problem("database", says, f"use PostgreSQL {OLDEST_SERVER} or newer")
+    if version.major > NEWEST_SERVER:
+        return note("database", says, f"tested up to PostgreSQL {NEWEST_SERVER}")
+    return good("database", says)
+
+
+async def _schema(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    try:
+        await check_schema(connection)
+    except SchemaMismatchError as error:
+        return problem("schema", "does not fit this release", str(error))
+    return good("schema", "is that of this release")
+
+
+async def _writing(connection: Connection) -> Finding:
+    """A real write: a standby and a role without rights both answer reads."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute(_WRITE)
+    except asyncpg.ReadOnlySQLTransactionError:
+        advice = "point DATABASE_URL at the primary; several hosts need target_session_attrs"
+        return problem("writing", "the server is read-only", advice)
+    except asyncpg.UndefinedTableError:
+        return problem("writing", "there is no schema yet", "run `wastewise-jobs migrate`")
+    except asyncpg.InsufficientPrivilegeError as error:
+        return problem("writing", f"refused: {error}", "grant the role of DATABASE_URL its rights")
+    finally:
+        await transaction.rollback()
+    return good("writing", "works")
+
+
+async def _listener(connection: Connection, addresses: Addresses, settings: Settings) -> Finding:
+    """A NOTIFY on the pooled address must reach a LISTEN on the direct one."""
+    if not settings.notify_enabled:
+        return note("listener", "switched off", "NOTIFY_ENABLED=true makes idle workers quick")
+    listener = await asyncpg.connect(addresses.direct, timeout=10, command_timeout=10)
+    topic = f"wastewise_doctor_{secrets.token_hex(4)}"
+    heard = asyncio.Event()
+    try:
+        await listener.add_listener(topic, lambda *_: heard.set())
+        started = time.monotonic()
+        await connection.execute("SELECT pg_notify($1, '')", topic)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ROUND_TRIP_LIMIT_SECONDS):
+                await heard.wait()
+        if heard.is_set():
+            return good("listener", f"heard itself in {(time.monotonic() - started) * 1000:.1f} ms")
+    finally:
+        # The connection ends here, so that there is nothing to unlisten.
+        listener.terminate()
+    advice = "a transaction pooler delivers none: set DATABASE_DIRECT_URL to the server itself"
+    return problem("listener", "a notification did not arrive", advice)
+
+
+async def _connections(connection: Connection, settings: Settings) -> Finding:
+    row = await connection.fetchrow(_BUDGET)
+    most, used = (row["most"], row["used"]) if row is not None else (0, 0)
+    budget = settings.database_pool_size + CONNECTIONS_BESIDE_POOL
+    says = f"a process uses up to {budget} of {most}, {used} are in use"
+    if budget > most:
+        advice = "lower DATABASE_POOL_SIZE or raise max_connections"
+        return problem("connections", says, advice)
+    if budget > most - used:
+        return note("connections", says, "one more full process would not fit")
+    return good("connections", f"{says}, room for {(most - used) // budget} more processes")
+
+
+async def _clock(connection: Connection) -> Finding:
+    before = datetime.now(UTC)
+    theirs = await connection.fetchval("SELECT clock_timestamp()")
+    after = datetime.now(UTC)
+    skew = (theirs - (before + (after - before) / 2)).total_seconds()
+    says = f"the database's is {abs(skew):.2f} s {'ahead of' if skew > 0 else 'behind'} ours"
+    if abs(skew) > _MOST_SKEW_SECONDS:
+        return problem("clock", says, "run NTP on both: tokens expire by our clock, jobs by theirs")
+    return good("clock", says)
+
+
+async def _queue(connection: Connection, *, repair: bool) -> Finding:
+    astray = await connection.fetchval(_ASTRAY, _MOST_COUNTED)
+    if not astray:
+        return good("queue", "every unfinished job is in it, and nothing else")
+    says = f"{astray} rows of job_queue and analysis_jobs disagree"
+    if not repair:
+        return problem("queue", says, "run `wastewise-jobs doctor --repair`")
+    mended = await connection.fetchval(_REPAIR)
+    return note("queue", says, f"repaired, {mended} rows were changed")
+
+
+async def _workers(connection: Connection, settings: Settings) -> Finding:
+    alive = await connection.fetchval(_WORKERS, settings.worker_heartbeat_threshold_minutes)
+    if not alive:
+        return note("workers", "none is running", "start one: `wastewise-jobs worker`")
+    return good("workers", f"{alive} running")
+
+
+def about_settings(settings: Settings) -> list[Finding]:
+    """What can be said without a database."""
+    return [_tokens(settings), _channels(settings)]
+
+
+def _tokens(settings: Settings) -> Finding:
+    if settings.jwt_jwks_url:
+        return good("tokens", f"verified by the keys at {settings.jwt_jwks_url}")
+    if settings.jwt_secret:
+        return good("tokens", "verified by JWT_SECRET")
+    if settings.embedded:
+        return good("tokens", f"verified by a secret kept in {settings.wastewise_home}")
+    return problem("tokens", "cannot be verified", "set JWT_SECRET or JWT_JWKS_URL for the API")
+
+
+def _channels(settings: Settings) -> Finding:
+    configured = {
+        "e-mail": settings.resend_api_key,
+        "Slack": settings.slack_webhook_url,
+        "PagerDuty": settings.pagerduty_key,
+    }
+    names = [name for name, value in configured.items() if value]
+    if not names:
+        advice = "set RESEND_API_KEY, SLACK_WEBHOOK_URL or PAGERDUTY_KEY"
+        return note("channels", "none is configured for alerts", advice)
+    return good("channels", ", ".join(names))

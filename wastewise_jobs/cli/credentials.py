@@ -1,0 +1,86 @@
+"""Which service the client commands talk to, and as whom."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from wastewise_jobs.settings import SECRET_FILE, Settings, is_loopback, load_settings
+
+# Who the demo and the client commands are on a machine of one's own, when nobody said otherwise.
+LOCAL_USER = UUID("00000000-0000-4000-8000-000000000001")
+_LOCAL_TOKEN_SECONDS = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A service and a token; `note` is what the user should know about how they were found."""
+
+    url: str
+    token: str | None
+    note: str | None = None
+
+
+def find_target(url: str | None, token: str | None) -> Target:
+    """Flags, then WASTEWISE_URL and WASTEWISE_TOKEN, then our own service on this machine."""
+    settings = load_settings(wastewise_url=url) if url else load_settings()
+    address = settings.wastewise_url or _own_address(settings)
+    if token:
+        return Target(address, token)
+    if settings.wastewise_token:
+        return Target(address, settings.wastewise_token.get_secret_value())
+    secret = _local_secret(settings, address)
+    if secret is None:
+        return Target(address, None)
+    local = make_token(
+        secret,
+        user=LOCAL_USER,
+        lifetime_seconds=_LOCAL_TOKEN_SECONDS,
+        audience=settings.jwt_audience,
+        issuer=settings.jwt_issuer,
+    )
+    return Target(address, local, f"no token given: acting as the local user {LOCAL_USER}")
+
+
+def _own_address(settings: Settings) -> str:
+    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::", ""} else settings.host  # noqa: S104
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def _local_secret(settings: Settings, address: str) -> str | None:
+    """The secret that the embedded service made here; it never signs for another machine."""
+    if not settings.embedded or settings.auth_configured:
+        return None
+    if not is_loopback(urlsplit(address).hostname):
+        return None
+    try:
+        return Path(settings.wastewise_home, SECRET_FILE).read_text("ascii").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def make_token(
+    secret: str,
+    *,
+    user: UUID,
+    lifetime_seconds: int,
+    audience: str,
+    issuer: str | None,
+    admin: bool = False,
+) -> str:
+    """An HS256 bearer token in the shape of Supabase's."""
+    import jwt
+
+    now = int(time.time())
+    claims: dict[str, object] = {
+        "sub": str(user),
+        "aud": audience,
+        "iat": now,
+        "exp": now + lifetime_seconds,
+        "role": "authenticated",
+        "app_metadata": {"role": "admin"} if admin else {},
+    }
+    if issuer:
+        claims["iss"] = issuer
+    return jwt.encode(claims, secret, algorithm="HS256")

@@ -1,0 +1,117 @@
+"""`keys create|list|revoke`: API keys, made by whoever can reach the database."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from uuid import UUID
+
+import typer
+
+from wastewise_jobs.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from wastewise_jobs.web.keys import KeyInfo, KeyStore
+
+T = TypeVar("T")
+
+app = typer.Typer(help="API keys: made, listed and revoked in the database itself.")
+
+
+@app.command()
+def create(
+    *,
+    user: Annotated[UUID, typer.Option(help="The user (UUID) that the key acts as.")],
+    name: Annotated[str, typer.Option(help="What it is for.")] = "",
+    scopes: Annotated[
+        str, typer.Option(help="Of read, write, admin; separated by commas.")
+    ] = "read,write",
+    days: Annotated[
+        float | None, typer.Option(min=0.01, max=36_500, help="How long it is good for.")
+    ] = None,
+) -> None:
+    """Make a key and print it; it is shown this once and kept nowhere."""
+    from datetime import UTC, datetime, timedelta
+
+    from wastewise_jobs.client import checked
+    from wastewise_jobs.wire import KeyRequest
+
+    wanted = [scope.strip().lower() for scope in scopes.split(",") if scope.strip()]
+    expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    request = checked(KeyRequest, user_id=user, name=name, scopes=wanted, expires_at=expires_at)
+
+    async def make(store: "KeyStore") -> str:
+        _, key = await store.create(
+            request.user_id,
+            scopes=request.scopes,
+            name=request.name,
+            expires_at=request.expires_at,
+        )
+        return key
+
+    typer.echo(_with_store(make))
+
+
+@app.command("list")
+def list_keys(
+    *,
+    user: Annotated[UUID | None, typer.Option(help="Only this user's keys.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The keys, newest first, without their secrets."""
+    keys = _with_store(lambda store: store.list_keys(user_id=user))
+    if as_json:
+        import orjson
+
+        typer.echo(orjson.dumps(keys))
+        return
+    _print_table(keys)
+
+
+@app.command()
+def revoke(
+    key: Annotated[str, typer.Argument(help="The key, its public id or its id.")],
+) -> None:
+    """Make a key worthless; running services notice within seconds."""
+    if not _with_store(lambda store: store.revoke(key)):
+        from wastewise_jobs.errors import InvalidInputError
+
+        raise InvalidInputError("KEY", "there is no such key; `keys list` shows them")
+    typer.echo("revoked")
+
+
+def _print_table(keys: "list[KeyInfo]") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from wastewise_jobs.cli.console import stdout
+    from wastewise_jobs.cli.text import moment, plain
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Public id", "User", "Name", "Scopes", "Created", "Expires", "Last used", ""):
+        table.add_column(name, no_wrap=name in {"Public id", "User"})
+    for key in keys:
+        table.add_row(
+            key.public_id,
+            str(key.user_id),
+            escape(plain(key.name)),
+            ", ".join(key.scopes),
+            moment(key.created_at),
+            moment(key.expires_at),
+            moment(key.last_used_at),
+            f"revoked {moment(key.revoked_at)}" if key.revoked_at else "",
+        )
+    stdout().print(table)
+
+
+def _with_store(act: "Callable[[KeyStore], Awaitable[T]]") -> T:
+    from wastewise_jobs.cli.running import run
+    from wastewise_jobs.cli.start import start
+    from wastewise_jobs.service import checked_pool, database
+    from wastewise_jobs.web.keys import KeyStore
+
+    settings = start()
+
+    async def acted() -> T:
+        async with database(settings) as addresses, checked_pool(addresses) as pool:
+            return await act(KeyStore(pool))
+
+    return run(acted())

@@ -1,0 +1,61 @@
+"""`migrate`: brings the database to this release's schema, or shows what that would do."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from wastewise_jobs.settings import Settings
+
+
+def migrate(
+    *,
+    plan: Annotated[bool, typer.Option("--plan", help="Only print what would be applied.")] = False,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Undo the newest migration instead.")
+    ] = False,
+    count: Annotated[
+        int, typer.Option(min=1, max=1000, help="With --rollback: how many to undo.")
+    ] = 1,
+) -> None:
+    """Apply what is missing; safe to repeat, and to run from several machines at once."""
+    from wastewise_jobs.cli.running import run
+    from wastewise_jobs.cli.start import start
+    from wastewise_jobs.errors import InvalidInputError
+
+    if plan and rollback:
+        raise InvalidInputError("--plan", "cannot be given together with --rollback")
+    settings = start()
+    if plan:
+        names, said = run(_plan(settings)), "would apply"
+    elif rollback:
+        names, said = run(_roll_back(settings, count)), "undone"
+    else:
+        names, said = run(_apply(settings)), "applied"
+    for name in names:
+        typer.echo(f"{said} {name}")
+    if not names:
+        typer.echo("nothing to do: the schema is that of this release", err=True)
+
+
+async def _plan(settings: "Settings") -> list[str]:
+    from wastewise_jobs.db.migrate import plan
+    from wastewise_jobs.service import database
+
+    async with database(settings) as addresses:
+        return await plan(addresses.direct)
+
+
+async def _roll_back(settings: "Settings", count: int) -> list[str]:
+    from wastewise_jobs.db.migrate import rollback
+    from wastewise_jobs.service import database
+
+    async with database(settings) as addresses:
+        return await rollback(addresses.direct, count=count)
+
+
+async def _apply(settings: "Settings") -> list[str]:
+    from wastewise_jobs.service import database, prepare_schema
+
+    async with database(settings) as addresses:
+        return await prepare_schema(addresses, settings)

@@ -1,0 +1,57 @@
+"""Runs a coroutine to its end, signals included.
+
+SIGTERM and SIGINT cancel it (pid 1 and start-up included), so that whatever it opened is closed;
+an embedded server would otherwise go on running. Commands that drain pass their own `on_signal`.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run(
+    main: Coroutine[Any, Any, T],
+    *,
+    loop: str = "uvloop",
+    on_signal: Callable[["asyncio.Task[Any]"], None] | None = None,
+) -> T:
+    """The coroutine's value. Raises KeyboardInterrupt when a signal ended it."""
+    asked_to_stop = False
+
+    async def supervised() -> T:
+        task = asyncio.create_task(main, name="main")
+
+        def act() -> None:
+            nonlocal asked_to_stop
+            asked_to_stop = True
+            if on_signal is None:
+                task.cancel()
+            else:
+                on_signal(task)
+
+        running = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            running.add_signal_handler(number, act)
+        return await task
+
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
+        try:
+            return runner.run(supervised())
+        except asyncio.CancelledError:
+            if asked_to_stop:
+                raise KeyboardInterrupt from None
+            raise
+
+
+def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The loop of that name where it is installed; None is asyncio's own."""
+    if name != "uvloop":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,328 @@
+"""`submit` and `watch`: from files on this machine to a finished job on the service."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from uuid import UUID
+
+import typer
+
+from wastewise_jobs.cli.options import AsJson, JobIdArgument, Report, Token, Url
+
+if TYPE_CHECKING:
+    from wastewise_jobs.client import Client
+    from wastewise_jobs.wire import AnalyzeAnswer, JobAnswer, ProjectRequest
+
+_PROPERTY = "Property (makes a new project)"
+_LIMITS = "Job"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that has been read and may be sent."""
+
+    name: str
+    content: bytes
+    file_type: Literal["invoice", "haul_log"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is to be done, checked before anything is."""
+
+    job_type: str
+    project_id: UUID | None
+    project: "ProjectRequest | None"
+    uploads: tuple[Upload, ...]
+    options: dict[str, Any]
+
+
+def submit(
+    job_type: Annotated[str, typer.Argument(help="For example complete_analysis, in any case.")],
+    *,
+    project: Annotated[UUID | None, typer.Option(help="An existing project.")] = None,
+    property_name: Annotated[
+        str | None, typer.Option("--property", help="Its name.", rich_help_panel=_PROPERTY)
+    ] = None,
+    units: Annotated[
+        int | None, typer.Option(help="Apartments, 10 to 2000.", rich_help_panel=_PROPERTY)
+    ] = None,
+    city: Annotated[str | None, typer.Option(rich_help_panel=_PROPERTY)] = None,
+    state: Annotated[str | None, typer.Option(rich_help_panel=_PROPERTY)] = None,
+    property_type: Annotated[
+        str | None,
+        typer.Option(help="Garden-Style, Mid-Rise or High-Rise.", rich_help_panel=_PROPERTY),
+    ] = None,
+    equipment: Annotated[
+        str | None,
+        typer.Option(help="Compactor, dumpster or mixed.", rich_help_panel=_PROPERTY),
+    ] = None,
+    containers: Annotated[
+        int | None, typer.Option(help="How many dumpsters.", rich_help_panel=_PROPERTY)
+    ] = None,
+    container_yards: Annotated[
+        float | None, typer.Option(help="Cubic yards of each.", rich_help_panel=_PROPERTY)
+    ] = None,
+    pickups_per_week: Annotated[float | None, typer.Option(rich_help_panel=_PROPERTY)] = None,
+    invoices: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE...", help="CSV or XLSX; several may follow.")
+    ] = None,
+    haul_log: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE...", help="CSV or XLSX; several may follow.")
+    ] = None,
+    input_data: Annotated[
+        str | None, typer.Option("--input", metavar="JSON", help="Input, or @FILE.")
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option(help="1 (first) to 10.", rich_help_panel=_LIMITS)
+    ] = None,
+    max_retries: Annotated[int | None, typer.Option(rich_help_panel=_LIMITS)] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds that a run may take.", rich_help_panel=_LIMITS)
+    ] = None,
+    run_at: Annotated[
+        str | None,
+        typer.Option(help="Not before: a time with offset, or 15m.", rich_help_panel=_LIMITS),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(help="Idempotency key: repeating makes no second job."),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Wait and show the progress.")] = False,
+    report: Report = None,
+    as_json: AsJson = False,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Send a job to the service, with a new property and its files if you like."""
+    from wastewise_jobs.cli.arguments import json_object, point_in_time
+    from wastewise_jobs.cli.credentials import find_target
+    from wastewise_jobs.cli.reports import check_folder
+    from wastewise_jobs.cli.running import run
+
+    property_options: dict[str, Any] = {
+        "property_name": property_name,
+        "units": units,
+        "city": city,
+        "state": state,
+        "property_type": property_type,
+        "equipment_type": equipment,
+        "containers": containers,
+        "container_yards": container_yards,
+        "pickups_per_week": pickups_per_week,
+    }
+    plan = Plan(
+        job_type=job_type.strip().lower(),
+        project_id=project,
+        project=_new_project(project, property_options),
+        uploads=_uploads(invoices or [], haul_log or []),
+        options={
+            "input_data": json_object(input_data, "--input") if input_data else {},
+            "priority": priority,
+            "max_retries": max_retries,
+            "timeout_seconds": timeout,
+            "run_at": point_in_time(run_at, "--run-at"),
+        },
+    )
+    _check(plan, key=key)
+    check_folder(report)
+    target = find_target(url, token)
+    _note(target.note)
+    ok = run(
+        _submit(
+            target.url,
+            target.token,
+            plan,
+            key=key,
+            watched=watch,
+            report=report,
+            as_json=as_json,
+        )
+    )
+    raise typer.Exit(0 if ok else 1)
+
+
+def watch(
+    job_id: JobIdArgument,
+    *,
+    report: Report = None,
+    as_json: AsJson = False,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Follow a job until it has finished."""
+    from wastewise_jobs.cli.credentials import find_target
+    from wastewise_jobs.cli.reports import check_folder
+    from wastewise_jobs.cli.running import run
+
+    check_folder(report)
+    target = find_target(url, token)
+    _note(target.note)
+    ok = run(_watch(target.url, target.token, job_id, report=report, as_json=as_json))
+    raise typer.Exit(0 if ok else 1)
+
+
+def _new_project(project: UUID | None, options: dict[str, Any]) -> "ProjectRequest | None":
+    from wastewise_jobs.client import checked
+    from wastewise_jobs.errors import InvalidInputError
+    from wastewise_jobs.wire import ProjectRequest
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if not given:
+        return None
+    if project is not None:
+        raise InvalidInputError("--project", "names a project; leave out what describes a new one")
+    try:
+        return checked(ProjectRequest, **given)
+    except InvalidInputError as error:
+        raise InvalidInputError(_option_of(error.field), error.problem) from None
+
+
+def _option_of(field: str) -> str:
+    names = {"propertyName": "--property", "equipmentType": "--equipment"}
+    kebab = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in field)
+    return names.get(field, f"--{kebab}")
+
+
+def _uploads(invoices: list[Path], haul_logs: list[Path]) -> tuple[Upload, ...]:
+    from wastewise_jobs.cli.arguments import read_file
+    from wastewise_jobs.errors import InvalidInputError
+    from wastewise_jobs.wire import MAX_FILE_BYTES
+
+    uploads: dict[str, Upload] = {}
+    for option, file_type, paths in (
+        ("--invoices", "invoice", invoices),
+        ("--haul-log", "haul_log", haul_logs),
+    ):
+        for path in paths:
+            content = read_file(path, option)
+            if not content:
+                raise InvalidInputError(option, f"{path} is empty")
+            if len(content) > MAX_FILE_BYTES:
+                raise InvalidInputError(option, f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB")
+            if path.name in uploads:
+                raise InvalidInputError(option, f"two files are named {path.name}")
+            uploads[path.name] = Upload(path.name, content, file_type)  # type: ignore[arg-type]
+    return tuple(uploads.values())
+
+
+def _check(plan: Plan, *, key: str | None) -> None:
+    from wastewise_jobs.client import checked
+    from wastewise_jobs.errors import InvalidInputError
+    from wastewise_jobs.wire import AnalyzeRequest
+
+    if key is not None and plan.project is not None:
+        raise InvalidInputError("--key", "needs --project: each new project is another request")
+    if plan.uploads and plan.project is None and plan.project_id is None:
+        raise InvalidInputError("--property", "files need a project: --property ..., or --project")
+    try:
+        checked(AnalyzeRequest, job_type=plan.job_type, **plan.options)
+    except InvalidInputError as error:
+        names = {"jobType": "JOB_TYPE", "timeoutSeconds": "--timeout", "inputData": "--input"}
+        field = names.get(error.field, _option_of(error.field))
+        raise InvalidInputError(field, error.problem) from None
+
+
+async def _submit(
+    url: str,
+    token: str | None,
+    plan: Plan,
+    *,
+    key: str | None,
+    watched: bool,
+    report: Path | None,
+    as_json: bool,
+) -> bool:
+    from wastewise_jobs.client import Client, ClientError
+
+    async with Client(url, token) as client:
+        await _refuse_unknown_type(client, plan.job_type)
+        project_id = plan.project_id
+        if plan.project is not None:
+            project_id = (await client.create_project(plan.project)).id
+        try:
+            if project_id is not None:
+                await _upload(client, project_id, plan.uploads)
+            answer = await client.submit(
+                plan.job_type, project_id=project_id, idempotency_key=key, **plan.options
+            )
+        except ClientError:
+            if plan.project is not None:
+                _note(f"the project was created: go on with --project {project_id}")
+            raise
+        if not watched and report is None:
+            _print_submitted(answer, project_id, as_json=as_json)
+            return True
+        _note(f"job {answer.job_id}")
+        return await _finish(client, answer.job_id, report=report, as_json=as_json)
+
+
+async def _upload(client: "Client", project_id: UUID, uploads: Sequence[Upload]) -> None:
+    for upload in uploads:
+        await client.upload_file(
+            project_id, upload.name, upload.content, file_type=upload.file_type
+        )
+
+
+async def _refuse_unknown_type(client: "Client", job_type: str) -> None:
+    """Before a project is made for it."""
+    from wastewise_jobs.errors import UnknownJobTypeError
+
+    known = [entry.job_type for entry in await client.job_types()]
+    if job_type not in known:
+        raise UnknownJobTypeError(job_type, known)
+
+
+async def _watch(
+    url: str, token: str | None, job_id: UUID, *, report: Path | None, as_json: bool
+) -> bool:
+    from wastewise_jobs.client import Client
+
+    async with Client(url, token) as client:
+        return await _finish(client, job_id, report=report, as_json=as_json)
+
+
+async def _finish(client: "Client", job_id: UUID, *, report: Path | None, as_json: bool) -> bool:
+    """Follow the job to its end and show it; whether it completed."""
+    from wastewise_jobs.cli.follow import follow
+    from wastewise_jobs.cli.reports import save_reports
+
+    job = await follow(client, job_id)
+    print_job(job, as_json=as_json)
+    if job.status != "completed":
+        return False
+    if report is not None:
+        for path in await save_reports(client, job_id, report):
+            _note(f"saved {path}")
+    return True
+
+
+def print_job(job: "JobAnswer", *, as_json: bool) -> None:
+    """The job on stdout, for a program or for a person."""
+    if as_json:
+        typer.echo(job.model_dump_json(by_alias=True))
+        return
+    from wastewise_jobs.cli.console import stdout
+    from wastewise_jobs.cli.summary import job_details
+
+    stdout().print(job_details(job))
+
+
+def _print_submitted(answer: "AnalyzeAnswer", project_id: UUID | None, *, as_json: bool) -> None:
+    if as_json:
+        import orjson
+
+        body = answer.model_dump(mode="json", by_alias=True)
+        body["projectId"] = str(project_id) if project_id else None
+        typer.echo(orjson.dumps(body))
+        return
+    typer.echo(f"job {answer.job_id} {answer.status}, priority {answer.priority}")
+    if project_id:
+        typer.echo(f"project {project_id}")
+    typer.echo(f"follow it with: wastewise-jobs watch {answer.job_id}")
+
+
+def _note(text: str | None) -> None:
+    if text:
+        typer.echo(text, err=True)

@@ -1,0 +1,179 @@
+"""Tables about jobs and what an analysis found, as rich renderables.
+
+Reads results leniently: a job type of somebody else's returns what it likes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.pretty import Pretty
+from rich.table import Table
+from rich.text import Text
+
+from wastewise_jobs.cli.text import duration, moment, plain
+from wastewise_jobs.wire import JobAnswer, JobSummary
+
+STATUS_STYLES = {
+    "pending": "cyan",
+    "processing": "blue",
+    "completed": "green",
+    "failed": "bold red",
+    "cancelled": "yellow",
+}
+_VERDICT_STYLES = {"strongly recommend": "bold green", "recommend": "green", "consider": "yellow"}
+_BAND_STYLES = {"good": "green", "excellent": "green", "ideal": "green", "poor": "red"}
+
+
+def jobs_table(jobs: Sequence[JobSummary]) -> Table:
+    """One line a job."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Job", "Type", "Status", "Progress", "Priority", "Attempts", "Created", "Took"):
+        table.add_column(name, no_wrap=name in {"Job", "Created"})
+    for job in jobs:
+        table.add_row(
+            str(job.id),
+            escape(plain(job.job_type)),
+            _status(job),
+            f"{job.progress.percent}%",
+            str(job.priority),
+            _attempts(job),
+            moment(job.timing.created_at),
+            duration(job.timing.duration_seconds),
+        )
+    return table
+
+
+def job_details(job: JobAnswer) -> Group:
+    """Everything worth knowing about one job, its result or its error."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in _facts(job):
+        table.add_row(name, value)
+    parts: list[RenderableType] = [table]
+    for entry in job.retry_info.errors:
+        said = plain(str(entry.get("error_message", "")))
+        line = f"  attempt {entry.get('attempt', '?')}: {said} ({entry.get('error_code', '-')})"
+        parts.append(Text(line, style="red"))
+    if job.result is not None:
+        parts += ["", analysis_summary(job.result) or Pretty(job.result, max_length=40)]
+    return Group(*parts)
+
+
+def _facts(job: JobAnswer) -> Iterator[tuple[str, RenderableType]]:
+    yield "Job", str(job.id)
+    yield "Type", escape(plain(job.job_type))
+    yield "Status", _status(job)
+    if job.progress.current_step:
+        yield "Step", escape(f"{job.progress.percent}% {plain(job.progress.current_step)}")
+    yield "Priority", escape(f"{job.priority} ({plain(job.priority_reason or '-')})")
+    yield "Attempts", _attempts(job)
+    if job.project_id:
+        yield "Project", str(job.project_id)
+    yield "Created", moment(job.timing.created_at)
+    yield "Started", moment(job.timing.started_at)
+    if job.timing.retry_after:
+        yield "Not before", moment(job.timing.retry_after)
+    yield "Finished", moment(job.timing.completed_at)
+    yield "Took", duration(job.timing.duration_seconds)
+    if job.worker_id:
+        yield "Worker", escape(plain(job.worker_id))
+    if job.error:
+        yield "Error", Text(f"{plain(job.error.message)} ({job.error.code or '-'})", style="red")
+
+
+def _attempts(job: JobSummary) -> str:
+    started = 0 if job.timing.started_at is None else job.retry_info.retry_count + 1
+    return f"{started} of {job.retry_info.max_retries + 1}"
+
+
+def _status(job: JobSummary) -> Text:
+    return Text(job.status, style=STATUS_STYLES.get(job.status, ""))
+
+
+def analysis_summary(result: object) -> RenderableType | None:
+    """The figures and recommendations of an analysis; None when the result is something else."""
+    if not isinstance(result, Mapping) or not isinstance(result.get("summary"), Mapping):
+        return None
+    headline = plain(str(result["summary"].get("headline") or "Analysis"))
+    parts: list[RenderableType] = [Text(headline, style="bold")]
+    if figures := _objects(result.get("metrics")):
+        parts += ["", _figures(figures)]
+    recommendations = _objects(result.get("recommendations"))
+    omissions = _objects(result.get("notRecommended"))
+    if recommendations or omissions:
+        parts += ["", _recommendations(recommendations, omissions)]
+    if warnings := _objects(result.get("warnings")):
+        parts += ["", _warnings(warnings)]
+    return Group(*parts)
+
+
+def _figures(figures: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title="Figures", title_justify="left", title_style="bold", expand=False)
+    table.add_column("Figure")
+    table.add_column("Value", justify="right")
+    table.add_column("Benchmark")
+    table.add_column("Verdict")
+    for figure in figures:
+        benchmark = figure.get("benchmark")
+        band = plain(str(figure.get("band") or "")).replace("_", " ")
+        table.add_row(
+            _text(figure, "label"),
+            _text(figure, "display"),
+            _text(benchmark, "text") if isinstance(benchmark, Mapping) else "",
+            Text(band, style=_BAND_STYLES.get(band, "")),
+        )
+    return table
+
+
+def _recommendations(
+    recommendations: Sequence[Mapping[str, Any]], omissions: Sequence[Mapping[str, Any]]
+) -> Table:
+    table = Table(title="Recommendations", title_justify="left", title_style="bold")
+    table.add_column("Measure")
+    table.add_column("Verdict")
+    table.add_column("Saves a year", justify="right")
+    table.add_column("Pays back", justify="right")
+    table.add_column("Why")
+    for entry in recommendations:
+        verdict = plain(str(entry.get("verdict") or "")).replace("_", " ")
+        payback = entry.get("paybackMonths")
+        table.add_row(
+            _text(entry, "title"),
+            Text(verdict, style=_VERDICT_STYLES.get(verdict.lower(), "")),
+            _dollars(entry.get("annualSavings")),
+            f"{payback:.1f} months" if isinstance(payback, int | float) else "",
+            _text(entry, "reason"),
+        )
+    for entry in omissions:
+        table.add_row(
+            _text(entry, "title"), Text("not recommended", style="dim"), "", "",
+            _text(entry, "reason"),
+        )  # fmt: skip
+    return table
+
+
+def _warnings(warnings: Sequence[Mapping[str, Any]]) -> RenderableType:
+    shown = 5
+    lines = [Text(f"• {plain(str(entry.get('text', '')))}") for entry in warnings[:shown]]
+    if len(warnings) > shown:
+        lines.append(Text(f"• and {len(warnings) - shown} more, see the report"))
+    title = Text(f"{len(warnings)} warnings about the files", style="yellow")
+    return Group(title, Padding(Group(*lines), (0, 0, 0, 2)))
+
+
+def _text(entry: Mapping[str, Any], name: str) -> str:
+    return escape(plain(str(entry.get(name) or "")))
+
+
+def _dollars(value: object) -> str:
+    return f"${value:,.0f}" if isinstance(value, int | float) else ""
+
+
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    return (
+        [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
+    )

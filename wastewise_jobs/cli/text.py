@@ -1,0 +1,31 @@
+"""Small pieces of what is printed. Pure."""
+
+import unicodedata
+from datetime import datetime
+
+_LONGEST = 300
+
+
+def plain(text: str) -> str:
+    """One line that cannot steer a terminal, whoever wrote it."""
+    line = "".join(
+        " " if unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else letter
+        for letter in text[: _LONGEST + 1]
+    )
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"
+
+
+def moment(value: datetime | None) -> str:
+    """Local time to the second; a dash where nothing happened yet."""
+    return "-" if value is None else value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: float | None) -> str:
+    """`0.42 s`, `12.3 s`, `3 min 05 s`."""
+    minute, ten = 60, 10
+    if seconds is None:
+        return "-"
+    if seconds < minute:
+        return f"{seconds:.2f} s" if seconds < ten else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), minute)
+    return f"{minutes} min {rest:02d} s"
