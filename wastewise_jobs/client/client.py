@@ -201,12 +201,8 @@ class Client:
             pause = parser.retry_seconds or 0.2 * 2 ** min(failures, 8)
             await asyncio.sleep(min(pause, _LONGEST_RECONNECT_PAUSE_SECONDS))
             # What was half received belongs to the broken connection.
-            resumed = EventStreamParser()
-            resumed.last_event_id, resumed.retry_seconds = (
-                parser.last_event_id,
-                parser.retry_seconds,
-            )
-            parser = resumed
+            parser, retry_seconds = EventStreamParser(parser.last_event_id), parser.retry_seconds
+            parser.retry_seconds = retry_seconds
 
     async def _events_once(
         self, job_id: UUID, parser: EventStreamParser

@@ -16,13 +16,17 @@ class ServerEvent:
 
 
 class EventStreamParser:
-    """Takes chunks as they arrive, however they are cut, and gives whole events."""
+    """Takes chunks as they arrive, however they are cut, and gives whole events.
 
-    def __init__(self) -> None:
+    `last_event_id` is what to send to go on after the last event that was given.
+    """
+
+    def __init__(self, last_event_id: str = "") -> None:
         self._pending = b""
         self._name = ""
         self._data: list[str] = []
-        self.last_event_id = ""
+        self._id = last_event_id
+        self.last_event_id = last_event_id
         self.retry_seconds: float | None = None
 
     def feed(self, chunk: bytes) -> Iterator[ServerEvent]:
@@ -49,7 +53,7 @@ class EventStreamParser:
         elif field == "data":
             self._data.append(value)
         elif field == "id" and "\0" not in value:
-            self.last_event_id = value
+            self._id = value
         elif field == "retry" and value.isascii() and value.isdigit():
             self.retry_seconds = int(value) / 1000
         return None
@@ -57,4 +61,6 @@ class EventStreamParser:
     def _dispatch(self) -> ServerEvent | None:
         name, data = self._name or "message", self._data
         self._name, self._data = "", []
+        # Only now: an event that was cut off must come again after a resume.
+        self.last_event_id = self._id
         return ServerEvent(name, "\n".join(data), self.last_event_id) if data else None

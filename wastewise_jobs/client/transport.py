@@ -6,6 +6,7 @@ says that doing it twice is harmless, also after a broken connection and after 4
 """
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -216,5 +217,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "it took too long"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or str(error.os_error) or "connection failed"
+        number = error.os_error.errno
+        return os.strerror(number).lower() if number and number > 0 else str(error.os_error)
     return str(error) or type(error).__name__
