@@ -33,6 +33,7 @@ from wastewise_jobs.analysis.model import (
     PropertyFacts,
     SourceFile,
 )
+from wastewise_jobs.analysis.reports import render_html, render_xlsx
 from wastewise_jobs.analysis.result import STEPS, Analysis, analyse
 
 __all__ = [
@@ -57,4 +58,6 @@ __all__ = [
     "analyse",
     "extract",
     "recognise",
+    "render_html",
+    "render_xlsx",
 ]

@@ -11,7 +11,7 @@ YARDS_PER_TON = Decimal("14.49")
 DAYS_PER_YEAR = 365
 TARGET_TONS_PER_HAUL = Decimal("8.5")
 YARDS_PER_DOOR_BENCHMARK = Decimal("2.2")
-# More than 40 % under the benchmark: a building that is not full yet.
+# More than 40% under the benchmark: a building that is not full yet.
 LEASE_UP_BELOW = Decimal("1.32")
 
 GOOD_COST_PER_DOOR = Decimal(30)
@@ -25,7 +25,7 @@ YARDS_PER_DOOR = Benchmark(
     "2.0 to 2.5 yd³ per door", Decimal("2.0"), Decimal("2.5"), Decimal(1), Decimal(5)
 )
 TONS_PER_HAUL = Benchmark("target 8.5 (8 to 9)", Decimal(8), Decimal(9), Decimal(2), Decimal(15))
-UTILISATION = Benchmark("90 % and more is excellent", Decimal(90), Decimal(100))
+UTILISATION = Benchmark("90% and more is excellent", Decimal(90), Decimal(100))
 DAYS_BETWEEN_PICKUPS = Benchmark("7 to 10 days, 14 at most", Decimal(7), Decimal(10), None, None)
 LONGEST_GAP_DAYS = 14
 
@@ -52,7 +52,7 @@ def cost_band(value: Fraction, benchmark: Benchmark) -> tuple[str, str]:
 def yards_band(value: Fraction) -> tuple[str, str]:
     """lease_up (under 1.32), low, normal or high."""
     if value < Fraction(LEASE_UP_BELOW):
-        return "lease_up", "More than 40 % under the benchmark of 2.2: the building is not full yet"
+        return "lease_up", "More than 40% under the benchmark of 2.2: the building is not full yet"
     if value < 2:  # noqa: PLR2004  # the lower end of the range
         return "low", "Below the usual range"
     if value <= Fraction(5, 2):
@@ -74,10 +74,13 @@ def tons_band(value: Fraction) -> tuple[str, str]:
 
 def utilisation_band(value: Fraction) -> tuple[str, str]:
     """Excellent from 90, good from 70, fair from 50, else poor."""
-    for threshold, band in ((90, "excellent"), (70, "good"), (50, "fair")):
-        if value >= threshold:
-            return band, band.capitalize()
-    return "poor", "Poor"
+    if value >= 90:  # noqa: PLR2004  # the bands' own numbers
+        return "excellent", "Excellent: 90% of the target weight or more"
+    if value >= 70:  # noqa: PLR2004
+        return "good", "Good: 70 to 89% of the target weight"
+    if value >= 50:  # noqa: PLR2004
+        return "fair", "Fair: 50 to 69% of the target weight"
+    return "poor", "Poor: less than half of the target weight"
 
 
 def pickup_band(mean: Fraction, longest: int) -> tuple[str, str]:

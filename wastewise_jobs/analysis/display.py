@@ -58,7 +58,7 @@ _UNITS = {
     "tons_per_year": (1, " tons a year"),
     "hauls": (0, " hauls"),
     "hauls_per_year": (2, " hauls a year"),
-    "percent": (1, " %"),
+    "percent": (1, "%"),
     "days": (1, " days"),
     "months": (2, " months"),
     "weeks_per_month": (2, " weeks a month"),
@@ -71,9 +71,14 @@ _UNITS = {
 
 def shown(value: Decimal | Fraction, unit: str) -> str:
     """The value with its unit as a report shows it."""
+    return "".join(parts(value, unit))
+
+
+def parts(value: Decimal | Fraction, unit: str) -> tuple[str, str]:
+    """The value as a report shows it, and what is written behind it."""
     places, suffix = _UNITS[unit]
     text = money(value, places) if unit.startswith("usd") else number(value, places)
-    return f"{text}{suffix}"
+    return text, suffix
 
 
 def places_of(unit: str) -> int:

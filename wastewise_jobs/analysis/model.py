@@ -274,7 +274,10 @@ class Rows:
     def __str__(self) -> str:
         """`hauls.xlsx, sheet "2024", rows 2-81`."""
         sheet = f', sheet "{self.sheet}"' if self.sheet is not None else ""
-        return f"{self.file}{sheet}, rows {self.rows}"
+        if not self.rows:
+            return f"{self.file}{sheet}"
+        word = "row" if self.rows.isdecimal() else "rows"
+        return f"{self.file}{sheet}, {word} {self.rows}"
 
     def to_json(self) -> JsonObject:
         """The rows as a JSON object."""

@@ -152,8 +152,8 @@ def lease_up_reason(yards: Figure) -> str:
     """Why no recommendation is made."""
     under = (1 - Fraction(yards.value) / Fraction(YARDS_PER_DOOR_BENCHMARK)) * 100
     return (
-        f"Yards per door are {number(yards.value)}, {number(under, 1)} % under the benchmark of "
-        f"{YARDS_PER_DOOR_BENCHMARK} (the limit is 40 %): the building is not full yet, so no "
+        f"Yards per door are {number(yards.value)}, {number(under, 1)}% under the benchmark of "
+        f"{YARDS_PER_DOOR_BENCHMARK} (the limit is 40%): the building is not full yet, so no "
         "recommendation is made."
     )
 
@@ -219,11 +219,7 @@ def _why_no_monitoring(  # noqa: PLR0911  # one reason a line
 
 
 def _monitoring_inputs(log: HaulLog, cost: HaulCost) -> tuple[Quantity, ...]:
-    note = (
-        "assumed: no hauling charge was found for the period of the haul log"
-        if cost.is_assumed
-        else f"{money(cost.charges)} of hauling charges / {cost.hauls} hauls in their periods"
-    )
+    note = "assumed: no hauling charge was found for the period of the haul log"
     given = () if cost.is_assumed else (
         quantity("hauling_charges", "Hauling charges over the same period", cost.charges, "usd",
                  "hauling lines whose period starts within the covered days"),
@@ -240,7 +236,8 @@ def _monitoring_inputs(log: HaulLog, cost: HaulCost) -> tuple[Quantity, ...]:
                  "", f"condition: at most {LONGEST_GAP_DAYS}"),
         *given,
         quantity("cost_per_haul", "Cost per haul", cost.per_haul, "usd_per_haul",
-                 "" if cost.is_assumed else "hauling charges / hauls in their periods", note),
+                 "" if cost.is_assumed else "hauling charges / hauls in their periods",
+                 note if cost.is_assumed else ""),
         quantity("target", "Target weight", TARGET_TONS_PER_HAUL, "tons_per_haul"),
         quantity("monitoring", "Monitoring", MONITORING_A_MONTH, "usd_per_month"),
         quantity("installation", "Installation, once", INSTALLATION, "usd"),
@@ -301,7 +298,7 @@ def reduce_contamination(spend: Spend | None) -> Assessment:
         return Omission(code, TITLES[code], "The total spend is not positive.")
     share = Fraction(charges) / Fraction(spend.total) * 100
     if share <= 3:  # noqa: PLR2004  # the threshold in percent
-        reason = f"Contamination charges are {number(share, 1)} % of spend, not over 3 %."
+        reason = f"Contamination charges are {number(share, 1)}% of spend, not over 3%."
         return Omission(code, TITLES[code], reason)
     over_five = share > 5  # noqa: PLR2004  # the second threshold in percent
     avoidable = 70 if over_five else 50
@@ -317,23 +314,23 @@ def reduce_contamination(spend: Spend | None) -> Assessment:
         code=code,
         title=TITLES[code],
         verdict=verdict,
-        reason=f"Contamination charges are {number(share, 1)} % of spend; "
-        f"avoiding {avoidable} % of them {outcome}.",
+        reason=f"Contamination charges are {number(share, 1)}% of spend; "
+        f"avoiding {avoidable}% of them {outcome}.",
         inputs=(
             quantity("contamination_charges", "Contamination charges", charges, "usd"),
             quantity("total_spend", "Total spend", spend.total, "usd"),
             quantity("months", "Months covered", spend.months, "months"),
             quantity("share", "Share of spend", share, "percent",
-                     "contamination charges / total spend × 100", "condition: over 3 %"),
+                     "contamination charges / total spend × 100", "condition: over 3%"),
             quantity("avoidable", "Can be avoided", avoidable, "percent", "",
-                     "70 % when the share is over 5 %, else 50 %"),
+                     "70% when the share is over 5%, else 50%"),
             quantity("service", "Service", CONTAMINATION_SERVICE_A_MONTH, "usd_per_month"),
         ),
         steps=(
             quantity("annual_charges", "Charges a year", annual, "usd_per_year",
                      "contamination charges / months × 12"),
             quantity("gross_savings", "Charges avoided", saved, "usd_per_year",
-                     f"charges a year × {avoidable} %"),
+                     f"charges a year × {avoidable}%"),
             quantity("service_cost", "Service", service, "usd_per_year", "$150 × 12"),
             quantity("net_savings", "Net savings", net, "usd_per_year",
                      "charges avoided − service"),
