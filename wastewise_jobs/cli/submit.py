@@ -11,7 +11,7 @@ import typer
 from wastewise_jobs.cli.options import AsJson, JobIdArgument, Report, Token, Url
 
 if TYPE_CHECKING:
-    from wastewise_jobs.client import Client
+    from wastewise_jobs.client import Client, ClientError
     from wastewise_jobs.wire import AnalyzeAnswer, JobAnswer, ProjectRequest
 
 _PROPERTY = "Property (makes a new project)"
@@ -237,7 +237,6 @@ async def _submit(
     from wastewise_jobs.client import Client, ClientError
 
     async with Client(url, token) as client:
-        await _refuse_unknown_type(client, plan.job_type)
         project_id = plan.project_id
         if plan.project is not None:
             project_id = (await client.create_project(plan.project)).id
@@ -247,9 +246,9 @@ async def _submit(
             answer = await client.submit(
                 plan.job_type, project_id=project_id, idempotency_key=key, **plan.options
             )
-        except ClientError:
-            if plan.project is not None:
-                _note(f"the project was created: go on with --project {project_id}")
+        except ClientError as error:
+            if plan.project is not None and project_id is not None:
+                await _clean_up(client, project_id, error)
             raise
         if not watched and report is None:
             _print_submitted(answer, project_id, as_json=as_json)
@@ -265,13 +264,18 @@ async def _upload(client: "Client", project_id: UUID, uploads: Sequence[Upload])
         )
 
 
-async def _refuse_unknown_type(client: "Client", job_type: str) -> None:
-    """Before a project is made for it."""
-    from wastewise_jobs.errors import UnknownJobTypeError
+async def _clean_up(client: "Client", project_id: UUID, error: "ClientError") -> None:
+    """Leave no project behind for a job that was refused; after a lost answer there may be one."""
+    from wastewise_jobs.client import ClientError, ProblemError
 
-    known = [entry.job_type for entry in await client.job_types()]
-    if job_type not in known:
-        raise UnknownJobTypeError(job_type, known)
+    if isinstance(error, ProblemError):
+        try:
+            await client.delete_project(project_id)
+        except ClientError:
+            pass
+        else:
+            return
+    _note(f"the project was created: go on with --project {project_id}")
 
 
 async def _watch(

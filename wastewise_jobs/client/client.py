@@ -25,6 +25,8 @@ from wastewise_jobs.errors import InvalidInputError
 FINISHED = frozenset({"completed", "failed", "cancelled"})
 LONGEST_POLL_SECONDS = 30
 _SILENCE_SECONDS = 45.0
+# The job had finished when the last event was sent.
+_NOTHING_MORE = 204
 _MOST_RECONNECTS = 20
 _LONGEST_RECONNECT_PAUSE_SECONDS = 5.0
 
@@ -214,16 +216,15 @@ class Client:
         async with self._http.stream(
             path, headers=headers, silence_seconds=_SILENCE_SECONDS
         ) as response:
+            if response.status == _NOTHING_MORE:
+                yield await self.job(job_id)
+                return
             async for chunk in response.content.iter_any():
                 for event in parser.feed(chunk):
                     if event.name in {"progress", "status"}:
                         yield _validated(wire.JobAnswer, event.data, response.status)
 
     # The service itself
-
-    async def job_types(self) -> list[wire.JobTypeAnswer]:
-        """Every job type that can be asked for."""
-        return (await self._get(wire.JobTypeList, "/api/job-types")).job_types
 
     async def readiness(self) -> wire.HealthAnswer:
         """Whether the service can do its work. Raises ServiceError while it cannot."""

@@ -1,0 +1,192 @@
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from rich.console import Console
+
+from wastewise_jobs.cli.explain import explain
+from wastewise_jobs.cli.follow import situation
+from wastewise_jobs.cli.summary import analysis_summary, job_details, jobs_table
+from wastewise_jobs.cli.text import duration, plain
+from wastewise_jobs.client import NotAuthorizedError, ServiceUnreachableError
+from wastewise_jobs.errors import ConfigurationError, InvalidInputError
+from wastewise_jobs.wire import (
+    AiUsage,
+    JobAnswer,
+    JobError,
+    JobProgress,
+    JobTiming,
+    RetryInfo,
+)
+
+AT = datetime(2026, 1, 31, 8, tzinfo=UTC)
+
+
+def make_job(
+    *, step: str | None = None, retry_after: datetime | None = None, **overrides: Any
+) -> JobAnswer:
+    values: dict[str, Any] = {
+        "id": UUID(int=7),
+        "project_id": None,
+        "job_type": "complete_analysis",
+        "status": "processing",
+        "priority": 5,
+        "priority_reason": "regular",
+        "progress": JobProgress(percent=40, current_step=step, steps_completed=1, total_steps=6),
+        "timing": JobTiming(
+            created_at=AT,
+            started_at=AT,
+            completed_at=None,
+            estimated_completion=None,
+            duration_seconds=None,
+            retry_after=retry_after,
+        ),
+        "result": None,
+        "error": None,
+        "retry_info": RetryInfo(retry_count=1, max_retries=3, errors=[]),
+        "ai_usage": AiUsage(requests=0, tokens_input=0, tokens_output=0, cost_usd=0),
+        "worker_id": None,
+        "updated_at": AT,
+    }
+    return JobAnswer(**(values | overrides))
+
+
+def printed(renderable: object) -> str:
+    console = Console(width=160, force_terminal=False)
+    with console.capture() as captured:
+        console.print(renderable)
+    return captured.get()
+
+
+def test_a_table_shows_what_is_asked_first() -> None:
+    text = printed(jobs_table([make_job()]))
+    for shown in (str(UUID(int=7)), "complete_analysis", "processing", "40%", "2 of 4"):
+        assert shown in text
+
+
+def test_nobody_can_write_into_the_terminal_of_whoever_looks() -> None:
+    hostile = "\x1b[31m[bold]x[/bold]\x07\u202e\r\n" + "y" * 1000
+    job = make_job(
+        step=hostile,
+        error=JobError(message=hostile, code="[red]C", details=None),
+        worker_id=hostile,
+    )
+    text = printed(job_details(job)) + printed(analysis_summary({"summary": {"headline": hostile}}))
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "\u202e" not in text
+    assert "[bold]x[/bold]" in text
+    assert "[red]C" in text
+    assert len(plain(hostile)) < 310
+
+
+def test_results_of_other_shapes_are_shown_as_they_are() -> None:
+    assert analysis_summary({"pruned": 3}) is None
+    assert analysis_summary([1]) is None
+    odd: dict[str, Any] = {
+        "summary": {},
+        "metrics": [1, {"label": 5}],
+        "recommendations": "none",
+        "warnings": None,
+    }
+    assert "5" in printed(analysis_summary(odd))
+    assert "pruned" in printed(job_details(make_job(result={"pruned": 3})))
+
+
+def test_an_analysis_shows_figures_recommendations_and_warnings() -> None:
+    result = {
+        "summary": {"headline": "$23,959 a year can be saved with one measure."},
+        "metrics": [
+            {
+                "label": "Cost per door",
+                "display": "$31.20 per door",
+                "benchmark": {"text": "$18 to $35"},
+                "band": "typical",
+            }
+        ],
+        "recommendations": [
+            {
+                "title": "Compactor monitoring",
+                "verdict": "strongly_recommend",
+                "annualSavings": 23959.4,
+                "paybackMonths": 0.15,
+                "reason": "light hauls",
+            }
+        ],
+        "notRecommended": [{"title": "Bulk subscription", "reason": "no bulk charges"}],
+        "warnings": [{"text": f"row {number}"} for number in range(8)],
+    }
+    text = printed(analysis_summary(result))
+    for shown in (
+        "$23,959 a year can be saved",
+        "$31.20 per door",
+        "$18 to $35",
+        "strongly recommend",
+        "$23,959",
+        "0.1 months",
+        "not recommended",
+        "no bulk charges",
+        "8 warnings",
+        "and 3 more",
+    ):
+        assert shown in text, shown
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (make_job(step="Reading rows"), "Reading rows"),
+        (make_job(), "running"),
+        (make_job(status="pending"), "waiting for a worker"),
+        (make_job(status="failed"), "failed"),
+        (make_job(status="pending", retry_after=AT), "waits until"),
+        (
+            make_job(
+                status="pending",
+                retry_after=AT,
+                error=JobError(message="HTTP 503", code="X", details=None),
+            ),
+            "attempt 2 of 4",
+        ),
+    ],
+)
+def test_a_job_is_described_in_a_few_words(job: JobAnswer, words: str) -> None:
+    assert words in situation(job)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0.4213, "0.42 s"),
+        (12.34, "12.3 s"),
+        (185.2, "3 min 05 s"),
+        (119.7, "2 min 00 s"),
+    ],
+)
+def test_durations_are_short(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "code"),
+    [
+        (ConfigurationError("PORT", "must be a number"), "PORT: must be a number", 2),
+        (InvalidInputError("--units", "too few"), "--units: too few", 2),
+        (ServiceUnreachableError("http://x", "refused"), "wastewise-jobs serve", 1),
+        (NotAuthorizedError(401, {"detail": "no"}), "WASTEWISE_TOKEN", 1),
+        (FileNotFoundError(2, "No such file"), "No such file", 1),
+        (KeyError("x"), "--debug", 1),
+        (
+            ExceptionGroup("tasks", [KeyError("x"), ConfigurationError("PORT", "is taken")]),
+            "PORT: is taken",
+            2,
+        ),
+    ],
+)
+def test_every_error_is_one_line_with_a_next_step(error: Exception, words: str, code: int) -> None:
+    text, exit_code = explain(error)
+    assert words in text
+    assert exit_code == code
+    assert "\n" not in text
