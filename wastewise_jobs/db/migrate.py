@@ -140,6 +140,10 @@ async def _connected(dsn: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Reco
         connection = await asyncpg.connect(
             dsn, timeout=30, target_session_attrs=SessionAttribute.primary
         )
+    except asyncpg.TargetServerAttributeNotMatched as error:
+        raise DatabaseUnusableError(
+            "the database is a standby, and only a primary can be migrated"
+        ) from error
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseUnusableError(f"the database cannot be reached: {error}") from error
     try:
