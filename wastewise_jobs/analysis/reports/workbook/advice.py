@@ -108,7 +108,8 @@ def _write_one(
     sheet.text(row, 0, entry.title, "heading")
     verdict_row = row
     sheet.text(row + 1, 0, entry.reason, "faint")
-    sheet.header(row + 2, ["", "Value", "Unit", "Calculation"])
+    sheet.header(row + 2, ["", "Value", "Unit", "Calculation"], {1})
+    sheet.height(verdict_row, 20)
     row += 3
     cells: dict[str, str] = {}
     for quantity in (*entry.inputs, *entry.steps):
@@ -140,7 +141,7 @@ def _write_quantity(sheet: Sheet, row: int, quantity: Quantity, formula: str) ->
         style = "usd_bold"
     sheet.text(row, 0, quantity.label, "bold" if style == "usd_bold" else "text")
     sheet.formula(row, 1, formula, quantity.value, style)
-    sheet.text(row, 2, quantity.unit.replace("_", " ").replace("usd", "USD"), "faint")
+    sheet.text(row, 2, quantity.unit.replace("_", " ").replace("usd", "USD"), "unit")
     words = "; ".join(part for part in (quantity.formula, quantity.note) if part)
     sheet.text(row, 3, words, "faint")
 
@@ -149,7 +150,7 @@ def _write_payback(sheet: Sheet, row: int, entry: Recommendation, formula: str) 
     sheet.text(row, 0, "Payback")
     value = NO_PAYBACK if entry.payback_months is None else entry.payback_months
     sheet.formula(row, 1, formula, value, "number")
-    sheet.text(row, 2, "months", "faint")
+    sheet.text(row, 2, "months", "unit")
     sheet.text(row, 3, "installation / (net savings / 12)", "faint")
 
 

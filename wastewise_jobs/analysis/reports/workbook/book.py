@@ -4,7 +4,7 @@ What a file said is only ever written with `text`, never as a formula, a number 
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -20,24 +20,28 @@ _EPOCH = date(1899, 12, 30)
 FORMATS: dict[str, dict[str, object]] = {
     "title": {"bold": True, "font_size": 18, "font_color": "#17422d"},
     "faint": {"font_color": "#5c6b78"},
+    "unit": {"font_color": "#5c6b78", "align": "left", "indent": 1, "valign": "top"},
+    "top": {"valign": "top"},
+    "faint_top": {"font_color": "#5c6b78", "valign": "top"},
     "wrapped": {"font_color": "#5c6b78", "text_wrap": True, "valign": "top"},
     "heading": {"bold": True, "font_size": 13, "font_color": "#17422d"},
-    "header": {"bold": True, "bg_color": "#e4efe8", "bottom": 1, "text_wrap": True,
-               "valign": "top"},
-    "bold": {"bold": True},
+    "header": {"bold": True, "bg_color": "#e4efe8", "bottom": 1, "valign": "top"},
+    "header_right": {"bold": True, "bg_color": "#e4efe8", "bottom": 1, "valign": "top",
+                     "align": "right"},
+    "bold": {"bold": True, "valign": "top"},
     "text": {},
     "literal": {"quote_prefix": True},
     "date": {"num_format": "yyyy-mm-dd", "align": "left"},
     "month": {"num_format": "mmm yyyy", "align": "left"},
-    "usd": {"num_format": "$#,##0.00;[Red]-$#,##0.00"},
+    "usd": {"num_format": "$#,##0.00;[Red]-$#,##0.00", "valign": "top"},
     "usd_bold": {"num_format": "$#,##0.00;[Red]-$#,##0.00", "bold": True, "top": 1},
     "usd_big": {"num_format": "$#,##0", "bold": True, "font_size": 22,
                 "font_color": "#1f6f43", "align": "left"},
-    "number": {"num_format": "#,##0.00"},
+    "number": {"num_format": "#,##0.00", "valign": "top"},
     "number_bold": {"num_format": "#,##0.00", "bold": True, "top": 1},
-    "whole": {"num_format": "#,##0"},
+    "whole": {"num_format": "#,##0", "valign": "top"},
     "whole_bold": {"num_format": "#,##0", "bold": True, "top": 1},
-    "percent": {"num_format": '0.0"%"'},
+    "percent": {"num_format": '0.0"%"', "valign": "top"},
     "input": {"num_format": "#,##0.00", "bg_color": "#fff8e1", "border": 1,
               "border_color": "#e2c878"},
 }  # fmt: skip
@@ -73,10 +77,14 @@ class Sheet:
             style = "literal"
         self.worksheet.write_string(row, column, value, self.formats[style])
 
-    def header(self, row: int, names: Sequence[str], column: int = 0) -> None:
-        """A row of column names."""
+    def header(self, row: int, names: Sequence[str], numbers: Container[int] = ()) -> None:
+        """A row of column names; those in `numbers` stand over numbers, at the right."""
         for at, name in enumerate(names):
-            self.text(row, column + at, name, "header")
+            self.text(row, at, name or " ", "header_right" if at in numbers else "header")
+
+    def height(self, row: int, points: float) -> None:
+        """The height of a row: not every reader finds it for itself."""
+        self.worksheet.set_row(row, points)
 
     def number(self, row: int, column: int, value: Decimal | int, style: str) -> None:
         """A number. The cell holds a double, as every number of a spreadsheet does."""

@@ -1,5 +1,6 @@
 """The sheets of inputs and figures. Change a yellow cell and everything follows."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -50,13 +51,13 @@ def inputs_of(facts: PropertyFacts) -> tuple[Input, ...]:
 
 def write_inputs(book: Book, sheet: Sheet, facts: PropertyFacts) -> None:
     """Fill the sheet of inputs and name its cells."""
-    sheet.header(0, ["Input", "Value", "Name in formulas"])
+    sheet.header(0, ["Input", "Value", "Name in formulas"], {1})
     sheet.widths(40, 14, 24)
     sheet.printed(landscape=False, header_row=0)
     for row, entry in enumerate(inputs_of(facts), 1):
         sheet.text(row, 0, entry.label)
         sheet.number(row, 1, entry.value or 0, "input")
-        sheet.text(row, 2, entry.name, "faint")
+        sheet.text(row, 2, entry.name, "unit")
         book.name(entry.name, sheet.cell(row, 1))
 
 
@@ -125,19 +126,24 @@ def write_metrics(
     book: Book, sheet: Sheet, analysis: Analysis, data: Addresses, months: MonthAddresses
 ) -> None:
     """Fill the sheet of figures and name their cells."""
-    sheet.header(0, ["Figure", "Value", "Unit", "Rating", "Benchmark", "Calculation", "From"])
-    sheet.widths(28, 14, 18, 14, 34, 46, 70)
+    sheet.header(0, ["Figure", "Value", "Unit", "Rating", "Benchmark", "Calculation", "From"], {1})
+    sheet.widths(28, 14, 20, 15, 26, 40, 60)
     sheet.printed(header_row=0)
+    # On paper without the source rows, which would make all else too small to read.
+    sheet.worksheet.print_area(0, 0, len(analysis.figures), 5)
     formulas = formulas_of(analysis.facts, data, months)
     for row, figure in enumerate(analysis.figures, 1):
         unit = figure.result.unit
-        sheet.text(row, 0, figure.result.label)
+        sheet.text(row, 0, figure.result.label, "top")
         sheet.formula(row, 1, formulas[figure.code], figure.value, format_of(unit))
-        sheet.text(row, 2, unit.replace("_", " ").replace("usd", "USD"), "faint")
+        sheet.text(row, 2, unit.replace("_", " ").replace("usd", "USD"), "unit")
         if band := _band_formula(figure, data):
             sheet.formula(row, 3, band, band_label(figure.band), "bold")
         sheet.text(row, 4, figure.benchmark.text if figure.benchmark else "", "wrapped")
         sheet.text(row, 5, figure.result.formula, "wrapped")
         rows = "; ".join(map(str, figure.rows))
-        sheet.text(row, 6, rows[:LONGEST_ROWS], "wrapped")
+        sheet.text(row, 6, rows[:LONGEST_ROWS], "faint_top")
+        benchmark = figure.benchmark.text if figure.benchmark else ""
+        lines = max(math.ceil(len(benchmark) / 24), math.ceil(len(figure.result.formula) / 38))
+        sheet.height(row, 15 * max(1, lines))
         book.name(NAMES[figure.code], sheet.cell(row, 1))

@@ -32,9 +32,10 @@ def write_months(
     """Fill the sheet and say where its columns are. `lines` is the number of charge lines."""
     used = {category for month in months for category, _ in month.categories}
     categories = [category for category in Category if category in used]
-    sheet.header(0, ["Month", "Days", "Days covered", *(c.label for c in categories),
-                     "All charges", "Hauls", "Tons", "Tons per haul"])  # fmt: skip
-    sheet.widths(11, 7, 9, *(13 for _ in categories), 13, 8, 10, 10)
+    names = ["Month", "Days", "Days covered", *(category.label for category in categories)]
+    names += ["All charges", "Hauls", "Tons", "Tons per haul"]
+    sheet.header(0, names, range(1, len(names)))
+    sheet.widths(11, 7, 13, *(20 if c is Category.FEES else 15 for c in categories), 14, 8, 11, 14)
     sheet.printed(header_row=0)
     live = len(months) * 31 * lines <= MOST_LOOKUPS
     for row, month in enumerate(months, 1):

@@ -15,6 +15,7 @@ def write_notes(sheet: Sheet, analysis: Analysis) -> None:
         sheet.text(row, 0, analysis.lease_up, "bold")
         row += 2
     sheet.text(row, 0, "Warnings", "heading")
+    sheet.height(row, 20)
     for warning in analysis.warnings:
         row += 1
         sheet.text(row, 0, str(warning)[:LONGEST_CELL])
@@ -23,13 +24,15 @@ def write_notes(sheet: Sheet, analysis: Analysis) -> None:
         sheet.text(row, 0, "None", "faint")
     row += 2
     sheet.text(row, 0, "Files", "heading")
-    sheet.header(row + 1, ["File", "Sheet", "Read as", "Rows", "Columns used", "Left out"])
+    sheet.height(row, 20)
+    sheet.header(row + 1, ["File", "Sheet", "Read as", "Rows", "Columns used", "Left out"], {3})
     for at, file in enumerate(analysis.files, row + 2):
-        sheet.text(at, 0, file.file)
-        sheet.text(at, 1, file.sheet or "")
-        sheet.text(at, 2, file.file_type.replace("_", " "))
+        sheet.text(at, 0, file.file, "top")
+        sheet.text(at, 1, file.sheet or "", "top")
+        sheet.text(at, 2, file.file_type.replace("_", " "), "top")
         sheet.number(at, 3, file.rows_read, "whole")
         columns = ", ".join(f"{header} = {name}" for name, header in file.columns)
         sheet.text(at, 4, columns[:LONGEST_CELL], "wrapped")
         skipped = "; ".join(f"{reason}: {rows}" for reason, rows in file.skipped)
         sheet.text(at, 5, skipped[:LONGEST_CELL], "wrapped")
+        sheet.height(at, 15 * min(20, 1 + max(len(columns), len(skipped)) // 55))

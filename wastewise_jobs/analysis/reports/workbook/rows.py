@@ -52,7 +52,7 @@ def write_rows(
 
 
 def _write_invoices(sheet: Sheet, lines: Sequence[InvoiceLine]) -> None:
-    sheet.header(0, _INVOICE_COLUMNS)
+    sheet.header(0, _INVOICE_COLUMNS, {2, 14})
     sheet.widths(26, 14, 6, 15, 11, 11, 11, 11, 11, 10, 26, 16, 42, 19, 12)
     sheet.printed(header_row=0)
     for row, line in enumerate(lines, 1):
@@ -85,8 +85,8 @@ def _write_covered(sheet: Sheet, row: int, line: InvoiceLine) -> None:
 
 
 def _write_hauls(sheet: Sheet, hauls: Sequence[Haul]) -> None:
-    sheet.header(0, _HAUL_COLUMNS)
-    sheet.widths(26, 14, 6, 11, 9, 20, 9, 28, 44, 13)
+    sheet.header(0, _HAUL_COLUMNS, {2, 6, 9})
+    sheet.widths(26, 14, 6, 11, 9, 20, 9, 28, 44, 20)
     sheet.printed(header_row=0)
     for row, haul in enumerate(hauls, 1):
         sheet.text(row, 0, haul.place.file)

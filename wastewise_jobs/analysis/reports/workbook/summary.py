@@ -14,6 +14,7 @@ from wastewise_jobs.analysis.reports.workbook.months import MonthAddresses
 from wastewise_jobs.analysis.reports.workbook.rows import Addresses
 from wastewise_jobs.analysis.result import Analysis
 
+_MONTH_AXIS = {"num_format": "mmm yy", "num_format_linked": False, "text_axis": True}
 _KEY_FIGURES = (
     "total_spend", "months", "monthly_cost", "cost_per_door", "yards_per_door", "hauls",
     "tons_per_haul", "capacity_utilisation", "days_between_pickups",
@@ -29,9 +30,10 @@ def write_summary(
     months: MonthAddresses,
 ) -> None:
     """Fill the sheet; everything on it refers to the other sheets."""
-    sheet.widths(34, 22, 14, 18, 3)
+    sheet.widths(34, 22, 17, 36)
     sheet.printed(landscape=False)
     sheet.text(0, 0, analysis.facts.name, "title")
+    sheet.height(0, 28)
     sheet.text(1, 0, described(analysis.facts), "faint")
     sheet.text(2, 0, period_of(analysis), "faint")
     row = _write_savings(sheet, 4, analysis, advice)
@@ -42,13 +44,17 @@ def write_summary(
 
 def _write_savings(sheet: Sheet, row: int, analysis: Analysis, advice: Sequence[Advice]) -> int:
     sheet.text(row, 0, "Net savings a year", "heading")
+    sheet.height(row, 20)
     first, last = row + 3, row + 2 + len(advice)
     verdicts, nets = f"$B${first + 1}:$B${last + 1}", f"$D${first + 1}:$D${last + 1}"
     if advice:
         recommended = (VERDICTS[name][0] for name in ("strongly_recommend", "recommend"))
         total = "+".join(f'SUMIF({verdicts},"{label}",{nets})' for label in recommended)
         sheet.formula(row + 1, 0, f"={total}", analysis.annual_savings, "usd_big")
-        sheet.header(row + 2, ["Measure", "Verdict", "Payback, months", "Net savings a year"])
+        sheet.height(row + 1, 34)
+        sheet.header(
+            row + 2, ["Measure", "Verdict", "Payback, months", "Net savings a year"], {2, 3}
+        )
     else:
         sheet.text(row + 1, 0, analysis.headline, "bold")
         return row + 2
@@ -65,7 +71,7 @@ def _write_savings(sheet: Sheet, row: int, analysis: Analysis, advice: Sequence[
 
 
 def _write_figures(sheet: Sheet, row: int, analysis: Analysis) -> int:
-    sheet.header(row, ["Key figure", "Value", "", "Benchmark"])
+    sheet.header(row, ["Key figure", "Value", "", "Benchmark"], {1})
     row += 1
     for code in _KEY_FIGURES:
         figure = analysis.figure(code)
@@ -81,7 +87,7 @@ def _write_figures(sheet: Sheet, row: int, analysis: Analysis) -> int:
 def _write_categories(sheet: Sheet, row: int, analysis: Analysis, data: Addresses) -> int:
     if not analysis.categories:
         return row
-    sheet.header(row, ["Category", "Total", "Charge lines", "Share of spend"])
+    sheet.header(row, ["Category", "Total", "Charge lines", "Share of spend"], {1, 2, 3})
     first = row + 1
     for at, entry in enumerate(analysis.categories, first):
         label = entry.category.label
@@ -110,6 +116,7 @@ def _add_charts(
             if category in months.categories:
                 chart.add_series(_series(category, months))
         chart.set_title({"name": "Spend by month", "name_font": {"size": 12}})
+        chart.set_x_axis(_MONTH_AXIS)
         chart.set_y_axis({"num_format": "$#,##0", "major_gridlines": {"visible": True}})
         _place(sheet, chart, row)
         row += 18
@@ -125,6 +132,7 @@ def _add_charts(
             }
         )
         chart.set_title({"name": "Tons per haul (target 8.5)", "name_font": {"size": 12}})
+        chart.set_x_axis(_MONTH_AXIS)
         chart.set_y_axis({"min": 0, "num_format": "0", "max": 12})
         chart.set_legend({"none": True})
         _place(sheet, chart, row)
@@ -141,5 +149,5 @@ def _series(category: Category, months: MonthAddresses) -> dict[str, object]:
 
 
 def _place(sheet: Sheet, chart: Any, row: int) -> None:  # noqa: ANN401  # xlsxwriter has no types
-    chart.set_size({"width": 660, "height": 330})
+    chart.set_size({"width": 780, "height": 330})
     sheet.worksheet.insert_chart(row, 0, chart)
