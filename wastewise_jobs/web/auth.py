@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from wastewise_jobs.errors import ConfigurationError
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.web.caller import Caller
+from wastewise_jobs.web.jwks import JwksKeys
 from wastewise_jobs.web.keys import PREFIX, KeyStore, StoredKey, secret_hash, split_key
 from wastewise_jobs.web.problems import UNAUTHENTICATED, ProblemError
-from wastewise_jobs.web.tokens import InvalidTokenError, TokenVerifier
+from wastewise_jobs.web.tokens import InvalidTokenError, SharedSecret, TokenVerifier
 
 # A revoked key must not work for longer than five seconds; the look itself takes time as well.
 _REMEMBERED_SECONDS = 4.0
@@ -26,12 +28,43 @@ _CHALLENGE = 'Bearer realm="wastewise-jobs"'
 _log = get_logger(__name__)
 
 
+def create_authenticator(
+    *,
+    key_store: KeyStore,
+    jwt_secret: str | None = None,
+    jwks_url: str | None = None,
+    audience: str = "authenticated",
+    issuer: str | None = None,
+) -> "Authenticator":
+    """API keys, and tokens of one family: HS256 with a secret, or ES256 and RS256 by JWKS.
+
+    Raises ConfigurationError when both are given: a verifier that takes both can be made to
+    take a public key for a secret.
+    """
+    if jwt_secret is not None and jwks_url is not None:
+        raise ConfigurationError("JWT_JWKS_URL", "cannot be set together with JWT_SECRET")
+    tokens = jwks = None
+    if jwt_secret is not None:
+        tokens = TokenVerifier(SharedSecret(jwt_secret), audience=audience, issuer=issuer)
+    elif jwks_url is not None:
+        jwks = JwksKeys(jwks_url)
+        tokens = TokenVerifier(jwks, audience=audience, issuer=issuer)
+    return Authenticator(tokens=tokens, keys=KeyVerifier(key_store), jwks=jwks)
+
+
 class Authenticator:
     """Knows the callers. `tokens` is None where only API keys are accepted."""
 
-    def __init__(self, *, tokens: TokenVerifier | None, keys: "KeyVerifier") -> None:
+    def __init__(
+        self,
+        *,
+        tokens: TokenVerifier | None,
+        keys: "KeyVerifier",
+        jwks: JwksKeys | None = None,
+    ) -> None:
         self._tokens = tokens
         self._keys = keys
+        self._jwks = jwks
 
     async def authenticate(self, request: web.Request) -> Caller:
         """Return the caller; raises ProblemError 401 for anything that proves nothing."""
@@ -47,6 +80,12 @@ class Authenticator:
         except InvalidTokenError as error:
             _log.info("credential_refused", reason=str(error))
             raise _refused("the credential is not valid", ', error="invalid_token"') from None
+
+    async def close(self) -> None:
+        """End what runs in the background."""
+        await self._keys.close()
+        if self._jwks is not None:
+            await self._jwks.close()
 
     async def _verify(self, credential: str) -> Caller:
         if credential.startswith(PREFIX):

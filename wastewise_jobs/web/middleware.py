@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
 
 from wastewise_jobs.errors import InvalidInputError
 from wastewise_jobs.logs import get_logger
@@ -26,7 +27,6 @@ from wastewise_jobs.web.problems import (
 from wastewise_jobs.web.route import REQUEST_ID
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 API_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 SECURITY_HEADERS: Mapping[str, str] = {

@@ -6,8 +6,8 @@ nothing is open that does not say PUBLIC.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Generic, Protocol, TypeVar, get_args, get_type_hints
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
@@ -58,8 +58,17 @@ class Call(Generic[PathT, QueryT, BodyT]):
     body: BodyT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route(Generic[PathT, QueryT, BodyT]):
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The models of what a handler takes, as its annotation `Call[path, query, body]` says."""
+
+    path: type[Parameters]
+    query: type[Parameters]
+    body: type[RequestModel]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
     """One method on one path.
 
     `answers` maps each status of success to its model, to a media type, or to None for no body;
@@ -68,20 +77,23 @@ class Route(Generic[PathT, QueryT, BodyT]):
 
     method: str
     path: str
-    handler: Callable[[Call[PathT, QueryT, BodyT]], Awaitable[web.StreamResponse]]
+    handler: Callable[[Call[Any, Any, Any]], Awaitable[web.StreamResponse]]
     access: str
-    tag: str
     summary: str
+    _: KW_ONLY
     answers: Mapping[int, type[AnswerModel] | str | None]
     refusals: Sequence[Refusal] = ()
-    in_path: type[PathT]
-    in_query: type[QueryT]
-    body: type[BodyT]
+    tag: str = ""
     body_limit: int = 64 * 1024
     time_limit: float | None = 30.0
-    request_headers: Mapping[str, str] | None = None
+    request_headers: Mapping[str, str] = field(default_factory=dict)
     rate_limited: bool = False
     also_head: bool = True
+
+    @property
+    def parts(self) -> Parts:
+        """What the handler takes."""
+        return Parts(*get_args(get_type_hints(self.handler)["call"]))
 
 
 class Authenticates(Protocol):
@@ -89,6 +101,14 @@ class Authenticates(Protocol):
 
     async def authenticate(self, request: web.Request) -> Caller:
         """Return the caller; raises ProblemError for whatever is not one."""
+        ...
+
+
+class Rings(Protocol):
+    """Wakes idle workers."""
+
+    def ring(self, queue: str) -> None:
+        """Say that a job of this queue may be due; never waits, never fails."""
         ...
 
 
@@ -102,7 +122,7 @@ class Limits(Protocol):
 
 def mount(
     app: web.Application,
-    routes: Sequence[Route[Any, Any, Any]],
+    routes: Sequence[Route],
     *,
     authenticator: Authenticates,
     rate_limit: Limits,
@@ -116,8 +136,10 @@ def mount(
 
 
 def _endpoint(
-    route: Route[Any, Any, Any], authenticator: Authenticates, rate_limit: Limits
+    route: Route, authenticator: Authenticates, rate_limit: Limits
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    parts = route.parts
+
     async def endpoint(request: web.Request) -> web.StreamResponse:
         async with asyncio.timeout(route.time_limit):
             caller = NOBODY
@@ -130,9 +152,9 @@ def _endpoint(
             call = Call(
                 request=request,
                 caller=caller,
-                path=read_path(request, route.in_path),
-                query=read_query(request, route.in_query),
-                body=await _body(request, route),
+                path=read_path(request, parts.path),
+                query=read_query(request, parts.query),
+                body=await _body(request, parts.body, route.body_limit),
             )
             return await route.handler(call)
 
@@ -153,10 +175,10 @@ def _check_scope(scope: str, caller: Caller) -> None:
         )
 
 
-async def _body(request: web.Request, route: Route[Any, Any, Any]) -> RequestModel:
-    if issubclass(route.body, NoBody | RawBody):
-        return route.body.model_construct()
-    return await read_json(request, route.body, limit=route.body_limit)
+async def _body(request: web.Request, model: type[RequestModel], limit: int) -> RequestModel:
+    if issubclass(model, NoBody | RawBody):
+        return model.model_construct()
+    return await read_json(request, model, limit=limit)
 
 
 def answer(

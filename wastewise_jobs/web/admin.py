@@ -1,0 +1,64 @@
+"""What only admins may do: API keys and the list of job types."""
+
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import Field
+
+from wastewise_jobs.web.catalogue import Catalogue
+from wastewise_jobs.web.keys import KeyStore
+from wastewise_jobs.web.problems import KEY_NOT_FOUND, ProblemError
+from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, answer
+from wastewise_jobs.web.views import job_type_answer, key_answer
+from wastewise_jobs.wire import JobTypeList, KeyList, KeyMade, KeyRequest, WireUuid
+
+
+class KeyInPath(Parameters):
+    """An API key, by its id or its public id."""
+
+    id: Annotated[str, Field(pattern=r"^[0-9A-Fa-f-]{16,36}$")]
+
+
+class KeyListQuery(Parameters):
+    """Whose keys."""
+
+    user_id: WireUuid | None = None
+
+
+class AdminResource:
+    """The handlers under /api/admin."""
+
+    def __init__(self, *, keys: KeyStore, catalogue: Catalogue) -> None:
+        self._keys = keys
+        self._catalogue = catalogue
+
+    async def create_key(
+        self, call: Call[NoParameters, NoParameters, KeyRequest]
+    ) -> web.StreamResponse:
+        """Make an API key; the answer is the only place where it can be read."""
+        info, key = await self._keys.create(
+            call.body.user_id,
+            scopes=call.body.scopes,
+            name=call.body.name,
+            expires_at=call.body.expires_at,
+        )
+        return answer(KeyMade(**dict(key_answer(info)), key=key), status=201)
+
+    async def list_keys(self, call: Call[NoParameters, KeyListQuery, NoBody]) -> web.StreamResponse:
+        """The keys without their secrets, revoked ones too."""
+        keys = await self._keys.list_keys(user_id=call.query.user_id)
+        return answer(KeyList(keys=[key_answer(key) for key in keys]))
+
+    async def revoke_key(self, call: Call[KeyInPath, NoParameters, NoBody]) -> web.StreamResponse:
+        """Revoke the key; it stops working within five seconds."""
+        if not await self._keys.revoke(call.path.id):
+            raise ProblemError(KEY_NOT_FOUND, "there is no such key")
+        return web.Response(status=204)
+
+    async def job_types(self, call: Call[NoParameters, NoParameters, NoBody]) -> web.StreamResponse:
+        """Every job type that can be asked for, with its input schema."""
+        del call
+        known = await self._catalogue.all()
+        return answer(
+            JobTypeList(job_types=[job_type_answer(known[name].info) for name in sorted(known)])
+        )

@@ -1,0 +1,97 @@
+"""Puts the API together from its parts. Plain values only: settings are the composition root's."""
+
+from collections.abc import Callable, Collection, Sequence
+from importlib import metadata
+
+from aiohttp import web
+
+from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.jobs.types import JobTypeStore
+from wastewise_jobs.projects.store import ProjectStore
+from wastewise_jobs.web.admin import AdminResource
+from wastewise_jobs.web.auth import Authenticator
+from wastewise_jobs.web.batcher import EnqueueBatcher
+from wastewise_jobs.web.catalogue import Catalogue
+from wastewise_jobs.web.docs import DocsResource
+from wastewise_jobs.web.events import EventsResource
+from wastewise_jobs.web.health import HealthResource
+from wastewise_jobs.web.job_data import JobDataResource
+from wastewise_jobs.web.jobs import JobsResource
+from wastewise_jobs.web.keys import KeyStore
+from wastewise_jobs.web.limits import RateLimit
+from wastewise_jobs.web.middleware import answer_options, explain, identify, on_every_answer
+from wastewise_jobs.web.openapi import openapi
+from wastewise_jobs.web.projects import FilesResource, ProjectsResource
+from wastewise_jobs.web.route import Rings, Route, mount
+from wastewise_jobs.web.table import admin_routes, job_routes, project_routes, service_routes
+from wastewise_jobs.web.watch import JobWatcher
+
+ROUTES = web.AppKey("routes", tuple[Route, ...])
+WATCHER = web.AppKey("watcher", JobWatcher)
+
+
+def create_app(
+    *,
+    pool: Pool,
+    job_store: JobStore,
+    job_types: JobTypeStore,
+    project_store: ProjectStore,
+    authenticator: Authenticator,
+    doorbell: Rings,
+    user_priority_floor: int = 1,
+    rate_limit_per_minute: int = 0,
+    cors_allowed_origins: Collection[str] = (),
+    behind_tls: bool = False,
+    late_loops: Callable[[], Sequence[str]] = tuple,
+    listener: Callable[[], str] | None = None,
+) -> web.Application:
+    """The API as an aiohttp application, to be served by `web.server`.
+
+    `late_loops` and `listener` feed /livez and /readyz, as HealthResource says; a rate limit of 0
+    is off; `behind_tls` adds Strict-Transport-Security. The application owns what it starts
+    itself and ends it on shutdown; the pool and the stores belong to the caller.
+    """
+    catalogue = Catalogue(job_types)
+    batcher = EnqueueBatcher(job_store, project_store)
+    watcher = JobWatcher(job_store)
+    health = HealthResource(pool=pool, late_loops=late_loops, listener=listener)
+    docs = DocsResource()
+    jobs = JobsResource(
+        store=job_store,
+        catalogue=catalogue,
+        batcher=batcher,
+        watcher=watcher,
+        doorbell=doorbell,
+        priority_floor=user_priority_floor,
+    )
+    routes = (
+        *job_routes(
+            jobs,
+            JobDataResource(store=job_store),
+            EventsResource(store=job_store, watcher=watcher),
+        ),
+        *project_routes(ProjectsResource(store=project_store), FilesResource(store=project_store)),
+        *admin_routes(AdminResource(keys=KeyStore(pool), catalogue=catalogue)),
+        *service_routes(health, docs),
+    )
+    docs.describe(openapi(routes, version=metadata.version("wastewise-jobs")))
+
+    app = web.Application(middlewares=[identify, explain, answer_options(cors_allowed_origins)])
+    app.on_response_prepare.append(on_every_answer(cors_allowed_origins, behind_tls=behind_tls))
+    mount(app, routes, authenticator=authenticator, rate_limit=RateLimit(rate_limit_per_minute))
+    app[ROUTES] = routes
+    app[WATCHER] = watcher
+
+    async def stop(_: web.Application) -> None:
+        # First of all streams and long polls: they would hold the shutdown up.
+        health.stop()
+        await watcher.stop()
+
+    async def clean_up(_: web.Application) -> None:
+        await batcher.close()
+        await authenticator.close()
+
+    app.on_shutdown.append(stop)
+    app.on_cleanup.append(clean_up)
+    return app

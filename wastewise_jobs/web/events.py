@@ -1,0 +1,95 @@
+"""Server-sent events of one job: `status` when its status changes, `progress` in between.
+
+Every event holds the whole state, so an event that is missed is made good by the next one. Its id
+is the version of the row: a stream that comes back with the last id it saw, to this process or to
+another, gets the present state only if it is a newer one.
+"""
+
+import asyncio
+
+from aiohttp import web
+from aiohttp_sse import EventSourceResponse
+
+from wastewise_jobs.jobs.model import JobView
+from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.logs import get_logger
+from wastewise_jobs.web.jobs import no_such_job
+from wastewise_jobs.web.limits import Gate
+from wastewise_jobs.web.parameters import IdInPath
+from wastewise_jobs.web.problems import TOO_MANY_STREAMS
+from wastewise_jobs.web.route import Call, NoBody, NoParameters
+from wastewise_jobs.web.views import job_answer
+from wastewise_jobs.web.watch import JobWatcher, version
+
+_MOST_STREAMS = 20
+_PING_SECONDS = 15.0
+_SEND_SECONDS = 30.0
+_COME_BACK_MILLISECONDS = 2000
+
+_log = get_logger(__name__)
+
+
+class EventsResource:
+    """The handler of a job's event stream."""
+
+    def __init__(
+        self, *, store: JobStore, watcher: JobWatcher, most_streams: int = _MOST_STREAMS
+    ) -> None:
+        self._store = store
+        self._watcher = watcher
+        self._streams = Gate(most_streams, TOO_MANY_STREAMS, "event streams")
+
+    async def events(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
+        """Stream until the job has finished; 204 when there is nothing more to say."""
+        view = await self._store.get(call.path.id, user_id=call.caller.sees_only)
+        if view is None:
+            raise no_such_job()
+        seen = call.request.headers.get("Last-Event-ID")
+        if view.status.finished and seen == version(view):
+            # The one answer at which a browser stops coming back.
+            return web.Response(status=204)
+        with self._streams.enter(call.caller):
+            return await self._stream(call.request, view, seen)
+
+    async def _stream(
+        self, request: web.Request, view: JobView, seen: str | None
+    ) -> EventSourceResponse:
+        response = EventSourceResponse(ping_interval=_PING_SECONDS, send_timeout=_SEND_SECONDS)
+        await response.prepare(request)
+        try:
+            async with response:
+                await self._send_all(response, view, seen)
+        except (ConnectionResetError, TimeoutError):
+            _log.debug("event_stream_broken", job_id=str(view.id))
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - around a handler's run: the answer has begun, so it can only end
+            _log.warning("event_stream_failed", job_id=str(view.id), error=type(error).__name__)
+        return response
+
+    async def _send_all(
+        self, response: EventSourceResponse, view: JobView, seen: str | None
+    ) -> None:
+        with self._watcher.watch(view) as watch:
+            if seen != version(view):
+                await _send(response, "status", view)
+            status = view.status
+            while not view.status.finished:
+                newer = await watch.next()
+                if newer is None:
+                    return
+                view = newer
+                if view.status.finished:
+                    # Only this look brings the result; the row may be requeued meanwhile.
+                    view = await self._store.get(view.id, user_id=None) or view
+                await _send(response, "progress" if view.status == status else "status", view)
+                status = view.status
+
+
+async def _send(response: EventSourceResponse, event: str, view: JobView) -> None:
+    await response.send(
+        job_answer(view).model_dump_json(by_alias=True),
+        id=version(view),
+        event=event,
+        retry=_COME_BACK_MILLISECONDS,
+    )

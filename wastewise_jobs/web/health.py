@@ -1,0 +1,89 @@
+"""Is this process alive, and can it do its work? Public, so it tells words, never addresses."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import asyncpg
+from aiohttp import web
+
+from wastewise_jobs.db.migrate import check_schema
+from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.errors import SchemaMismatchError
+from wastewise_jobs.web.problems import database_unavailable
+from wastewise_jobs.web.route import Call, NoBody, NoParameters, answer
+from wastewise_jobs.wire import HealthAnswer
+
+_LOOK_SECONDS = 5.0
+# Anybody may ask; the database is asked once a second at most.
+_REMEMBERED_SECONDS = 1.0
+# A connection that survived a failover can still lead to the old primary: reading works there.
+_IS_WRITABLE = """
+SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'
+"""
+
+
+class HealthResource:
+    """The handlers of /livez and /readyz.
+
+    `late_loops` names the loops of this process that have not ticked for three intervals;
+    `listener` says in a word how the LISTEN connection is, None where there is none. Without a
+    listener only latency is lost, so it is shown and decides nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        late_loops: Callable[[], Sequence[str]],
+        listener: Callable[[], str] | None,
+    ) -> None:
+        self._pool = pool
+        self._late_loops = late_loops
+        self._listener = listener
+        self._looking = asyncio.Lock()
+        self._seen: dict[str, str] = {}
+        self._seen_at: float | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Send new requests elsewhere: from now on this process is not ready."""
+        self._stopping = True
+
+    async def livez(self, call: Call[NoParameters, NoParameters, NoBody]) -> web.StreamResponse:
+        """200 while every loop of the process ticks."""
+        del call
+        late = dict.fromkeys(self._late_loops(), "late")
+        body = HealthAnswer(status="late" if late else "alive", checks=late)
+        return answer(body, status=503 if late else 200)
+
+    async def readyz(self, call: Call[NoParameters, NoParameters, NoBody]) -> web.StreamResponse:
+        """200 while the database can be written and has the right schema."""
+        del call
+        checks = dict(await self._checks())
+        good = all(value == "ok" for value in checks.values())
+        if self._listener is not None:
+            checks["listener"] = self._listener()
+        status = "stopping" if self._stopping else "ready" if good else "not_ready"
+        body = HealthAnswer(status=status, checks=checks)
+        return answer(body, status=200 if status == "ready" else 503)
+
+    async def _checks(self) -> dict[str, str]:
+        async with self._looking:
+            now = time.monotonic()
+            if self._seen_at is None or now - self._seen_at > _REMEMBERED_SECONDS:
+                self._seen = await self._look()
+                self._seen_at = time.monotonic()
+        return self._seen
+
+    async def _look(self) -> dict[str, str]:
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS), self._pool.acquire() as connection:
+                writable = await connection.fetchval(_IS_WRITABLE)
+                await check_schema(cast("asyncpg.Connection[asyncpg.Record]", connection))
+        except SchemaMismatchError:
+            return {"database": "ok", "schema": "mismatch"}
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            return {"database": "unreachable" if database_unavailable(error) else "unusable"}
+        return {"database": "ok" if writable else "read_only", "schema": "ok"}

@@ -1,0 +1,70 @@
+"""What a job left behind: the rows it extracted and its reports."""
+
+from uuid import UUID
+
+from aiohttp import web
+
+from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.web.caller import Caller
+from wastewise_jobs.web.cursor import position_cursor, read_position_cursor
+from wastewise_jobs.web.jobs import no_such_job
+from wastewise_jobs.web.parameters import IdInPath, Page, ReportInPath
+from wastewise_jobs.web.problems import REPORT_NOT_FOUND, ProblemError
+from wastewise_jobs.web.route import Call, NoBody, NoParameters, answer
+from wastewise_jobs.wire import JobRow, JobRows, Pagination
+
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+# A report holds texts from files that anybody may have written: it runs no script, sends nothing
+# and is of no origin, whatever is in it.
+_REPORT_POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class JobDataResource:
+    """The handlers of a job's rows and reports."""
+
+    def __init__(self, *, store: JobStore) -> None:
+        self._store = store
+
+    async def rows(self, call: Call[IdInPath, Page, NoBody]) -> web.StreamResponse:
+        """One page of extracted rows, in order."""
+        job_id, limit = call.path.id, call.query.limit
+        which = f"rows {job_id}"
+        after = read_position_cursor(which, call.query.cursor)
+        await self._check(job_id, call.caller)
+        rows = await self._store.rows(job_id, after=after, limit=limit + 1)
+        page, more = rows[:limit], len(rows) > limit
+        return answer(
+            JobRows(
+                rows=[JobRow(position=position, data=data) for position, data in page],
+                pagination=Pagination(
+                    limit=limit,
+                    has_more=more,
+                    next_cursor=position_cursor(which, page[-1][0]) if more else None,
+                ),
+            )
+        )
+
+    async def report(self, call: Call[ReportInPath, NoParameters, NoBody]) -> web.StreamResponse:
+        """The report; the HTML one to look at, the workbook to save."""
+        job_id, report_format = call.path.id, call.path.format
+        await self._check(job_id, call.caller)
+        content = await self._store.report(job_id, report_format)
+        if content is None:
+            raise ProblemError(REPORT_NOT_FOUND, "the job has no report in this format")
+        name = f'filename="wastewise-{job_id}.{report_format}"'
+        headers = {"Content-Security-Policy": _REPORT_POLICY, "Cache-Control": "private, no-cache"}
+        if report_format == "html":
+            headers["Content-Disposition"] = f"inline; {name}"
+            return web.Response(
+                body=content, content_type="text/html", charset="utf-8", headers=headers
+            )
+        headers["Content-Disposition"] = f"attachment; {name}"
+        return web.Response(body=content, content_type=XLSX, headers=headers)
+
+    async def _check(self, job_id: UUID, caller: Caller) -> None:
+        views = await self._store.views([job_id])
+        if not views or caller.sees_only not in {None, views[0].user_id}:
+            raise no_such_job()

@@ -1,0 +1,237 @@
+"""Jobs over HTTP: create, look, list, cancel, retry."""
+
+import asyncio
+import contextlib
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import Field
+
+from wastewise_jobs.errors import JobRefusedError
+from wastewise_jobs.jobs.model import Enqueued, JobFilter, JobView, NewJob, Status
+from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.web.batcher import EnqueueBatcher
+from wastewise_jobs.web.caller import Caller
+from wastewise_jobs.web.catalogue import Catalogue
+from wastewise_jobs.web.creation import check_type, new_job
+from wastewise_jobs.web.cursor import moment_cursor, read_moment_cursor
+from wastewise_jobs.web.limits import Gate
+from wastewise_jobs.web.parameters import IdInPath, Page
+from wastewise_jobs.web.problems import (
+    CONSTRAINT_VIOLATED,
+    FORBIDDEN,
+    IDEMPOTENCY_CONFLICT,
+    INPUT_NOT_STORABLE,
+    JOB_FINISHED,
+    JOB_NOT_FAILED,
+    JOB_NOT_FOUND,
+    KEY_RELEASED,
+    PROJECT_GONE,
+    TOO_MANY_WAITS,
+    USER_UNKNOWN,
+    ProblemError,
+)
+from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, Rings, answer
+from wastewise_jobs.web.views import job_answer, job_summary
+from wastewise_jobs.web.watch import JobWatcher
+from wastewise_jobs.wire import (
+    AnalyzeAnswer,
+    AnalyzeRequest,
+    CancelAnswer,
+    FieldProblem,
+    JobList,
+    JobStatus,
+    Pagination,
+    RetryAnswer,
+    WireUuid,
+)
+
+LONGEST_WAIT_SECONDS = 60
+_MOST_WAITS = 100
+# What a constraint refuses at enqueue, by the store's code.
+_REFUSED = {
+    "project_not_found": PROJECT_GONE,
+    "user_not_found": USER_UNKNOWN,
+    "input_not_storable": INPUT_NOT_STORABLE,
+    "idempotency_key_released": KEY_RELEASED,
+}
+
+
+class JobQuery(Parameters):
+    """How long to wait for the job to finish."""
+
+    wait: Annotated[float, Field(ge=0, le=LONGEST_WAIT_SECONDS)] = Field(
+        0, description="seconds to wait for the job to finish before answering"
+    )
+
+
+class JobListQuery(Page):
+    """Which jobs; `userId` is for admins."""
+
+    status: list[JobStatus] = Field(default_factory=list, max_length=5)
+    job_type: Annotated[str, Field(max_length=200)] | None = None
+    project_id: WireUuid | None = None
+    user_id: WireUuid | None = Field(None, description="admins only")
+
+
+class JobsResource:
+    """The handlers of /api/analyze and of single jobs and their list."""
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        catalogue: Catalogue,
+        batcher: EnqueueBatcher,
+        watcher: JobWatcher,
+        doorbell: Rings,
+        priority_floor: int,
+    ) -> None:
+        self._store = store
+        self._catalogue = catalogue
+        self._batcher = batcher
+        self._watcher = watcher
+        self._doorbell = doorbell
+        self._priority_floor = priority_floor
+        self._waits = Gate(_MOST_WAITS, TOO_MANY_WAITS, "waiting requests")
+
+    async def create(
+        self, call: Call[NoParameters, NoParameters, AnalyzeRequest]
+    ) -> web.StreamResponse:
+        """201 with a new job, or 200 with the one that the same request made before."""
+        known = await self._catalogue.get(call.body.job_type)
+        check_type(known.info, call.body)
+        known.check(call.body.input_data)
+        job = new_job(
+            call.body,
+            caller=call.caller,
+            key_in_header=call.request.headers.get("Idempotency-Key"),
+            priority_floor=self._priority_floor,
+        )
+        enqueued = await self._enqueue(job, call.caller)
+        if enqueued.disposition == "created" and not _is_delayed(job):
+            self._doorbell.ring(known.info.queue)
+        return _created(enqueued)
+
+    async def get(self, call: Call[IdInPath, JobQuery, NoBody]) -> web.StreamResponse:
+        """The whole job; with `wait`, as soon as it has finished."""
+        view = await self._seen(call.path.id, call.caller)
+        if call.query.wait and not view.status.finished:
+            with self._waits.enter(call.caller):
+                await self._wait(view, call.query.wait)
+            view = await self._seen(call.path.id, call.caller)
+        return answer(job_answer(view))
+
+    async def list_jobs(self, call: Call[NoParameters, JobListQuery, NoBody]) -> web.StreamResponse:
+        """One page."""
+        query = call.query
+        wanted = JobFilter(
+            user_id=_listed_user(call.caller, query.user_id),
+            statuses=[Status(status) for status in query.status],
+            job_type=query.job_type,
+            project_id=query.project_id,
+        )
+        before = read_moment_cursor("jobs", query.cursor)
+        views = await self._store.list_jobs(wanted, limit=query.limit + 1, before=before)
+        page, more = views[: query.limit], len(views) > query.limit
+        last = moment_cursor("jobs", page[-1].created_at, page[-1].id) if more else None
+        return answer(
+            JobList(
+                jobs=[job_summary(view) for view in page],
+                pagination=Pagination(limit=query.limit, has_more=more, next_cursor=last),
+            )
+        )
+
+    async def cancel(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
+        """200 when it is cancelled, 202 when its worker has to stop first."""
+        job_id = call.path.id
+        match await self._store.cancel(job_id, user_id=call.caller.sees_only):
+            case "cancelled":
+                body = CancelAnswer(job_id=job_id, status="cancelled", message="Cancelled.")
+                return answer(body)
+            case "requested":
+                message = "The worker is asked to stop; the job ends within seconds."
+                body = CancelAnswer(job_id=job_id, status="processing", message=message)
+                return answer(body, status=202)
+            case "finished":
+                raise ProblemError(JOB_FINISHED, "the job has finished already")
+            case _:
+                raise no_such_job()
+
+    async def retry(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
+        """The failed job is pending again, with all its retries; its error log stays."""
+        job_id = call.path.id
+        match await self._store.requeue(job_id, user_id=call.caller.sees_only):
+            case "requeued":
+                for view in await self._store.views([job_id]):
+                    self._doorbell.ring(view.queue)
+                message = "The job is pending again."
+                return answer(RetryAnswer(job_id=job_id, status="pending", message=message))
+            case "not_failed":
+                raise ProblemError(JOB_NOT_FAILED, "only a failed job can be retried")
+            case _:
+                raise no_such_job()
+
+    async def _enqueue(self, job: NewJob, caller: Caller) -> Enqueued:
+        try:
+            return await self._batcher.enqueue(job, any_project=caller.admin)
+        except JobRefusedError as error:
+            refusal = _REFUSED.get(error.code, CONSTRAINT_VIOLATED)
+            problems = [FieldProblem(field=error.field, problem=error.problem)]
+            raise ProblemError(
+                refusal,
+                error.problem,
+                field=error.field or None,
+                errors=problems if error.field else (),
+            ) from None
+
+    async def _seen(self, job_id: UUID, caller: Caller) -> JobView:
+        view = await self._store.get(job_id, user_id=caller.sees_only)
+        if view is None:
+            raise no_such_job()
+        return view
+
+    async def _wait(self, view: JobView, seconds: float) -> None:
+        with self._watcher.watch(view) as watch, contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while (now := await watch.next()) is not None and not now.status.finished:
+                    pass
+
+
+def no_such_job() -> ProblemError:
+    """The one answer for a job that is missing and for one that is somebody else's."""
+    return ProblemError(JOB_NOT_FOUND, "there is no such job")
+
+
+def _listed_user(caller: Caller, asked: UUID | None) -> UUID | None:
+    if caller.admin:
+        return asked
+    if asked is not None and asked != caller.user_id:
+        raise ProblemError(FORBIDDEN, "only admins may give userId", field="userId")
+    return caller.user_id
+
+
+def _is_delayed(job: NewJob) -> bool:
+    # Only saves a needless ring: whether it is due, the database decides by its own clock.
+    return job.run_at is not None and job.run_at > datetime.now(UTC)
+
+
+def _created(enqueued: Enqueued) -> web.Response:
+    if enqueued.disposition == "conflict":
+        detail = "this idempotency key was used before for another request"
+        raise ProblemError(IDEMPOTENCY_CONFLICT, detail, field="idempotencyKey")
+    created = enqueued.disposition == "created"
+    body = AnalyzeAnswer(
+        job_id=enqueued.id,
+        status=enqueued.status.value,
+        priority=enqueued.priority,
+        priority_reason=enqueued.priority_reason,
+        message="The job was created." if created else "This request created this job before.",
+    )
+    return answer(
+        body,
+        status=201 if created else 200,
+        headers={"Location": f"/api/jobs/{enqueued.id}"},
+    )

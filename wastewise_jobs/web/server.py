@@ -1,0 +1,205 @@
+"""Serves the application on a socket, and closes the connections of those who only hold them.
+
+aiohttp keeps a connection that never sends a whole request header open for ever, so every
+connection here has a deadline for its header; a body has its own limits where it is read, an
+answer has one for being taken. Behind a reverse proxy this is the second line, not the first.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp.http_parser
+import aiohttp.http_writer
+from aiohttp import web
+
+from wastewise_jobs.errors import ConfigurationError
+from wastewise_jobs.logs import get_logger
+from wastewise_jobs.web.middleware import SECURITY_HEADERS
+from wastewise_jobs.web.problems import BAD_REQUEST, INTERNAL_ERROR, ProblemError, answer
+
+HEADER_SECONDS = 15.0
+KEEP_ALIVE_SECONDS = 60.0
+ANSWER_SECONDS = 60.0
+LINGER_SECONDS = 5.0
+STOP_SECONDS = 10.0
+MOST_CONNECTIONS = 4096
+_BACKLOG = 1024
+_SERVER_ERROR = 500
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the service can be reached; the port is the real one when 0 was asked for."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """For a person on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+def require_fast_parser() -> None:
+    """Raise ConfigurationError where aiohttp runs without its C parser.
+
+    The pure Python one reads ambiguous requests differently from proxies in front of it.
+    """
+    parser = aiohttp.http_parser.HttpRequestParser
+    if parser is getattr(aiohttp.http_parser, "HttpRequestParserPy", None):
+        raise ConfigurationError(
+            "AIOHTTP_NO_EXTENSIONS",
+            "aiohttp runs without its C extensions: unset it, or install an aiohttp wheel",
+        )
+
+
+async def serve(
+    app: web.Application,
+    host: str,
+    port: int,
+    *,
+    on_listening: Callable[[Address], None] | None = None,
+    stop_seconds: float = STOP_SECONDS,
+) -> None:
+    """Serve until cancelled; then requests that run get `stop_seconds` to end."""
+    async with listening(app, host, port, stop_seconds=stop_seconds) as address:
+        if on_listening is not None:
+            on_listening(address)
+        await asyncio.Event().wait()
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    app: web.Application,
+    host: str,
+    port: int,
+    *,
+    stop_seconds: float = STOP_SECONDS,
+    header_seconds: float = HEADER_SECONDS,
+    keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
+) -> AsyncIterator[Address]:
+    """Serve while the block runs. Raises ConfigurationError when the address cannot be had."""
+    require_fast_parser()
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        handler_cancellation=True,
+        shutdown_timeout=stop_seconds,
+    )
+    await runner.setup()
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the runner has no server after its setup")
+    loop = asyncio.get_running_loop()
+
+    def connection() -> web.RequestHandler:
+        return _Connection(
+            server,
+            loop=loop,
+            header_seconds=header_seconds,
+            keepalive_timeout=keep_alive_seconds,
+            lingering_time=LINGER_SECONDS,
+            auto_decompress=False,
+            access_log=None,
+        )
+
+    try:
+        try:
+            listener = await loop.create_server(connection, host, port, backlog=_BACKLOG)
+        except OSError as error:
+            problem = f"cannot listen on {host}:{port}: {error.strerror or error}"
+            raise ConfigurationError("PORT", problem) from None
+        try:
+            bound = listener.sockets[0].getsockname()
+            yield Address(bound[0], bound[1])
+        finally:
+            # No new connections; those that are open are the runner's to end.
+            listener.close()
+    finally:
+        await runner.cleanup()
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's connection with deadlines: for a whole header, and for taking an answer."""
+
+    __slots__ = ("_deadline", "_header_seconds")
+
+    def __init__(self, server: web.Server, *, header_seconds: float, **kwargs: Any) -> None:  # noqa: ANN401 - aiohttp's own
+        super().__init__(server, **kwargs)
+        self._header_seconds = header_seconds
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the clock: nothing obliges the other side to send anything."""
+        super().connection_made(transport)
+        if self._manager is not None and len(self._manager.connections) > MOST_CONNECTIONS:
+            _log.warning("connections_exhausted", most=MOST_CONNECTIONS)
+            self.force_close()
+            return
+        self._start_clock()
+
+    def data_received(self, data: bytes) -> None:
+        """A whole header stops the clock; the first bytes of the next one start it again."""
+        requests = self._request_count
+        super().data_received(data)
+        if self._request_count != requests:
+            self._stop_clock()
+        elif self._waiter is not None and self._deadline is None:
+            self._start_clock()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Nothing is left to close."""
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; a client that does not take it is cut off."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await super().finish_response(request, resp, start_time)
+        except TimeoutError:
+            if self.transport is not None:
+                self.transport.abort()
+            return resp, True
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what never reached the application: malformed HTTP, above all."""
+        del message
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun")
+        if status >= _SERVER_ERROR:
+            _log.error("connection_crashed", exc_info=exc)
+        refusal = INTERNAL_ERROR if status >= _SERVER_ERROR else BAD_REQUEST
+        response = answer(
+            ProblemError(refusal, "the request is not well-formed HTTP"), request_id="-"
+        )
+        response.headers.update(SECURITY_HEADERS)
+        response.force_close()
+        return response
+
+    def _start_clock(self) -> None:
+        self._deadline = self._loop.call_later(self._header_seconds, self._too_slow)
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        self.force_close()
