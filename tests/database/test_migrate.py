@@ -176,6 +176,20 @@ async def test_a_failed_migration_is_named_and_undone_and_those_before_it_stay(
     assert await plan(empty_db, folder=small) == ["0003_nuts", *ALL_OF_SMALL[2:]]
 
 
+async def test_a_migration_and_the_entry_that_it_has_run_are_one_transaction(
+    empty_db: str, small: Path
+) -> None:
+    await migrate(empty_db, folder=small)
+    async with connected(empty_db) as connection:
+        await connection.execute(
+            "ALTER TABLE _yoyo_migration ADD CHECK (migration_id <> '0003_nuts') NOT VALID"
+        )
+    write(small, {"0003_nuts.sql": "CREATE TABLE nuts (name text)"})
+    with pytest.raises(DatabaseUnusableError, match="0003_nuts"):
+        await migrate(empty_db, folder=small)
+    assert await value(empty_db, "SELECT to_regclass('nuts')") is None
+
+
 async def test_a_failed_function_is_named_with_its_line_and_no_function_changes(
     empty_db: str, small: Path
 ) -> None:
