@@ -20,5 +20,6 @@ async def to_the_end(awaitable: Awaitable[T]) -> T:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
-        raise cancelled
+        # Asking for the work's own error also keeps asyncio from reporting it as never seen.
+        raise cancelled from (None if work.cancelled() else work.exception())
     return work.result()
