@@ -28,8 +28,8 @@ class Signature:
 
 def read_signature(function: Callable[..., object]) -> Signature:
     """Raises TypeError for a function that cannot be a handler."""
-    if not inspect.isfunction(function):
-        _refuse(function, "is not a function; methods and callables cannot be handlers")
+    if not (inspect.isfunction(function) or inspect.ismethod(function)):
+        _refuse(function, "is not a function; other callables cannot be handlers")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         _refuse(function, "yields; a handler returns its result")
     parameters = list(inspect.signature(function).parameters.values())
