@@ -67,7 +67,8 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _is_loopback(host: str | None) -> bool:
+def is_loopback(host: str | None) -> bool:
+    """Whether the host of an address is this machine."""
     try:
         return ipaddress.ip_address(host or "").is_loopback
     except ValueError:
@@ -76,7 +77,7 @@ def _is_loopback(host: str | None) -> bool:
 
 def _https_or_loopback(value: str) -> str:
     parts = urlsplit(_http_url(value))
-    if parts.scheme != "https" and not _is_loopback(parts.hostname):
+    if parts.scheme != "https" and not is_loopback(parts.hostname):
         raise ValueError("must be an https:// address")
     return value
 
