@@ -19,7 +19,7 @@ import pytest
 from tests.conftest import connected, reachable_folder
 from tests.support import Process, eventually, start_process
 from wastewise_jobs.db import embedded_binaries, embedded_files
-from wastewise_jobs.db.embedded import default_home, embedded_postgres
+from wastewise_jobs.db.embedded import embedded_postgres
 from wastewise_jobs.db.embedded_binaries import can_enter, find_binaries
 from wastewise_jobs.db.embedded_process import postmasters
 from wastewise_jobs.errors import DatabaseUnusableError
@@ -374,15 +374,6 @@ async def test_an_ordinary_user_has_a_server_of_their_own(home: Path) -> None:
         (server,) = servers(home)
         assert server.uids().real == nobody.pw_uid
     assert servers(home) == []
-
-
-def test_the_home_is_configured_or_the_one_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert default_home({"WASTEWISE_HOME": "/srv/w"}) == Path("/srv/w")
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-    assert default_home({}) == Path("/var/lib/wastewise-jobs")
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert default_home({"XDG_DATA_HOME": "/d"}) == Path("/d/wastewise-jobs")
-    assert default_home({}) == Path.home() / ".local/share/wastewise-jobs"
 
 
 def test_the_wheel_is_found_without_being_imported() -> None:

@@ -1,6 +1,6 @@
 """A PostgreSQL of our own, for when DATABASE_URL is not set: development, the demo, the tests.
 
-    async with embedded_postgres(default_home()) as dsn: ...
+    async with embedded_postgres(settings.wastewise_home) as dsn: ...
 
 Processes with the same home share one server; whoever leaves last stops it. Two flocks say who is
 there, because the kernel drops them with their process: `users.lock`, held shared by everyone
@@ -26,13 +26,11 @@ from typing import IO
 import psutil
 
 from wastewise_jobs.db.embedded_binaries import drop_old_copies
-from wastewise_jobs.db.embedded_files import Place, default_home, find_place, make_data, make_home
+from wastewise_jobs.db.embedded_files import Place, find_place, make_data, make_home
 from wastewise_jobs.db.embedded_process import answers, log_length, postmasters, read_log, spawn
 from wastewise_jobs.db.to_the_end import to_the_end
 from wastewise_jobs.errors import DatabaseUnusableError
 from wastewise_jobs.logs import get_logger
-
-__all__ = ["default_home", "embedded_postgres"]
 
 log = get_logger(__name__)
 

@@ -14,7 +14,6 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -60,16 +59,6 @@ class Place:
         """Names every part, so that PGPORT and the like in the environment change nothing."""
         host = quote(str(self.socket_folder))
         return f"postgresql://postgres@/postgres?host={host}&port=5432&sslmode=disable"
-
-
-def default_home(environment: Mapping[str, str] = os.environ) -> Path:
-    """`WASTEWISE_HOME`, else /var/lib/wastewise-jobs for root, else the user's XDG data folder."""
-    if configured := environment.get("WASTEWISE_HOME"):
-        return Path(configured).expanduser()
-    if os.geteuid() == 0:
-        return ROOT_HOME
-    data_home = environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data_home) / "wastewise-jobs"
 
 
 def find_place(home: Path, bin_dir: Path | None) -> Place:
