@@ -18,6 +18,7 @@ RETURNS boolean
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET enable_seqscan = off
 AS $$
 BEGIN
     IF _user_id IS NULL
@@ -115,6 +116,7 @@ RETURNS TABLE (
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET enable_seqscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -228,11 +230,19 @@ BEGIN
         CASE WHEN j.idempotency_hash = g.idempotency_hash THEN 'existing' ELSE 'conflict' END
     FROM unnest(_ids, _user_ids, _idempotency_keys, _idempotency_hashes)
         WITH ORDINALITY AS g (id, user_id, idempotency_key, idempotency_hash, n)
-    JOIN analysis_jobs j
-        ON coalesce(j.user_id, '00000000-0000-0000-0000-000000000000'::uuid)
-            = coalesce(g.user_id, '00000000-0000-0000-0000-000000000000'::uuid)
-       AND j.idempotency_key = g.idempotency_key
-    WHERE g.idempotency_key IS NOT NULL
-      AND j.id <> g.id;
+    -- OFFSET 0: looked up key by key in the index, whatever the planner believes.
+    CROSS JOIN LATERAL (
+        SELECT
+            f.id, f.status, f.priority, f.priority_reason, f.created_at, f.idempotency_hash
+        FROM analysis_jobs f
+        WHERE coalesce(f.user_id, '00000000-0000-0000-0000-000000000000'::uuid)
+                = coalesce(g.user_id, '00000000-0000-0000-0000-000000000000'::uuid)
+          AND f.idempotency_key = g.idempotency_key
+        OFFSET 0
+    ) AS j
+    -- Not what was created above; but an id that is sent again, because the answer to it was lost,
+    -- finds its own job.
+    WHERE j.id <> g.id
+       OR j.created_at <> now();
 END
 $$;

@@ -1,4 +1,9 @@
 -- Functions that hand jobs to workers and keep them there.
+--
+-- Plans are held: a queue is empty whenever its statistics are taken, and a plan that was made for a
+-- few rows reads all of a hundred thousand. So every statement here and in the settling functions
+-- names the rows of a table by primary key (id = ANY (...)), which leaves an index scan in id order
+-- as the only way in, and joins only what that scan found, by hash.
 
 -- stuck_threshold: the lease of a claim that nobody renews.
 CREATE OR REPLACE FUNCTION stuck_threshold()
@@ -138,7 +143,8 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 SET enable_seqscan = off
-SET enable_hashjoin = off
+SET enable_bitmapscan = off
+SET enable_nestloop = off
 SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
 AS $$
@@ -214,11 +220,11 @@ BEGIN
                 estimated_completion = NULL
             WHERE j.id = ANY (ARRAY (
                 SELECT a.id
-                FROM unnest(_page) AS p (id)
-                JOIN analysis_jobs a ON a.id = p.id
-                WHERE a.status = 'pending'
+                FROM analysis_jobs a
+                WHERE a.id = ANY (_page)
+                  AND a.status = 'pending'
                   AND (a.retry_after IS NULL OR a.retry_after <= now())
-                FOR NO KEY UPDATE OF a SKIP LOCKED
+                FOR NO KEY UPDATE SKIP LOCKED
             ))
               AND j.status = 'pending'
             RETURNING j.*
@@ -232,7 +238,8 @@ BEGIN
                 lease_expires_at = now() + _lease,
                 deadline_at = now() + _lease + make_interval(secs => c.timeout_seconds)
             FROM claimed c
-            WHERE q.id = c.id
+            WHERE q.id = ANY (_page)
+              AND q.id = c.id
         )
         SELECT
             c.id, c.fence, c.job_type, c.queue, c.user_id, c.project_id, c.input_data::text,
@@ -273,7 +280,8 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 SET enable_seqscan = off
-SET enable_hashjoin = off
+SET enable_bitmapscan = off
+SET enable_nestloop = off
 SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
 AS $$
@@ -285,7 +293,8 @@ BEGIN
         SELECT i.id
         FROM unnest(_ids, _fences) AS g (id, fence)
         JOIN job_queue i ON i.id = g.id
-        WHERE i.fence = g.fence
+        WHERE i.id = ANY (_ids)
+          AND i.fence = g.fence
           AND i.leased
           AND (i.deadline_at IS NULL OR now() < i.deadline_at)
         FOR UPDATE OF i SKIP LOCKED
@@ -293,8 +302,10 @@ BEGIN
     RETURN QUERY
     SELECT g.id, i.id IS NOT NULL, j.cancel_requested_at IS NOT NULL
     FROM unnest(_ids, _fences) AS g (id, fence)
-    LEFT JOIN job_queue i ON i.id = g.id AND i.fence = g.fence AND i.leased
-    LEFT JOIN analysis_jobs j ON j.id = i.id AND j.fence = g.fence
+    LEFT JOIN job_queue i
+        ON i.id = ANY (_ids) AND i.id = g.id AND i.fence = g.fence AND i.leased
+    LEFT JOIN analysis_jobs j
+        ON j.id = ANY (_ids) AND j.id = i.id AND j.fence = g.fence
     WHERE i.id IS NULL
        OR j.cancel_requested_at IS NOT NULL;
 END
@@ -315,7 +326,8 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 SET enable_seqscan = off
-SET enable_hashjoin = off
+SET enable_bitmapscan = off
+SET enable_nestloop = off
 SET enable_mergejoin = off
 SET lock_timeout = '200ms'
 AS $$
@@ -338,7 +350,8 @@ BEGIN
             AS u (id, fence, percent, step, steps_completed, total_steps)
         ORDER BY u.id
     ) AS g
-    WHERE j.id = g.id
+    WHERE j.id = ANY (_ids)
+      AND j.id = g.id
       AND j.fence = g.fence
       AND j.status = 'processing'
     RETURNING j.id;

@@ -10,21 +10,25 @@ LANGUAGE sql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_nestloop = off
+SET enable_mergejoin = off
 AS $$
-    UPDATE projects p
-    SET status = j.status,
-        error_message = CASE WHEN j.status = 'failed' THEN left(j.error_message, 2000) END,
-        updated_at = now()
-    FROM (
+    WITH ended AS MATERIALIZED (
         SELECT a.project_id, a.status, a.error_message
         FROM analysis_jobs a
         WHERE a.id = ANY (_ids)
           AND a.job_type = 'complete_analysis'
           AND a.project_id IS NOT NULL
           AND a.status IN ('failed', 'cancelled')
-        ORDER BY a.project_id
-    ) AS j
-    WHERE p.id = j.project_id
+    )
+    UPDATE projects p
+    SET status = j.status,
+        error_message = CASE WHEN j.status = 'failed' THEN left(j.error_message, 2000) END,
+        updated_at = now()
+    FROM ended j
+    WHERE p.id = ANY (ARRAY (SELECT e.project_id FROM ended e))
+      AND p.id = j.project_id
       AND p.status = 'processing'
 $$;
 
@@ -43,7 +47,8 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 SET enable_seqscan = off
-SET enable_hashjoin = off
+SET enable_bitmapscan = off
+SET enable_nestloop = off
 SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
 SET lock_timeout = '200ms'
@@ -75,15 +80,15 @@ BEGIN
             ) AS u (id, fence, result, ai_requests, ai_tokens_input, ai_tokens_output, ai_cost)
             ORDER BY u.id
         ) AS g
-        WHERE j.id = g.id
+        WHERE j.id = ANY (_ids)
+          AND j.id = g.id
           AND j.fence = g.fence
           AND j.status = 'processing'
         RETURNING j.id
     ),
     gone AS (
         DELETE FROM job_queue q
-        USING won w
-        WHERE q.id = w.id
+        WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT w.id FROM won w;
     PERFORM set_config('wastewise.transition', 'off', true);
@@ -131,7 +136,8 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 SET enable_seqscan = off
-SET enable_hashjoin = off
+SET enable_bitmapscan = off
+SET enable_nestloop = off
 SET enable_mergejoin = off
 SET lock_timeout = '200ms'
 AS $$
@@ -157,7 +163,6 @@ BEGIN
         UPDATE analysis_jobs j
         SET status = 'pending',
             retry_count = j.retry_count + 1,
-            retry_after = d.retry_after,
             worker_id = NULL,
             claimed_at = NULL,
             estimated_completion = NULL,
@@ -165,28 +170,31 @@ BEGIN
             error_message = g.message,
             error_code = g.code,
             error_details = g.details::jsonb,
-            retry_error_log = with_error(j.retry_error_log, jsonb_build_object(
-                'attempt', j.retry_count + 1,
-                'timestamp', g.failed_at,
-                'error_message', left(g.message, 2000),
-                'error_code', g.code,
-                'failure_kind', g.kind,
-                'details', g.details::jsonb,
-                'worker_id', j.worker_id,
-                'retry_after', d.retry_after
-            ))
+            (retry_after, retry_error_log) = (
+                SELECT
+                    d.retry_after,
+                    with_error(j.retry_error_log, jsonb_build_object(
+                        'attempt', j.retry_count + 1,
+                        'timestamp', g.failed_at,
+                        'error_message', left(g.message, 2000),
+                        'error_code', g.code,
+                        'failure_kind', g.kind,
+                        'details', g.details::jsonb,
+                        'worker_id', j.worker_id,
+                        'retry_after', d.retry_after
+                    ))
+                FROM (
+                    SELECT now() + greatest(
+                        retry_delay(j.retry_count),
+                        make_interval(secs => coalesce(g.least_delay, 0))
+                    ) AS retry_after
+                    -- One roll of the dice for both.
+                    OFFSET 0
+                ) AS d
+            )
         FROM given g
-        CROSS JOIN LATERAL (
-            SELECT
-                a.id,
-                now() + greatest(
-                    retry_delay(a.retry_count), make_interval(secs => coalesce(g.least_delay, 0))
-                ) AS retry_after
-            FROM analysis_jobs a
-            WHERE a.id = g.id
-            OFFSET 0
-        ) AS d
-        WHERE j.id = d.id
+        WHERE j.id = ANY (_ids)
+          AND j.id = g.id
           AND j.fence = g.fence
           AND j.status = 'processing'
           AND j.retry_count < j.max_retries
@@ -200,14 +208,16 @@ BEGIN
             deadline_at = NULL,
             retry_after = w.retry_after
         FROM won w
-        WHERE q.id = w.id
+        WHERE q.id = ANY (_ids)
+          AND q.id = w.id
     )
     SELECT w.id, 'retried'::text, w.retry_after FROM won w
     UNION ALL
     SELECT g.id, 'exhausted'::text, NULL::timestamptz
     FROM given g
     JOIN analysis_jobs a ON a.id = g.id
-    WHERE a.fence = g.fence
+    WHERE a.id = ANY (_ids)
+      AND a.fence = g.fence
       AND a.status = 'processing'
       AND a.retry_count >= a.max_retries
     UNION ALL
@@ -231,7 +241,8 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 SET enable_seqscan = off
-SET enable_hashjoin = off
+SET enable_bitmapscan = off
+SET enable_nestloop = off
 SET enable_mergejoin = off
 SET lock_timeout = '200ms'
 AS $$
@@ -269,15 +280,15 @@ BEGIN
                 AS u (id, fence, message, code, details, kind)
             ORDER BY u.id
         ) AS g
-        WHERE j.id = g.id
+        WHERE j.id = ANY (_ids)
+          AND j.id = g.id
           AND j.fence = g.fence
           AND j.status = 'processing'
         RETURNING j.id
     ),
     gone AS (
         DELETE FROM job_queue q
-        USING won w
-        WHERE q.id = w.id
+        WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT coalesce(array_agg(w.id), '{}') INTO _failed FROM won w;
     PERFORM set_config('wastewise.transition', 'off', true);
@@ -294,7 +305,8 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 SET enable_seqscan = off
-SET enable_hashjoin = off
+SET enable_bitmapscan = off
+SET enable_nestloop = off
 SET enable_mergejoin = off
 SET lock_timeout = '200ms'
 AS $$
@@ -316,7 +328,8 @@ BEGIN
         FROM (
             SELECT * FROM unnest(_ids, _fences) AS u (id, fence) ORDER BY u.id
         ) AS g
-        WHERE j.id = g.id
+        WHERE j.id = ANY (_ids)
+          AND j.id = g.id
           AND j.fence = g.fence
           AND j.status = 'processing'
         RETURNING j.id
@@ -327,8 +340,7 @@ BEGIN
             leased = false,
             lease_expires_at = NULL,
             deadline_at = NULL
-        FROM won w
-        WHERE q.id = w.id
+        WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT w.id FROM won w;
     PERFORM set_config('wastewise.transition', 'off', true);
@@ -347,7 +359,8 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 SET enable_seqscan = off
-SET enable_hashjoin = off
+SET enable_bitmapscan = off
+SET enable_nestloop = off
 SET enable_mergejoin = off
 SET lock_timeout = '200ms'
 AS $$
@@ -366,7 +379,8 @@ BEGIN
         FROM (
             SELECT * FROM unnest(_ids, _fences) AS u (id, fence) ORDER BY u.id
         ) AS g
-        WHERE j.id = g.id
+        WHERE j.id = ANY (_ids)
+          AND j.id = g.id
           AND j.fence = g.fence
           AND j.status = 'processing'
           AND (NOT _only_requested OR j.cancel_requested_at IS NOT NULL)
@@ -374,8 +388,7 @@ BEGIN
     ),
     gone AS (
         DELETE FROM job_queue q
-        USING won w
-        WHERE q.id = w.id
+        WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT coalesce(array_agg(w.id), '{}') INTO _cancelled FROM won w;
     PERFORM set_config('wastewise.transition', 'off', true);

@@ -19,7 +19,8 @@ BEGIN
       AND NOT EXISTS (
           SELECT 1
           FROM analysis_jobs j
-          WHERE j.id = q.id
+          WHERE j.id = ANY (_ids)
+            AND j.id = q.id
             AND j.status IN ('pending', 'processing')
       );
     GET DIAGNOSTICS _gone = ROW_COUNT;
@@ -73,39 +74,77 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 SET enable_seqscan = off
-SET enable_hashjoin = off
+SET enable_bitmapscan = off
+SET enable_nestloop = off
 SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 DECLARE
+    _page uuid[];
+    _last uuid := '00000000-0000-0000-0000-000000000000';
     _expired uuid[];
+    _busy uuid[];
 BEGIN
-    -- The wide rows first, as everywhere; a renewal that comes in between is seen below.
-    _expired := ARRAY (
-        SELECT a.id
-        FROM (
-            SELECT q.id, q.fence
+    -- Page by page, so that a full page of rows that somebody holds does not hide the rest.
+    LOOP
+        _page := ARRAY (
+            SELECT q.id
             FROM job_queue q
             WHERE q.leased
               AND q.lease_expires_at < now()
+              AND q.id > _last
             ORDER BY q.id
             LIMIT _limit
-        ) AS e
-        JOIN analysis_jobs a ON a.id = e.id AND a.fence = e.fence
-        WHERE a.status = 'processing'
-        FOR NO KEY UPDATE OF a SKIP LOCKED
-    );
-    IF cardinality(_expired) = 0 THEN
-        RETURN;
-    END IF;
-    _expired := ARRAY (
-        SELECT q.id
-        FROM job_queue q
-        WHERE q.id = ANY (_expired)
-          AND q.leased
-          AND q.lease_expires_at < now()
-        FOR UPDATE SKIP LOCKED
-    );
+        );
+        IF cardinality(_page) = 0 THEN
+            RETURN;
+        END IF;
+        _last := _page[cardinality(_page)];
+        -- The wide rows first, as everywhere.
+        _expired := ARRAY (
+            SELECT a.id
+            FROM analysis_jobs a
+            WHERE a.id = ANY (_page)
+              AND a.status = 'processing'
+            FOR NO KEY UPDATE SKIP LOCKED
+        );
+        -- Looked at again: the lease may have been renewed, or the job settled and claimed by
+        -- somebody else, since the page was read.
+        _expired := ARRAY (
+            SELECT q.id
+            FROM job_queue q
+            WHERE q.id = ANY (_expired)
+              AND q.leased
+              AND q.lease_expires_at < now()
+            FOR UPDATE SKIP LOCKED
+        );
+        -- Jobs that end here change their project; one whose project somebody holds is left, so that
+        -- no rescue ever waits.
+        _busy := ARRAY (
+            SELECT p.id
+            FROM projects p
+            WHERE p.id = ANY (ARRAY (
+                SELECT a.project_id FROM analysis_jobs a WHERE a.id = ANY (_expired)
+            ))
+              AND p.id <> ALL (ARRAY (
+                  SELECT l.id
+                  FROM projects l
+                  WHERE l.id = ANY (ARRAY (
+                      SELECT a.project_id FROM analysis_jobs a WHERE a.id = ANY (_expired)
+                  ))
+                  FOR NO KEY UPDATE SKIP LOCKED
+              ))
+        );
+        _expired := ARRAY (
+            SELECT a.id
+            FROM analysis_jobs a
+            WHERE a.id = ANY (_expired)
+              AND (a.project_id IS NULL
+                   OR a.project_id <> ALL (_busy)
+                   OR (a.cancel_requested_at IS NULL AND a.crash_count < 2))
+        );
+        EXIT WHEN cardinality(_expired) > 0;
+    END LOOP;
     PERFORM set_config('wastewise.transition', 'on', true);
     RETURN QUERY
     WITH settled AS (
@@ -152,7 +191,8 @@ BEGIN
             WHERE a.id = ANY (_expired)
             ORDER BY a.id
         ) AS d
-        WHERE j.id = d.id
+        WHERE j.id = ANY (_expired)
+          AND j.id = d.id
         RETURNING j.id, j.job_type, d.worker_id AS lost_worker, j.crash_count, j.status,
             j.retry_after
     ),
@@ -164,14 +204,13 @@ BEGIN
             deadline_at = NULL,
             retry_after = s.retry_after
         FROM settled s
-        WHERE q.id = s.id
+        WHERE q.id = ANY (_expired)
+          AND q.id = s.id
           AND s.status = 'pending'
     ),
     gone AS (
         DELETE FROM job_queue q
-        USING settled s
-        WHERE q.id = s.id
-          AND s.status <> 'pending'
+        WHERE q.id = ANY (ARRAY (SELECT s.id FROM settled s WHERE s.status <> 'pending'))
     )
     SELECT
         s.id, s.job_type, s.lost_worker, s.crash_count,
