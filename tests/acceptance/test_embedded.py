@@ -344,7 +344,7 @@ async def test_below_a_private_folder_the_data_lies_elsewhere_and_no_mode_is_cha
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = home.parent / "elsewhere"
-    monkeypatch.setattr(embedded_files, "ROOT_HOME", elsewhere)
+    monkeypatch.setattr(embedded_files, "ELSEWHERE", elsewhere)
     private = home.parent / "private"
     private.mkdir(mode=0o700)
     before = modes(home.parent)

@@ -27,7 +27,8 @@ from wastewise_jobs.db.embedded_binaries import (
 )
 from wastewise_jobs.errors import DatabaseUnusableError
 
-ROOT_HOME = Path("/var/lib/wastewise-jobs")
+# Not the home of root itself: its mode may be what made a place elsewhere necessary.
+ELSEWHERE = Path("/var/lib/wastewise-jobs-servers")
 
 # A socket path holds 107 bytes on Linux and 103 on macOS, and `/.s.PGSQL.5432` takes 14 of them.
 _LONGEST_SOCKET_FOLDER = 80
@@ -149,8 +150,8 @@ def _base(home: Path, user: pwd.struct_passwd | None) -> Path:
 
 
 def _folder_elsewhere() -> Path:
-    make_home(ROOT_HOME)
-    folder = Path(tempfile.mkdtemp(prefix="server-", dir=ROOT_HOME))
+    make_home(ELSEWHERE)
+    folder = Path(tempfile.mkdtemp(prefix="server-", dir=ELSEWHERE))
     folder.chmod(0o711)
     return folder
 
