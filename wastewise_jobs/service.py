@@ -1,19 +1,171 @@
-"""The composition root: what runs in a process, in which order it starts and stops."""
+"""The composition root: what runs in a process, in which order it starts and stops.
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+    start   database ▶ schema ▶ pool ▶ job types ▶ doorbell ▶ worker ▶ API
+    stop    API and claiming ▶ running jobs (grace) ▶ leases, listener, doorbell ▶ pool ▶ database
+
+Whatever fails on the way up closes what was opened before it; an embedded server is always the
+last to go.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import asyncpg
+from aiohttp import web
 
+from wastewise_jobs.db.doorbell import Doorbell
 from wastewise_jobs.db.embedded import embedded_postgres
 from wastewise_jobs.db.migrate import check_schema, migrate
 from wastewise_jobs.db.pool import Pool, create_pool
-from wastewise_jobs.errors import DatabaseUnusableError
-from wastewise_jobs.settings import Settings
+from wastewise_jobs.errors import ConfigurationError, DatabaseUnusableError
+from wastewise_jobs.handlers.builtin import REGULATORY_RESEARCH, builtin_jobs
+from wastewise_jobs.handlers.offload import Offload
+from wastewise_jobs.handlers.registry import Jobs
+from wastewise_jobs.jobs.model import JobTypeInfo
+from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.jobs.types import JobTypeStore
+from wastewise_jobs.logs import get_logger
+from wastewise_jobs.projects.store import ProjectStore
+from wastewise_jobs.settings import Settings, generated_secret
+from wastewise_jobs.web.app import create_app
+from wastewise_jobs.web.auth import Authenticator, create_authenticator
+from wastewise_jobs.web.keys import KeyStore
+from wastewise_jobs.web.server import Address, listening
+
+log = get_logger(__name__)
 
 # The listener and the heartbeat of a process have connections of their own.
 CONNECTIONS_BESIDE_POOL = 2
+
+_CLOSE_SECONDS = 5.0
+
+_SET_STUCK_THRESHOLD = """
+UPDATE schema_info
+SET stuck_threshold = make_interval(mins => $1)
+WHERE stuck_threshold <> make_interval(mins => $1)
+"""
+_ROOM = """
+SELECT current_setting('max_connections')::integer
+     - current_setting('superuser_reserved_connections')::integer
+"""
+
+
+class Stop:
+    """What signals ask of a process: during the start to give up, then to drain, then to hurry."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.asked = asyncio.Event()
+        self.forced = asyncio.Event()
+
+    def signalled(self, main: "asyncio.Task[object]") -> None:
+        """One more signal has come; `main` is what runs the service."""
+        if not self.up or self.forced.is_set():
+            main.cancel()
+        elif self.asked.is_set():
+            log.warning("stop_forced")
+            self.forced.set()
+        else:
+            self.asked.set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What is to run in this process. `app_jobs` are an application's own handlers."""
+
+    api: bool
+    worker: bool
+    builtin: bool = True
+    app_jobs: Jobs | None = None
+    queues: dict[str, int | None] | None = None
+
+
+async def run_service(
+    settings: Settings,
+    parts: Parts,
+    *,
+    stop: Stop,
+    on_up: Callable[[Address | None], None] | None = None,
+) -> None:
+    """Run until a signal stops it; `on_up` is called once everything runs.
+
+    Raises WastewiseJobsError when it cannot start.
+    """
+    require_auth(settings, parts)
+    async with AsyncExitStack() as opened:
+        addresses = await opened.enter_async_context(database(settings))
+        if settings.embedded:
+            await prepare_schema(addresses, settings)
+        pool = await opened.enter_async_context(
+            checked_pool(addresses, size=settings.database_pool_size)
+        )
+        await _log_connection_budget(pool, settings)
+        offload = Offload(settings.worker_processes)
+        opened.callback(offload.close)
+        doorbell = Doorbell(pool, enabled=settings.notify_enabled)
+        jobs = carried_jobs(pool, offload, parts)
+        jobs.bind(JobStore(pool), doorbell.ring, notifies=settings.notify_enabled)
+        async with asyncio.TaskGroup() as running:
+            ringing = running.create_task(doorbell.run(), name="doorbell")
+            if parts.api:
+                app = _api(settings, pool, doorbell)
+                address = await opened.enter_async_context(
+                    listening(app, settings.host, settings.port)
+                )
+                log.info("api_started", url=address.url)
+                if on_up is not None:
+                    on_up(address)
+            stop.up = True
+            await stop.asked.wait()
+            ringing.cancel()
+
+
+def require_auth(settings: Settings, parts: Parts) -> None:
+    """Raise ConfigurationError when an API would have nothing to verify tokens with."""
+    if parts.api and not settings.embedded and not settings.auth_configured:
+        raise ConfigurationError(
+            "JWT_SECRET",
+            "is needed to serve the API on DATABASE_URL (or JWT_JWKS_URL); a worker needs neither",
+        )
+
+
+def carried_jobs(pool: Pool, offload: Offload, parts: Parts) -> Jobs:
+    """The handlers of this process: the built-in ones and the application's."""
+    jobs = builtin_jobs(pool, offload) if parts.builtin else Jobs()
+    if parts.app_jobs is not None:
+        jobs.include(parts.app_jobs)
+    return jobs
+
+
+def _api(settings: Settings, pool: Pool, doorbell: Doorbell) -> web.Application:
+    return create_app(
+        pool=pool,
+        job_store=JobStore(pool),
+        job_types=JobTypeStore(pool),
+        project_store=ProjectStore(pool),
+        authenticator=_authenticator(settings, pool),
+        doorbell=doorbell,
+        user_priority_floor=settings.user_priority_floor,
+        rate_limit_per_minute=settings.job_rate_limit_per_minute,
+        cors_allowed_origins=settings.cors_allowed_origins,
+        behind_tls=(settings.public_url or "").startswith("https://"),
+    )
+
+
+def _authenticator(settings: Settings, pool: Pool) -> Authenticator:
+    secret = settings.jwt_secret
+    if not settings.auth_configured:
+        secret = generated_secret(settings.wastewise_home)
+    return create_authenticator(
+        key_store=KeyStore(pool),
+        jwt_secret=secret.get_secret_value() if secret else None,
+        jwks_url=settings.jwt_jwks_url,
+        audience=settings.jwt_audience,
+        issuer=settings.jwt_issuer,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +194,9 @@ async def database(settings: Settings) -> AsyncIterator[Addresses]:
 
 
 @asynccontextmanager
-async def checked_pool(addresses: Addresses, *, size: int = 2) -> AsyncIterator[Pool]:
+async def checked_pool(
+    addresses: Addresses, *, size: int = 2, timeout_seconds: float = 30.0
+) -> AsyncIterator[Pool]:
     """A pool on a database whose schema fits this release."""
     with _reachable():
         connection = await asyncpg.connect(addresses.direct, timeout=10, command_timeout=30)
@@ -50,16 +204,30 @@ async def checked_pool(addresses: Addresses, *, size: int = 2) -> AsyncIterator[
             await check_schema(connection)
         finally:
             await connection.close(timeout=5)
+    async with _pool(addresses, size, timeout_seconds) as pool:
+        yield pool
+
+
+@asynccontextmanager
+async def _pool(
+    addresses: Addresses, size: int, timeout_seconds: float = 30.0
+) -> AsyncIterator[Pool]:
+    with _reachable():
         pool = await create_pool(
             addresses.pooled,
             max_size=size,
+            command_timeout=timeout_seconds,
             statement_cache_size=0 if addresses.through_pooler else None,
         )
     try:
         yield pool
     finally:
-        # close() waits for whoever holds a connection; by now that is somebody who hangs.
-        pool.terminate()
+        # close() waits for whoever holds a connection, and hangs with them.
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
 
 
 @contextmanager
@@ -74,6 +242,28 @@ def _reachable() -> Iterator[None]:
 
 
 async def prepare_schema(addresses: Addresses, settings: Settings) -> list[str]:
-    """Bring the schema up to date and register the built-in job types."""
-    del settings
-    return await migrate(addresses.direct)
+    """Bring the schema up to date and register the built-in job types; what was applied."""
+    applied = await migrate(addresses.direct)
+    async with _pool(addresses, 2) as pool:
+        await pool.execute(_SET_STUCK_THRESHOLD, settings.job_stuck_threshold_minutes)
+        jobs = builtin_jobs(pool, Offload())
+        await JobTypeStore(pool).register([*_job_types(jobs, settings), REGULATORY_RESEARCH])
+    return applied
+
+
+def _job_types(jobs: Jobs, settings: Settings) -> list[JobTypeInfo]:
+    return jobs.job_types(
+        default_timeout=timedelta(seconds=settings.default_job_timeout_seconds),
+        default_max_retries=settings.max_job_retries,
+    )
+
+
+async def _log_connection_budget(pool: Pool, settings: Settings) -> None:
+    budget = settings.database_pool_size + CONNECTIONS_BESIDE_POOL
+    room = await pool.fetchval(_ROOM)
+    (log.warning if budget > room else log.info)(
+        "connections_budgeted",
+        pool=settings.database_pool_size,
+        beside_pool=CONNECTIONS_BESIDE_POOL,
+        server_allows=room,
+    )

@@ -1,13 +1,164 @@
 """`serve`, `api`, `worker`: the service in one process, or its two halves in processes apart."""
 
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-def serve() -> None:
-    """Soon."""
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wastewise_jobs.handlers.registry import Jobs
+    from wastewise_jobs.service import Parts
+    from wastewise_jobs.settings import Settings
+    from wastewise_jobs.web.server import Address
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on (HOST).")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 is any (PORT).")]
+App = Annotated[
+    str | None,
+    typer.Option("--app", metavar="MODULE:JOBS", help="Your own handlers: a Jobs registry."),
+]
+Builtin = Annotated[
+    bool, typer.Option("--builtin/--no-builtin", help="Carry the built-in job types.")
+]
+Queues = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[:SLOTS],...",
+        help="Only these queues, for example default:10,reports:2.",
+    ),
+]
+Concurrency = Annotated[
+    int | None, typer.Option(help="Jobs at once on the event loop (WORKER_CONCURRENCY).")
+]
 
 
-def api() -> None:
-    """Soon."""
+def serve(
+    *,
+    host: Host = None,
+    port: Port = None,
+    app: App = None,
+    builtin: Builtin = True,
+    queues: Queues = None,
+    concurrency: Concurrency = None,
+) -> None:
+    """Run the API and a worker in this process, with a PostgreSQL of our own if need be.
+
+    The first Ctrl-C or SIGTERM lets running jobs end, the second one does not wait.
+    """
+    from wastewise_jobs.service import Parts
+
+    parts = Parts(
+        api=True, worker=True, builtin=builtin, app_jobs=_load(app), queues=_queues(queues)
+    )
+    _run(parts, host=host, port=port, worker_concurrency=concurrency)
 
 
-def worker() -> None:
-    """Soon."""
+def api(*, host: Host = None, port: Port = None) -> None:
+    """Run the HTTP API alone; it validates by what workers have registered."""
+    from wastewise_jobs.service import Parts
+
+    _run(Parts(api=True, worker=False), host=host, port=port)
+
+
+def worker(
+    *,
+    app: App = None,
+    builtin: Builtin = True,
+    queues: Queues = None,
+    concurrency: Concurrency = None,
+    name: Annotated[str | None, typer.Option(help="Shown for it (WORKER_NAME).")] = None,
+) -> None:
+    """Run jobs; as many of these as you like, on any number of hosts.
+
+    The first Ctrl-C or SIGTERM lets running jobs end, the second one does not wait.
+    """
+    from wastewise_jobs.service import Parts
+
+    parts = Parts(
+        api=False, worker=True, builtin=builtin, app_jobs=_load(app), queues=_queues(queues)
+    )
+    _run(parts, worker_concurrency=concurrency, worker_name=name)
+
+
+def _run(parts: "Parts", **flags: Any) -> None:  # noqa: ANN401 - any field's value
+    from wastewise_jobs.cli.start import start
+
+    settings = start(**flags)
+    run_until_stopped(settings, parts, on_up=_announce if parts.api else None)
+
+
+def run_until_stopped(
+    settings: "Settings", parts: "Parts", *, on_up: "Callable[[Address | None], None] | None"
+) -> None:
+    """Run the service; being asked to stop is a good end, also during the start."""
+    from wastewise_jobs.cli.running import run
+    from wastewise_jobs.service import Stop, run_service
+
+    stop = Stop()
+    try:
+        run(
+            run_service(settings, parts, stop=stop, on_up=on_up),
+            loop=settings.wastewise_loop,
+            on_signal=stop.signalled,
+        )
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+def _announce(address: "Address | None") -> None:
+    """For whoever started it at a terminal; the log says it to everybody else."""
+    if address is None or not sys.stderr.isatty():
+        return
+    typer.echo(
+        f"\n  API    {address.url}\n  Docs   {address.url}/docs\n"
+        "  Token  wastewise-jobs token --user UUID\n  Stop   Ctrl-C\n",
+        err=True,
+    )
+
+
+def _load(name: str | None) -> "Jobs | None":
+    """The Jobs registry that `module:attribute` names, seen from the current folder."""
+    if name is None:
+        return None
+    from importlib import import_module
+
+    from wastewise_jobs.errors import InvalidInputError
+    from wastewise_jobs.handlers.registry import Jobs
+
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute.isidentifier():
+        raise InvalidInputError("--app", f"{name!r} is not of the form module:jobs")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        # One that the module itself lacks is the module's problem, and shows where.
+        if not (error.name and f"{module_name}.".startswith(f"{error.name}.")):
+            raise
+        raise InvalidInputError("--app", f"there is no module {error.name}") from None
+    jobs = getattr(module, attribute, None)
+    if not isinstance(jobs, Jobs):
+        raise InvalidInputError("--app", f"{name} is no Jobs registry")
+    return jobs
+
+
+def _queues(text: str | None) -> dict[str, int | None] | None:
+    """`default:10,reports` as {"default": 10, "reports": None}: no limit of its own."""
+    if text is None:
+        return None
+    from wastewise_jobs.errors import InvalidInputError
+
+    queues: dict[str, int | None] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, colon, slots = part.partition(":")
+        if not name or (colon and not (slots.isascii() and slots.isdigit() and int(slots) > 0)):
+            raise InvalidInputError("--queues", f"{part!r} is not of the form name or name:slots")
+        queues[name] = int(slots) if colon else None
+    if not queues:
+        raise InvalidInputError("--queues", "names no queue")
+    return queues

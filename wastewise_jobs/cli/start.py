@@ -6,8 +6,13 @@ from wastewise_jobs.logs import configure_logging
 from wastewise_jobs.settings import Settings, load_settings
 
 
-def start(**flags: Any) -> Settings:  # noqa: ANN401 - any field's value
-    """The settings, with the flags that were given over them; logs are set up."""
+def start(*, quiet: bool = False, **flags: Any) -> Settings:  # noqa: ANN401 - any field's value
+    """The settings, with the flags that were given over them; logs are set up.
+
+    `quiet` logs from WARNING on, unless LOG_LEVEL says otherwise.
+    """
     settings = load_settings(**{name: value for name, value in flags.items() if value is not None})
-    configure_logging(settings.log_level, settings.log_format)
+    asked = "log_level" in settings.model_fields_set
+    level = "WARNING" if quiet and not asked else settings.log_level
+    configure_logging(level, settings.log_format)
     return settings

@@ -261,7 +261,7 @@ def checked(model: type[ModelT], **values: Any) -> ModelT:  # noqa: ANN401 - the
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         problem = first["msg"].removeprefix("Value error, ")
-        raise InvalidInputError(field, problem[:1].lower() + problem[1:]) from None
+        raise InvalidInputError(field, problem.replace("Input should", "must")) from None
 
 
 def _parsed(model: type[ModelT], answer: Answer) -> ModelT:
