@@ -74,6 +74,24 @@ SELECT id, job_type, worker_id, crash_count, settled
 FROM rescue_jobs($1::integer)
 """
 
+# One row at least: what an idle worker must know, in one statement.
+LOOK = """
+SELECT
+    d.due_in, d.queues, d.job_types,
+    r.id, r.job_type, r.worker_id, r.crash_count, r.settled
+FROM (
+    SELECT
+        seconds_until_due() AS due_in,
+        k.queues,
+        k.job_types
+    FROM (
+        SELECT array_agg(q.queue) AS queues, array_agg(q.job_type) AS job_types
+        FROM queued_kinds() q
+    ) AS k
+) AS d
+LEFT JOIN LATERAL rescue_jobs($1::integer) AS r ON true
+"""
+
 PRUNE = "SELECT prune_jobs($1::interval, $2::integer)"
 
 HOLD = """

@@ -57,6 +57,19 @@ class Retried:
     retry_after: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look found.
+
+    `kinds` are the (queue, job type) pairs that have due jobs, `due_in` the seconds until the next
+    waiting job comes due (None: none waits).
+    """
+
+    rescued: list[RescuedJob]
+    kinds: list[tuple[str, str]]
+    due_in: float | None
+
+
 class JobStore:
     """Runs transitions and reads jobs, on a connection of the pool or on the given one."""
 
@@ -91,14 +104,14 @@ class JobStore:
     async def claim(
         self,
         worker_id: str,
-        queues: Sequence[str],
+        queues: Sequence[str] | None,
         job_types: Sequence[str],
         limit: int,
         lease: timedelta,
         *,
         executor: Executor | None = None,
     ) -> list[ClaimedJob]:
-        """Claim up to `limit` due jobs of these types in these queues, most urgent first."""
+        """Claim up to `limit` due jobs of these types, most urgent first; None: in all queues."""
         rows = await (executor or self._pool).fetch(
             sql.CLAIM, worker_id, queues, job_types, limit, lease
         )
@@ -181,6 +194,13 @@ class JobStore:
     async def rescue(self, limit: int = 500) -> list[RescuedJob]:
         """Take jobs whose lease has expired from the workers that are gone."""
         return [RescuedJob(*row) for row in await self._pool.fetch(sql.RESCUE, limit)]
+
+    async def look(self, limit: int = 500) -> Look:
+        """Rescue, and say what there is to claim; the poll of an idle worker."""
+        rows = await self._pool.fetch(sql.LOOK, limit)
+        due_in, queues, job_types, *_ = rows[0]
+        rescued = [RescuedJob(*row[3:]) for row in rows if row["id"] is not None]
+        return Look(rescued, list(zip(queues or (), job_types or (), strict=True)), due_in)
 
     async def prune(self, older_than: timedelta, limit: int) -> int:
         """Delete up to `limit` finished jobs that ended longer ago than that; how many."""
