@@ -8,7 +8,7 @@ last to go.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -34,6 +34,7 @@ from wastewise_jobs.web.app import create_app
 from wastewise_jobs.web.auth import Authenticator, create_authenticator
 from wastewise_jobs.web.keys import KeyStore
 from wastewise_jobs.web.server import Address, listening
+from wastewise_jobs.workers.pool import Worker
 
 log = get_logger(__name__)
 
@@ -108,19 +109,72 @@ async def run_service(
         doorbell = Doorbell(pool, enabled=settings.notify_enabled)
         jobs = carried_jobs(pool, offload, parts)
         jobs.bind(JobStore(pool), doorbell.ring, notifies=settings.notify_enabled)
-        async with asyncio.TaskGroup() as running:
-            ringing = running.create_task(doorbell.run(), name="doorbell")
-            if parts.api:
-                app = _api(settings, pool, doorbell)
-                address = await opened.enter_async_context(
-                    listening(app, settings.host, settings.port)
-                )
-                log.info("api_started", url=address.url)
-                if on_up is not None:
-                    on_up(address)
+        worker = None
+        if parts.worker:
+            await JobTypeStore(pool).register(_job_types(jobs, settings))
+            worker = _worker(settings, parts, addresses, pool, jobs)
+        app = _api(settings, pool, doorbell, worker) if parts.api else None
+        await _run_parts(settings, app, worker, doorbell, stop=stop, on_up=on_up or _nobody)
+
+
+async def _run_parts(
+    settings: Settings,
+    app: web.Application | None,
+    worker: Worker | None,
+    doorbell: Doorbell,
+    *,
+    stop: Stop,
+    on_up: Callable[[Address | None], None],
+) -> None:
+    async with asyncio.TaskGroup() as running:
+        ringing = running.create_task(doorbell.run(), name="doorbell")
+        tasks = []
+        if worker is not None:
+            tasks.append(running.create_task(worker.run(), name="worker"))
+        if app is not None:
+            serving = _serve(app, settings, stop=stop, on_up=on_up)
+            tasks.append(running.create_task(serving, name="api"))
+        else:
             stop.up = True
-            await stop.asked.wait()
-            ringing.cancel()
+            on_up(None)
+        await stop.asked.wait()
+        log.info("service_stopping")
+        if worker is not None:
+            worker.stop()
+        forcing = running.create_task(_force(tasks, worker, stop=stop), name="force")
+        await asyncio.wait(tasks)
+        forcing.cancel()
+        ringing.cancel()
+
+
+async def _serve(
+    app: web.Application,
+    settings: Settings,
+    *,
+    stop: Stop,
+    on_up: Callable[[Address | None], None],
+) -> None:
+    async with listening(app, settings.host, settings.port) as address:
+        log.info("api_started", url=address.url)
+        stop.up = True
+        on_up(address)
+        await stop.asked.wait()
+
+
+async def _force(
+    tasks: Sequence["asyncio.Task[None]"], worker: Worker | None, *, stop: Stop
+) -> None:
+    await stop.forced.wait()
+    if worker is not None:
+        worker.abort()
+    for task in tasks:
+        # The worker ends by itself: it still has to hand its jobs back.
+        if task.get_name() != "worker":
+            task.cancel()
+
+
+def _nobody(_: Address | None) -> None:
+    """Nobody wants to know."""
 
 
 def require_auth(settings: Settings, parts: Parts) -> None:
@@ -140,7 +194,38 @@ def carried_jobs(pool: Pool, offload: Offload, parts: Parts) -> Jobs:
     return jobs
 
 
-def _api(settings: Settings, pool: Pool, doorbell: Doorbell) -> web.Application:
+def _worker(
+    settings: Settings, parts: Parts, addresses: "Addresses", pool: Pool, jobs: Jobs
+) -> Worker:
+    return Worker(
+        pool=pool,
+        dsn=addresses.direct,
+        jobs=jobs,
+        name=settings.worker_name,
+        concurrency=settings.worker_concurrency,
+        threads=settings.worker_threads,
+        processes=settings.worker_processes,
+        queues=parts.queues,
+        lease=timedelta(seconds=settings.lease_seconds),
+        heartbeat_interval=timedelta(seconds=settings.heartbeat_seconds),
+        poll_interval=timedelta(seconds=settings.poll_interval_seconds),
+        shutdown_grace=timedelta(seconds=settings.shutdown_grace_seconds),
+        notify=settings.notify_enabled,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
+
+
+def _api(
+    settings: Settings, pool: Pool, doorbell: Doorbell, worker: Worker | None
+) -> web.Application:
+    def late_loops() -> list[str]:
+        beats = {"doorbell": doorbell.beat, **(worker.beats if worker else {})}
+        return [name for name, beat in beats.items() if beat.late]
+
+    def listener() -> str:
+        return "ok" if worker is not None and worker.listening else "polling"
+
     return create_app(
         pool=pool,
         job_store=JobStore(pool),
@@ -152,6 +237,8 @@ def _api(settings: Settings, pool: Pool, doorbell: Doorbell) -> web.Application:
         rate_limit_per_minute=settings.job_rate_limit_per_minute,
         cors_allowed_origins=settings.cors_allowed_origins,
         behind_tls=(settings.public_url or "").startswith("https://"),
+        late_loops=late_loops,
+        listener=listener if worker is not None else None,
     )
 
 

@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -87,7 +87,8 @@ class _Demo:
             run_service(self._settings, parts, stop=self._stop, on_up=on_up), name="service"
         )
         try:
-            await asyncio.wait({service, up}, return_when=asyncio.FIRST_COMPLETED)
+            waiting: set[asyncio.Future[Any]] = {service, up}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if not up.done():
                 await service
                 return False
