@@ -7,7 +7,7 @@ happens exactly once.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Protocol
@@ -42,6 +42,8 @@ class JobContext:
         "_usage",
         "_waiter",
         "completed",
+        "on_cancel",
+        "saw_cancellation",
     )
 
     def __init__(self, job: ClaimedJob, link: Link) -> None:
@@ -52,7 +54,11 @@ class JobContext:
         self._usage: AiUsage | None = None
         self._log: FilteringBoundLogger | None = None
         self._result: object = None
+        # For whoever runs the job: called by cancel(); whether its transaction completed it;
+        # whether the handler knew that it should stop.
+        self.on_cancel: Callable[[], None] | None = None
         self.completed = False
+        self.saw_cancellation = False
 
     @property
     def id(self) -> JobId:
@@ -100,6 +106,8 @@ class JobContext:
         Somebody cancelled the job, its time is up, its lease is lost, or the worker stops.
         Functions in threads must look at this now and then: nothing else ends them.
         """
+        if self._cancelled:
+            self.saw_cancellation = True
         return self._cancelled
 
     async def wait_cancelled(self) -> None:
@@ -175,6 +183,8 @@ class JobContext:
     def cancel(self) -> None:
         """For whoever runs the job: make `cancelled` true and wake its waiter, from any thread."""
         self._cancelled = True
+        if self.on_cancel is not None:
+            self.on_cancel()
         if self._waiter is not None:
             loop, event = self._waiter
             loop.call_soon_threadsafe(event.set)

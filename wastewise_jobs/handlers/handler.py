@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 from uuid import UUID
@@ -106,13 +106,16 @@ class Handler(Generic[P, R]):
         )
 
     def parse_input(self, text: str) -> Any:  # noqa: ANN401 - whatever the function wants
-        """The input as the function wants it; raises ValidationError or ValueError."""
+        """The input as the function wants it; raises ValidationError or InvalidInputError."""
         model = self.signature.model
         if model is not None:
             return model.model_validate_json(text)
-        value = orjson.loads(text)
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise InvalidInputError("input", f"cannot be read: {error.msg}") from None
         if not isinstance(value, dict):
-            raise ValueError("input: must be a JSON object")  # noqa: TRY004 - the input is data
+            raise InvalidInputError("input", "must be a JSON object")
         return value
 
     async def enqueue(
@@ -142,13 +145,14 @@ class Handler(Generic[P, R]):
             project_id=project_id,
             priority=priority,
             run_at=_run_at(run_at, delay),
+            delay_seconds=_seconds(delay),
             max_retries=max_retries,
             timeout_seconds=_seconds(timeout),
             queue=queue,
         )
         job = self._new_job(input, terms)
         if idempotency_key is not None:
-            job = _with_key(job, idempotency_key, delay)
+            job = _with_key(job, idempotency_key)
         answers = await self._insert([job], terms, connection)
         if isinstance(answers[0], JobRefusedError):
             raise answers[0]
@@ -183,6 +187,7 @@ class Handler(Generic[P, R]):
             project_id=project_id,
             priority=priority,
             run_at=_run_at(run_at, delay),
+            delay_seconds=_seconds(delay),
             max_retries=max_retries,
             timeout_seconds=_seconds(timeout),
             queue=queue,
@@ -223,6 +228,7 @@ class Handler(Generic[P, R]):
             terms.max_retries,
             terms.timeout_seconds,
             terms.run_at,
+            delay_seconds=terms.delay_seconds,
         )
 
     def _input_json(self, given: object) -> str:
@@ -247,6 +253,7 @@ class _Terms:
     project_id: UUID | None
     priority: int | None
     run_at: datetime | None
+    delay_seconds: float | None
     max_retries: int | None
     timeout_seconds: float | None
     queue: str | None
@@ -271,13 +278,10 @@ def _run_at(run_at: datetime | None, delay: timedelta | float | None) -> datetim
         raise InvalidInputError("delay", "cannot be given together with run_at")
     if run_at is not None and run_at.tzinfo is None:
         raise InvalidInputError("run_at", "has no time zone")
-    seconds = _seconds(delay)
-    return run_at if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
+    return run_at
 
 
-def _with_key(job: NewJob, key: str, delay: timedelta | float | None) -> NewJob:
-    # A delay is the same request each time it is made, although it means another moment.
-    when = _seconds(delay) if delay is not None else job.run_at
+def _with_key(job: NewJob, key: str) -> NewJob:
     request = [
         job.job_type,
         orjson.loads(job.input_json),
@@ -287,7 +291,8 @@ def _with_key(job: NewJob, key: str, delay: timedelta | float | None) -> NewJob:
         job.queue,
         job.max_retries,
         job.timeout_seconds,
-        when,
+        job.run_at,
+        job.delay_seconds,
     ]
     digest = hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).digest()
     return replace(job, idempotency_key=key, idempotency_hash=digest)

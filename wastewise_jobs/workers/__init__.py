@@ -1,1 +1,21 @@
-"""wastewise-jobs."""
+"""The worker process: claim → run → settle, batched at both ends, each job run alone.
+
+    claim loop (one per lane) ── jobs ──▶ runs (one task each) ── outcomes ──▶ settler
+          ▲                                   │    ▲                             │
+          │ Wake                     progress │    │ cancel, lease lost          │ slots given
+    notifier, look loop                       ▼    │                             ▼ back
+                                       progress board   heartbeat thread     [analysis_jobs]
+
+- A lane is a set of job types that share slots: handlers of the loop, of threads, of processes,
+  each once more per queue that has a limit of its own. A claim never takes more jobs than its lane
+  has free slots, and a slot stays taken until its job's outcome is durable.
+- The heartbeat thread has its own loop and connection, so that a handler that blocks the loop does
+  not lose its jobs. What it learns (lease lost, cancellation requested) it posts to the loop.
+- A run ends in one outcome. It is stopped early for one of five reasons (`Stop`); a handler that
+  does not end when stopped is stuck: its outcome is recorded without it, its slot stays taken.
+- A handler whose lease cannot be confirmed is stopped before anybody else could claim its job. An
+  outcome is never given up while PostgreSQL is away: it is offered until it is written or lost.
+- The look loop is the poll: it rescues, and wakes whoever has something to claim.
+- Stopping: no more claims; heartbeats go on; runs may end within the grace period; the rest is
+  stopped and released, no attempt charged; outcomes are flushed; heartbeats end last.
+"""

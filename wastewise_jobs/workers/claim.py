@@ -1,0 +1,122 @@
+"""One lane's claim loop: as many jobs as there are free slots, in one statement."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from wastewise_jobs.db.loops import Backoff, Beat, log_failed_tick
+from wastewise_jobs.db.wake import Wake
+from wastewise_jobs.jobs.model import ClaimedJob
+from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.logs import get_logger
+from wastewise_jobs.workers.slots import Lane
+from wastewise_jobs.workers.stats import WorkerStats
+
+log = get_logger(__name__)
+
+# Under load slots come free one by one; a statement for each would cost more than this wait.
+_GATHER_SECONDS = 0.002
+_ENOUGH = 4
+
+
+class ClaimLoop:
+    """Claims for one lane until told to stop; never cancelled in the middle of a claim.
+
+    `start(jobs, lease_until)` gets what was claimed, `nothing_due()` is called when a hint led to
+    nothing, because then something may come due later.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        store: JobStore,
+        *,
+        worker_id: str,
+        lease: timedelta,
+        look_at_least_every: float,
+        stats: WorkerStats,
+        start: Callable[[list[ClaimedJob], float], None],
+        nothing_due: Callable[[], None],
+    ) -> None:
+        self.lane = lane
+        self.wake = Wake()
+        self.beat = Beat(look_at_least_every)
+        self._store = store
+        self._worker_id = worker_id
+        self._lease = lease
+        self._look_at_least_every = look_at_least_every
+        self._stats = stats
+        self._start = start
+        self._nothing_due = nothing_due
+        self._stopping = False
+        self._backoff = Backoff()
+
+    def stop(self) -> None:
+        """Claim no more; the claim that is under way is finished."""
+        self._stopping = True
+        self.wake.hint()
+        self.lane.freed.set()
+
+    async def run(self) -> None:
+        """Claim until `stop`."""
+        hinted = False
+        while not self._stopping:
+            self.beat.stamp()
+            free = await self._enough_free()
+            if not free or self._stopping:
+                continue
+            limit = min(free, self.lane.most_at_once)
+            claimed = await self._claim(limit)
+            if claimed == limit:
+                hinted = False
+                continue
+            if hinted and claimed == 0:
+                self._nothing_due()
+            hinted = await self._wait_for_hint(failed=claimed is None)
+
+    async def _enough_free(self) -> int:
+        """Free slots, once there is a handful; 0 after a while without any."""
+        lane = self.lane
+        if lane.free * _ENOUGH >= lane.most_at_once:
+            return lane.free
+        lane.freed.clear()
+        if lane.free > 0:
+            await asyncio.sleep(_GATHER_SECONDS)
+        else:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._look_at_least_every):
+                    await lane.freed.wait()
+        return lane.free
+
+    async def _wait_for_hint(self, *, failed: bool) -> bool:
+        if failed:
+            await asyncio.sleep(self._backoff.next())
+            return True
+        return await self.wake.wait(self._look_at_least_every)
+
+    async def _claim(self, limit: int) -> int | None:
+        """How many were claimed; None when the database is in trouble."""
+        lane = self.lane
+        lane.take(limit)
+        claimed = 0
+        # The lease counts from the server's now(), which is later than this.
+        until = time.monotonic() + self._lease.total_seconds()
+        try:
+            jobs = await self._store.claim(
+                self._worker_id, lane.queues, lane.job_types, limit, self._lease
+            )
+            claimed = len(jobs)
+        except Exception as error:  # noqa: BLE001 - a loop's tick: claiming goes on for ever
+            self._stats.claim_errors += 1
+            log_failed_tick(f"claim {lane.name}", error, first=self._backoff.failures == 0)
+            return None
+        finally:
+            lane.give_back(limit - claimed)
+        if self._backoff.reset():
+            log.info("loop_recovered", loop=f"claim {lane.name}")
+        if jobs:
+            self._stats.claimed += claimed
+            self._start(jobs, until)
+        return claimed

@@ -1,0 +1,222 @@
+"""Renews the leases of everything that runs, from a thread with its own loop and connection.
+
+So a handler that blocks the event loop keeps its job; what bounds it is its deadline. Whatever the
+thread learns it posts to the worker's loop, which is the only one that touches runs. The thread
+also measures that loop: how late it answers, and what it was doing when it did not.
+"""
+
+import asyncio
+import contextlib
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+import asyncpg
+import psutil
+
+from wastewise_jobs.db.loops import Backoff, Beat, jittered, log_failed_tick
+from wastewise_jobs.db.pool import connect_options
+from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.logs import get_logger
+from wastewise_jobs.workers.run import Run
+from wastewise_jobs.workers.stats import WorkerStats
+from wastewise_jobs.workers.store import WorkerHealth, WorkerIdentity, WorkerStore
+
+log = get_logger(__name__)
+
+_LAG_CHECK_SECONDS = 1.0
+_BLOCKED_SECONDS = 1.0
+_GOODBYE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What the thread needs of its worker; `lost` and `cancelled` are called in the loop."""
+
+    loop: asyncio.AbstractEventLoop
+    runs: set[Run]
+    draining: Callable[[], bool]
+    listening: Callable[[], bool]
+    lost: Callable[[Run], None]
+    cancelled: Callable[[Run], None]
+
+
+class Heartbeat:
+    """The thread; `start()` it, and `stop()` it last."""
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        store: JobStore,
+        identity: WorkerIdentity,
+        watched: Watched,
+        lease: timedelta,
+        interval: timedelta,
+        poll_interval: timedelta,
+        stats: WorkerStats,
+        statement_cache_size: int | None = None,
+    ) -> None:
+        self._dsn = dsn
+        self._store = store
+        self._row = WorkerStore()
+        self._identity = identity
+        self._watched = watched
+        self._lease = lease
+        self._interval = interval.total_seconds()
+        self._poll_interval = poll_interval.total_seconds()
+        self._stats = stats
+        self._statement_cache_size = statement_cache_size
+        self._limit = max(min(lease.total_seconds() / 3, 10.0), 0.5)
+        self._main_thread = threading.get_ident()
+        self._thread = threading.Thread(target=self._run, name="wastewise heartbeat", daemon=True)
+        self._stopping = threading.Event()
+        self._wake: Callable[[], object] = lambda: None
+        self._process = psutil.Process()
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self.lag_seconds = 0.0
+        self.beat = Beat(self._interval)
+
+    def start(self) -> None:
+        """Begin; from the worker's loop."""
+        self._main_thread = threading.get_ident()
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Renew now."""
+        with contextlib.suppress(RuntimeError):
+            self._wake()
+
+    def stop(self) -> None:
+        """Remove the worker's row and end; does not wait."""
+        self._stopping.set()
+        self.nudge()
+
+    async def stopped(self, *, within: float) -> None:
+        """Wait for the end of the thread, at most that many seconds."""
+        await asyncio.to_thread(self._thread.join, within)
+
+    def _run(self) -> None:
+        asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        loop = asyncio.get_running_loop()
+        woken = asyncio.Event()
+        self._wake = partial(loop.call_soon_threadsafe, woken.set)
+        lag = asyncio.create_task(self._watch_lag(), name="watch the loop's lag")
+        backoff = Backoff(first=0.2, cap=min(2.0, self._interval))
+        while not self._stopping.is_set():
+            delay = await self._tick(backoff)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await woken.wait()
+            woken.clear()
+        lag.cancel()
+        await self._say_goodbye()
+
+    async def _tick(self, backoff: Backoff) -> float:
+        try:
+            async with asyncio.timeout(self._limit):
+                await self._renew()
+        except Exception as error:  # noqa: BLE001 - a loop's tick: leases must be renewed for ever
+            self._drop_connection()
+            self._stats.heartbeat_errors += 1
+            delay = backoff.next()
+            log_failed_tick("heartbeat", error, first=backoff.failures == 1)
+            return delay
+        self.beat.stamp()
+        if backoff.reset():
+            log.info("loop_recovered", loop="heartbeat")
+        # Without notifications this is also how a request to cancel is heard of.
+        deaf = self._watched.runs and not self._watched.listening()
+        return jittered(min(self._interval, self._poll_interval) if deaf else self._interval)
+
+    async def _renew(self) -> None:
+        connection = await self._connected()
+        runs = list(self._watched.runs)
+        if runs:
+            sent = time.monotonic()
+            beats = await self._store.heartbeat(
+                [run.job for run in runs], self._lease, executor=connection
+            )
+            told = {beat.id: beat for beat in beats}
+            until = sent + self._lease.total_seconds()
+            for run in runs:
+                beat = told.get(run.job.id)
+                if beat is None or beat.held:
+                    run.lease_until = until
+                if beat is not None:
+                    notify = self._watched.cancelled if beat.held else self._watched.lost
+                    self._watched.loop.call_soon_threadsafe(notify, run)
+        await self._row.beat(self._identity, self._health(len(runs)), executor=connection)
+
+    def _health(self, running: int) -> WorkerHealth:
+        with self._process.oneshot():
+            cpu, memory = self._process.cpu_percent(), self._process.memory_info().rss
+        return WorkerHealth(running, cpu, memory, self.lag_seconds, self._watched.draining())
+
+    async def _connected(self) -> "asyncpg.Connection[asyncpg.Record]":
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(
+                self._dsn,
+                **connect_options(
+                    application_name="wastewise-jobs heartbeat",
+                    command_timeout=self._limit,
+                    statement_cache_size=self._statement_cache_size,
+                ),
+            )
+        return self._connection
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            # close() would wait for a server that may never answer.
+            self._connection.terminate()
+            self._connection = None
+
+    async def _say_goodbye(self) -> None:
+        try:
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                connection = await self._connected()
+                await self._row.goodbye(self._identity.worker_id, executor=connection)
+                await connection.close()
+        except Exception as error:  # noqa: BLE001 - the last tick: the row is pruned by others
+            log.debug("worker_row_left", error=f"{type(error).__name__}: {error}")
+            self._drop_connection()
+
+    async def _watch_lag(self) -> None:
+        """Post to the worker's loop and measure how late it answers."""
+        blocked = False
+        while True:
+            answered = threading.Event()
+            sent = time.monotonic()
+            try:
+                self._watched.loop.call_soon_threadsafe(answered.set)
+            except RuntimeError:
+                return
+            while not answered.is_set():
+                await asyncio.sleep(0.02)
+                self._note_lag(time.monotonic() - sent)
+                if self.lag_seconds > _BLOCKED_SECONDS and not blocked:
+                    blocked = True
+                    log.warning("loop_blocked", at=self._where_it_is())
+            self._note_lag(time.monotonic() - sent)
+            if blocked:
+                blocked = False
+                log.info("loop_unblocked", after_seconds=round(self.lag_seconds, 3))
+            await asyncio.sleep(_LAG_CHECK_SECONDS)
+
+    def _note_lag(self, seconds: float) -> None:
+        self.lag_seconds = seconds
+        longest = self._stats.longest_loop_lag_seconds
+        self._stats.longest_loop_lag_seconds = max(longest, seconds)
+
+    def _where_it_is(self) -> list[str]:
+        """The innermost frames of the worker's thread, without any values."""
+        frame = sys._current_frames().get(self._main_thread)  # noqa: SLF001 - the documented way
+        stack = traceback.extract_stack(frame)[-5:] if frame else []
+        return [f"{entry.filename}:{entry.lineno} {entry.name}" for entry in reversed(stack)]

@@ -1,0 +1,113 @@
+"""Counts what became of runs, and logs it: one line a job, or one a second for quick successes."""
+
+import asyncio
+import time
+from collections import Counter
+
+from wastewise_jobs.jobs.model import RescuedJob
+from wastewise_jobs.jobs.outcome import Failed, RetryLater
+from wastewise_jobs.jobs.store import Retried
+from wastewise_jobs.logs import get_logger
+from wastewise_jobs.workers.run import Run
+from wastewise_jobs.workers.stats import WorkerStats
+
+log = get_logger(__name__)
+
+_QUICK_SECONDS = 0.1
+_SUMMARY_EVERY_SECONDS = 1.0
+
+
+class Journal:
+    """The worker's memory of settled runs; `stats` are its totals."""
+
+    def __init__(self, stats: WorkerStats) -> None:
+        self.stats = stats
+        self._quick: Counter[str] = Counter()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def completed(self, runs: list[Run]) -> None:
+        """Their completion is durable."""
+        now = time.monotonic()
+        self.stats.completed += len(runs)
+        quick = self._quick
+        for run in runs:
+            seconds = now - run.started
+            if seconds < _QUICK_SECONDS:
+                quick[run.job.job_type] += 1
+            else:
+                self.stats.completed_by_type[run.job.job_type] += 1
+                log.info("job_completed", **_about(run), duration_seconds=round(seconds, 3))
+        if quick and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_SUMMARY_EVERY_SECONDS, self.summarize)
+
+    def summarize(self) -> None:
+        """Log the quick successes since the last summary."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._quick:
+            self.stats.completed_by_type.update(self._quick)
+            log.info("jobs_completed", count=self._quick.total(), by_type=dict(self._quick))
+            self._quick.clear()
+
+    def retried(self, run: Run, outcome: RetryLater, answer: Retried) -> None:
+        """It waits for its next attempt."""
+        self.stats.retried += 1
+        self.stats.retried_by_type[run.job.job_type] += 1
+        log.warning(
+            "job_retry_scheduled", **_about(run), **_error(outcome), retry_after=answer.retry_after
+        )
+
+    def failed(self, run: Run, outcome: Failed) -> None:
+        """It is a dead letter."""
+        self.stats.failed += 1
+        self.stats.failed_by_type[run.job.job_type] += 1
+        log.error("job_failed", **_about(run), **_error(outcome))
+
+    def cancelled(self, run: Run) -> None:
+        """It ended because somebody asked for it."""
+        self.stats.cancelled += 1
+        log.info("job_cancelled", **_about(run))
+
+    def released(self, run: Run) -> None:
+        """It was given back."""
+        self.stats.released += 1
+        log.info("job_released", **_about(run))
+
+    def lease_lost(self, run: Run) -> None:
+        """Another worker has it, or somebody finished it by hand: our outcome was dropped."""
+        self.stats.lease_lost += 1
+        log.warning("job_lease_lost", **_about(run), fence=run.job.fence)
+
+    def stuck(self, run: Run) -> None:
+        """Its handler did not end when it was stopped."""
+        reason = run.stop.value if run.stop else None
+        log.error("handler_stuck", **_about(run), stopped_for=reason)
+
+    def rescued(self, jobs: list[RescuedJob]) -> None:
+        """They were taken from workers that are gone."""
+        self.stats.rescued += len(jobs)
+        for job in jobs:
+            log.warning(
+                "job_rescued",
+                job_id=str(job.id),
+                job_type=job.job_type,
+                lost_by=job.worker_id,
+                crash_count=job.crash_count,
+                settled=job.settled,
+            )
+
+
+def _about(run: Run) -> dict[str, object]:
+    job = run.job
+    return {"job_id": str(job.id), "job_type": job.job_type, "attempt": job.retry_count + 1}
+
+
+def _error(outcome: RetryLater | Failed) -> dict[str, object]:
+    return {
+        "error_code": outcome.code,
+        "failure_kind": str(outcome.kind),
+        "reason": outcome.details.get("reason"),
+        "error": outcome.message[:500],
+    }

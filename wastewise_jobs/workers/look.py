@@ -1,0 +1,68 @@
+"""The poll behind the hints: rescues, and wakes whoever has something to claim.
+
+One statement for a whole worker process, so that idle processes cost next to nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from wastewise_jobs.db.loops import Backoff, Beat, jittered, log_failed_tick
+from wastewise_jobs.db.wake import Wake
+from wastewise_jobs.jobs.store import JobStore, Look
+from wastewise_jobs.logs import get_logger
+from wastewise_jobs.workers.journal import Journal
+
+log = get_logger(__name__)
+
+_LEAST_SPACING_SECONDS = 0.2
+
+
+class LookLoop:
+    """Looks every `interval` seconds, and when the next waiting job comes due.
+
+    `found(look)` wakes the lanes; `wake` asks for a look now, because something may come due soon.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        *,
+        interval: float,
+        journal: Journal,
+        found: Callable[[Look], None],
+    ) -> None:
+        self._store = store
+        self._interval = interval
+        self._journal = journal
+        self._found = found
+        self.wake = Wake()
+        self.beat = Beat(interval)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        backoff = Backoff(cap=min(self._interval, 5.0))
+        while True:
+            self.beat.stamp()
+            began = time.monotonic()
+            try:
+                delay = await self._look()
+            except Exception as error:  # noqa: BLE001 - a loop's tick: the poll goes on for ever
+                delay = backoff.next()
+                log_failed_tick("look", error, first=backoff.failures == 1)
+            else:
+                if backoff.reset():
+                    log.info("loop_recovered", loop="look")
+            await self.wake.wait(delay)
+            # Hints may come in any number; looks may not.
+            await asyncio.sleep(max(0.0, began + _LEAST_SPACING_SECONDS - time.monotonic()))
+
+    async def _look(self) -> float:
+        """Seconds until the next look."""
+        look = await self._store.look()
+        self._journal.rescued(look.rescued)
+        self._found(look)
+        interval = jittered(self._interval)
+        if look.due_in is None or look.due_in <= 0:
+            return interval
+        return min(interval, look.due_in)

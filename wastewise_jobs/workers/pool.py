@@ -1,0 +1,331 @@
+"""The worker: everything of this package put together, started and stopped in order."""
+
+import asyncio
+import contextlib
+import os
+import platform
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from datetime import timedelta
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from uuid import UUID, uuid4
+
+from structlog.contextvars import bind_contextvars
+
+from wastewise_jobs.db.doorbell import CANCEL_TOPIC, WAKE_TOPIC
+from wastewise_jobs.db.loops import Beats
+from wastewise_jobs.db.notifier import Notifier
+from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.handlers.context import JobContext
+from wastewise_jobs.handlers.handler import RunIn
+from wastewise_jobs.handlers.registry import AnyHandler, Jobs
+from wastewise_jobs.jobs.store import JobStore, Look
+from wastewise_jobs.logs import get_logger
+from wastewise_jobs.workers.claim import ClaimLoop
+from wastewise_jobs.workers.heartbeat import Heartbeat, Watched
+from wastewise_jobs.workers.journal import Journal
+from wastewise_jobs.workers.lanes import make_lanes
+from wastewise_jobs.workers.look import LookLoop
+from wastewise_jobs.workers.processes import Processes
+from wastewise_jobs.workers.run import Call, Entry
+from wastewise_jobs.workers.runs import Runs
+from wastewise_jobs.workers.slots import Lane
+from wastewise_jobs.workers.stats import WorkerStats
+from wastewise_jobs.workers.store import WorkerIdentity
+from wastewise_jobs.workers.threads import Threads
+
+log = get_logger(__name__)
+
+# A lane whose hints are all lost still claims now and then.
+_LOOKS_PER_CLAIM = 12
+# After the grace period: for handlers to react, for the last outcomes, for the last heartbeat.
+_LAST_WORDS_SECONDS = 0.3
+_LAST_FLUSH_SECONDS = 1.0
+_LAST_BEAT_SECONDS = 0.5
+_NUDGE_SECONDS = 0.5
+
+
+class Worker:
+    """Claims and runs jobs of the given handlers until `stop()`, then drains.
+
+    `dsn` leads straight to PostgreSQL, for the listener and the heartbeat; `pool` may lead through
+    a transaction pooler. `queues` maps names to limits (None: no limit); without it jobs of every
+    queue are claimed. `stats`, `beats` and `worker_id` are there to be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        dsn: str,
+        jobs: Jobs,
+        name: str | None = None,
+        concurrency: int = 100,
+        threads: int | None = None,
+        processes: int | None = None,
+        queues: Mapping[str, int | None] | None = None,
+        lease: timedelta = timedelta(seconds=30),
+        heartbeat_interval: timedelta = timedelta(seconds=10),
+        poll_interval: timedelta = timedelta(seconds=5),
+        shutdown_grace: timedelta = timedelta(seconds=30),
+        stop_patience: timedelta = timedelta(seconds=5),
+        notify: bool = True,
+        log_level: str = "INFO",
+        log_format: str = "auto",
+    ) -> None:
+        self.stats = WorkerStats()
+        self._journal = Journal(self.stats)
+        self._grace = shutdown_grace.total_seconds()
+        self._stopping = asyncio.Event()
+        self._aborting = asyncio.Event()
+        self._nudge: asyncio.TimerHandle | None = None
+        self._threads = Threads("wastewise handler")
+        self._processes = Processes(log_level=log_level, log_format=log_format)
+        entries = {handler.job_type: self._entry(handler) for handler in jobs}
+        cores = os.cpu_count() or 1
+        capacities = {
+            RunIn.LOOP: concurrency,
+            RunIn.THREAD: threads or cores,
+            RunIn.PROCESS: processes or cores,
+        }
+        self.lanes = make_lanes(jobs, capacities=capacities, queues=queues)
+        self.identity = _identity(name, sorted(entries), queues, concurrency)
+        store = JobStore(pool)
+        self._runs = Runs(
+            pool,
+            store,
+            entries=entries,
+            worker_id=self.worker_id,
+            lease=lease,
+            patience=stop_patience.total_seconds(),
+            journal=self._journal,
+            on_worn_out=self._worn_out,
+        )
+        poll = poll_interval.total_seconds()
+        self._look = LookLoop(store, interval=poll, journal=self._journal, found=self._found)
+        self._claims = [
+            ClaimLoop(
+                lane,
+                store,
+                worker_id=self.worker_id,
+                lease=lease,
+                look_at_least_every=_LOOKS_PER_CLAIM * poll,
+                stats=self.stats,
+                start=partial(self._runs.start, lane),
+                nothing_due=self._look.wake.hint,
+            )
+            for lane in self.lanes
+        ]
+        self._notifier = Notifier(
+            dsn,
+            [WAKE_TOPIC, CANCEL_TOPIC],
+            on_message=self._notified,
+            on_connect=self._look_everywhere,
+        )
+        self._notify = notify
+        self._heartbeat = Heartbeat(
+            dsn,
+            store=store,
+            identity=self.identity,
+            watched=Watched(
+                loop=asyncio.get_running_loop(),
+                runs=self._runs.unsettled,
+                draining=self._stopping.is_set,
+                listening=lambda: self._notifier.listening,
+                lost=self._runs.lose,
+                cancelled=self._runs.cancel,
+            ),
+            lease=lease,
+            interval=heartbeat_interval,
+            poll_interval=poll_interval,
+            stats=self.stats,
+        )
+
+    @property
+    def worker_id(self) -> str:
+        """New at every start, so that nobody is mistaken for a predecessor."""
+        return self.identity.worker_id
+
+    @property
+    def running(self) -> int:
+        """How many jobs are claimed and not settled."""
+        return len(self._runs.unsettled)
+
+    @property
+    def listening(self) -> bool:
+        """Whether notifications arrive; without them the worker polls."""
+        return self._notifier.listening
+
+    @property
+    def stuck(self) -> int:
+        """Handlers that do not end although they were stopped; the process cannot end cleanly."""
+        return len(self._runs.stuck)
+
+    @property
+    def draining(self) -> bool:
+        """Whether it has been told to stop."""
+        return self._stopping.is_set()
+
+    @property
+    def beats(self) -> Beats:
+        """The worker's loops by name, for a health check."""
+        beats: Beats = {"look": self._look.beat, "heartbeat": self._heartbeat.beat}
+        beats |= {f"claim {claim.lane.name}": claim.beat for claim in self._claims}
+        if self._notify:
+            beats["notifier"] = self._notifier.beat
+        return beats
+
+    def stop(self) -> None:
+        """Claim no more, let jobs end within the grace period, release the rest."""
+        self._stopping.set()
+
+    def abort(self) -> None:
+        """Stop without waiting for the grace period."""
+        self._stopping.set()
+        self._aborting.set()
+
+    async def run(self) -> None:
+        """Work until `stop()` or `abort()`; a cancellation counts as `abort()`."""
+        bind_contextvars(worker_id=self.worker_id)
+        slots = {lane.name: lane.capacity for lane in self.lanes}
+        log.info("worker_started", job_types=self.identity.job_types, slots=slots)
+        self._heartbeat.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                background = [group.create_task(run(), name=name) for name, run in self._loops()]
+                claims = [
+                    group.create_task(claim.run(), name=f"claim {claim.lane.name}")
+                    for claim in self._claims
+                ]
+                await self._until_drained(claims)
+                for task in (*background, *claims):
+                    task.cancel()
+        finally:
+            self._threads.stop()
+            self._processes.stop()
+            self._heartbeat.stop()
+            await self._heartbeat.stopped(within=_LAST_BEAT_SECONDS)
+            self._journal.summarize()
+            log.info("worker_stopped", unsettled=self.running)
+
+    def _loops(self) -> list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]:
+        loops = [*self._runs.background(), ("look", self._look.run)]
+        return [*loops, ("notifier", self._notifier.run)] if self._notify else loops
+
+    async def _until_drained(self, claims: list[asyncio.Task[None]]) -> None:
+        try:
+            await self._stopping.wait()
+            await self._drain(claims, grace=self._grace)
+        except asyncio.CancelledError:
+            self.abort()
+            await asyncio.shield(self._drain(claims, grace=0))
+            raise
+
+    async def _drain(self, claims: list[asyncio.Task[None]], *, grace: float) -> None:
+        """End within `grace` and two seconds, whatever handlers and the database do."""
+        log.info("worker_draining", running=self.running)
+        for claim in self._claims:
+            claim.stop()
+        if await self._ended(claims, within=grace):
+            return
+        self._runs.stop_all(patience=_LAST_WORDS_SECONDS)
+        # What a claim that is still under way brings is released as well.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_SECONDS + _LAST_FLUSH_SECONDS):
+                await self._everything_ended(claims)
+
+    async def _ended(self, claims: list[asyncio.Task[None]], *, within: float) -> bool:
+        """Whether everything ended in time; False at once when told to hurry."""
+        ending = asyncio.create_task(self._everything_ended(claims))
+        hurrying = asyncio.create_task(self._aborting.wait())
+        await asyncio.wait((ending, hurrying), timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        ended = ending.done()
+        for task in (ending, hurrying):
+            task.cancel()
+        return ended
+
+    async def _everything_ended(self, claims: list[asyncio.Task[None]]) -> None:
+        # A claim that ends may have started runs: first the claims, then the runs.
+        await asyncio.wait(claims)
+        await self._runs.quiet()
+
+    def _entry(self, handler: AnyHandler) -> Entry:
+        wants_input = handler.signature.wants_input
+        match handler.options.run_in:
+            case RunIn.LOOP:
+                function = handler.function
+                call = function if wants_input else _without_input(function)
+                return Entry(handler, call, wants_input)
+            case RunIn.THREAD:
+                function = partial(self._threads.call, handler.function)
+                call = function if wants_input else _without_input(function)
+                return Entry(handler, call, wants_input)
+            case RunIn.PROCESS:
+                return Entry(handler, handler.function, wants_input, self._processes.run)
+
+    def _notified(self, topic: str, payload: str) -> None:
+        if topic == WAKE_TOPIC:
+            for claim in self._claims:
+                if claim.lane.queues is None or payload in claim.lane.queues:
+                    claim.wake.hint()
+            return
+        try:
+            found = self._runs.cancel_job(UUID(payload))
+        except ValueError:
+            return
+        if not found and self._nudge is None:
+            # It may be in a claim whose answer is still on its way; the heartbeat will see it.
+            loop = asyncio.get_running_loop()
+            self._nudge = loop.call_later(_NUDGE_SECONDS, self._nudge_heartbeat)
+
+    def _nudge_heartbeat(self) -> None:
+        self._nudge = None
+        if self.running:
+            self._heartbeat.nudge()
+
+    def _look_everywhere(self) -> None:
+        self._look.wake.hint()
+        for claim in self._claims:
+            claim.wake.hint()
+
+    def _found(self, look: Look) -> None:
+        overdue = look.due_in is not None and look.due_in <= 0
+        for claim in self._claims:
+            if overdue or any(claim.lane.serves(*kind) for kind in look.kinds):
+                claim.wake.hint()
+
+    def _worn_out(self, lane: Lane) -> None:
+        """Nothing can run in this lane any more: only a new process helps."""
+        log.error("worker_worn_out", lane=lane.name, stuck=lane.capacity)
+        self.stop()
+
+
+def _without_input(function: Callable[..., Awaitable[object]]) -> Call:
+    def call(context: JobContext, _input: object) -> Awaitable[object]:
+        return function(context)
+
+    return call
+
+
+def _identity(
+    name: str | None,
+    job_types: list[str],
+    queues: Mapping[str, int | None] | None,
+    concurrency: int,
+) -> WorkerIdentity:
+    host = platform.node() or "unknown"
+    try:
+        release = version("wastewise-jobs")
+    except PackageNotFoundError:
+        release = "unknown"
+    return WorkerIdentity(
+        worker_id=f"{name or host}-{uuid4()}",
+        name=name or host,
+        host=host,
+        pid=os.getpid(),
+        version=release,
+        queues=list(queues) if queues is not None else ["*"],
+        job_types=job_types,
+        concurrency=concurrency,
+    )

@@ -1,0 +1,204 @@
+"""The runs in progress: started, watched, stopped, settled. Only the worker's loop touches them."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from wastewise_jobs.db.pool import RESET_SESSION, Connection, Pool
+from wastewise_jobs.errors import LeaseLostError
+from wastewise_jobs.jobs.model import ClaimedJob, Progress
+from wastewise_jobs.jobs.outcome import Released
+from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.logs import get_logger
+from wastewise_jobs.workers.journal import Journal
+from wastewise_jobs.workers.progress import ProgressBoard
+from wastewise_jobs.workers.run import Entry, Run, Stop, completed, execute, stopped_outcome
+from wastewise_jobs.workers.settle import Settler
+from wastewise_jobs.workers.slots import Lane
+
+log = get_logger(__name__)
+
+_PATROL_SECONDS = 0.1
+# Claims, settling and progress must find a connection, whatever handlers do with theirs.
+_CONNECTIONS_NOT_FOR_HANDLERS = 3
+_CONNECTION_LIMIT_SECONDS = 30.0
+
+
+class Runs:
+    """`patience`: seconds until a stopped handler that does not end is stuck.
+
+    `on_worn_out(lane)` is called when a lane's slots are all taken by stuck handlers.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        store: JobStore,
+        *,
+        entries: Mapping[str, Entry],
+        worker_id: str,
+        lease: timedelta,
+        patience: float,
+        journal: Journal,
+        on_worn_out: Callable[[Lane], None],
+    ) -> None:
+        self._pool = pool
+        self._store = store
+        self._entries = entries
+        self._lease_margin = lease.total_seconds() / 10
+        self._patience = patience
+        self._journal = journal
+        self._on_worn_out = on_worn_out
+        self._settler = Settler(
+            store, worker_id=worker_id, journal=journal, on_settled=self._settled
+        )
+        self._progress = ProgressBoard(store, on_lost=self.lose)
+        self._transactions = asyncio.Semaphore(
+            max(1, pool.get_max_size() - _CONNECTIONS_NOT_FOR_HANDLERS)
+        )
+        self._loop = asyncio.get_running_loop()
+        self._busy = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        # Every claimed job whose outcome is not durable yet; the heartbeat renews their leases.
+        self.unsettled: set[Run] = set()
+        # Handlers that do not end; they may be settled already.
+        self.stuck: set[Run] = set()
+        self.releasing = False
+
+    def background(self) -> list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]:
+        """The loops that runs need, by name."""
+        return [
+            ("settler", self._settler.run),
+            ("progress", self._progress.run),
+            ("patrol", self._patrol),
+        ]
+
+    def start(self, lane: Lane, jobs: Sequence[ClaimedJob], lease_until: float) -> None:
+        """Start what was claimed; while releasing, give it back unrun."""
+        entries, unsettled, loop = self._entries, self.unsettled, self._loop
+        self._quiet.clear()
+        for job in jobs:
+            run = Run(job, entries[job.job_type], lane, self, lease_until)
+            unsettled.add(run)
+            if self.releasing:
+                run.settling = True
+                self._settler.put(run, Released())
+            else:
+                run.task = loop.create_task(self._live(run))
+        self._busy.set()
+
+    async def quiet(self) -> None:
+        """Wait until everything is settled."""
+        await self._quiet.wait()
+
+    def stop_all(self, *, patience: float) -> None:
+        """Stop every handler and release its job."""
+        self.releasing = True
+        for run in list(self.unsettled):
+            run.request_stop(Stop.SHUTDOWN, patience=patience)
+
+    def cancel(self, run: Run) -> None:
+        """Somebody wants the job cancelled."""
+        run.request_stop(Stop.CANCEL, patience=self._patience)
+
+    def cancel_job(self, job_id: UUID) -> bool:
+        """The same by id; False when no such job runs here."""
+        found = [run for run in self.unsettled if run.job.id == job_id]
+        for run in found:
+            self.cancel(run)
+        return bool(found)
+
+    def lose(self, run: Run) -> None:
+        """The lease is lost: stop the handler, drop its outcome."""
+        if run in self.unsettled:
+            run.request_stop(Stop.LEASE_LOST, patience=self._patience)
+
+    def report_progress(self, run: Run, progress: Progress) -> None:
+        """Write it soon; called from any thread."""
+        self._progress.put(run, progress)
+
+    @asynccontextmanager
+    async def transaction(self, run: Run) -> AsyncIterator[Connection]:
+        """A transaction on a connection of its own that ends with the completion of the job."""
+        job, context = run.job, run.context
+        async with (
+            self._transactions,
+            self._pool.acquire(timeout=_CONNECTION_LIMIT_SECONDS) as connection,
+        ):
+            try:
+                async with connection.transaction():
+                    await self._store.hold(job, connection=connection)
+                    yield connection
+                    outcome = completed(context, context.result)
+                    if not await self._store.complete([(job, outcome)], executor=connection):
+                        raise LeaseLostError(job.id, job.fence)
+                context.completed = True
+            finally:
+                # The handler's statements may have left session state behind.
+                if not connection.is_closed():
+                    await connection.execute(RESET_SESSION)
+
+    async def _live(self, run: Run) -> None:
+        outcome = await execute(run)
+        if run.stuck:
+            self._ended_at_last(run)
+            return
+        run.settling = True
+        self._settler.put(run, outcome)
+
+    def _settled(self, runs: Sequence[Run]) -> None:
+        self.unsettled.difference_update(runs)
+        freed = Counter([run.lane for run in runs if not run.stuck])
+        for lane, count in freed.items():
+            lane.give_back(count)
+        if not self.unsettled:
+            self._quiet.set()
+
+    async def _patrol(self) -> None:
+        """One timer for all runs: deadlines, leases that nobody confirmed, handlers that hang."""
+        while True:
+            if not self.unsettled:
+                self._busy.clear()
+                await self._busy.wait()
+            now = time.monotonic()
+            for run in list(self.unsettled):
+                if not run.settling:
+                    self._check(run, now)
+            await asyncio.sleep(_PATROL_SECONDS)
+
+    def _check(self, run: Run, now: float) -> None:
+        if run.stop is None:
+            if now >= run.deadline:
+                self._journal.stats.timeouts += 1
+                run.request_stop(Stop.TIMEOUT, patience=self._patience)
+            elif now >= run.lease_until - self._lease_margin:
+                # Before anybody else could claim it: the handler must not run beside another one.
+                run.request_stop(Stop.LEASE_UNSURE, patience=self._patience)
+        elif now >= run.stuck_at:
+            self._give_up(run)
+        elif now >= run.cancel_at:
+            run.cancel_task()
+
+    def _give_up(self, run: Run) -> None:
+        """Record the outcome without the handler; its slot stays taken until it ends."""
+        run.stuck = run.settling = True
+        self.stuck.add(run)
+        self._journal.stats.stuck += 1
+        self._journal.stuck(run)
+        self._settler.put(run, stopped_outcome(run))
+        if sum(other.lane is run.lane for other in self.stuck) >= run.lane.capacity:
+            self._on_worn_out(run.lane)
+
+    def _ended_at_last(self, run: Run) -> None:
+        self.stuck.discard(run)
+        self._journal.stats.stuck -= 1
+        if run in self.unsettled:
+            run.stuck = False
+        else:
+            run.lane.give_back(1)

@@ -1,0 +1,264 @@
+"""Makes outcomes durable: whatever finished while the last statement was under way goes into one.
+
+A run keeps its slot until its outcome is written, or known to be lost. While PostgreSQL is away
+an outcome is offered again and again; a batch that PostgreSQL refuses is repeated job by job, so
+that one bad value or one locked row harms only itself.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias, assert_never
+
+import asyncpg
+
+from wastewise_jobs.db.loops import Backoff, log_failed_tick
+from wastewise_jobs.jobs.failure import FailureKind
+from wastewise_jobs.jobs.model import JobId, Status
+from wastewise_jobs.jobs.outcome import (
+    Cancelled,
+    Completed,
+    CompletedInTransaction,
+    Failed,
+    Outcome,
+    Released,
+    RetryLater,
+)
+from wastewise_jobs.jobs.storable import NOT_STORABLE, clean_text
+from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.logs import get_logger
+from wastewise_jobs.workers.journal import Journal
+from wastewise_jobs.workers.run import Run
+
+log = get_logger(__name__)
+
+MOST_SETTLED_TOGETHER = 500
+# Somebody else holds the row just now.
+_BUSY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_BUSY_RETRY_SECONDS = 0.2
+# 22 data, 23 constraints, 54 limits: the value's own fault.
+_REFUSED_SQLSTATES = ("22", "23", "54")
+_NOT_STORABLE_TEXT = "PostgreSQL refused to store the outcome of this run"
+
+Item: TypeAlias = tuple[Run, Any]
+Batch: TypeAlias = Sequence[Item]
+
+
+class Settler:
+    """Takes outcomes from runs; `on_settled` is told of runs whose slots are free again."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        *,
+        worker_id: str,
+        journal: Journal,
+        on_settled: Callable[[Sequence[Run]], None],
+    ) -> None:
+        self._store = store
+        self._worker_id = worker_id
+        self._journal = journal
+        self._on_settled = on_settled
+        self._completed = _Pipe("complete", self._complete, self._replace)
+        self._retried = _Pipe("retry", self._retry, self._replace)
+        self._failed = _Pipe("fail", self._fail, self._replace)
+        self._released = _Pipe("release", self._release, self._replace)
+        self._cancelled = _Pipe("cancel", self._cancel, self._replace)
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for pipe in (
+                self._completed,
+                self._retried,
+                self._failed,
+                self._released,
+                self._cancelled,
+            ):
+                group.create_task(pipe.run(), name=f"settle {pipe.name}")
+
+    def put(self, run: Run, outcome: Outcome | None) -> None:
+        """Take the outcome of a run; None when its lease is lost and there is nothing to write."""
+        match outcome:
+            case Completed():
+                self._completed.put((run, outcome))
+            case RetryLater():
+                self._retried.put((run, outcome))
+            case Failed():
+                self._failed.put((run, outcome))
+            case Released():
+                self._released.put((run, outcome))
+            case Cancelled():
+                self._cancelled.put((run, outcome))
+            case CompletedInTransaction():
+                self._journal.completed([run])
+                self._on_settled([run])
+            case None:
+                self._journal.lease_lost(run)
+                self._on_settled([run])
+            case _:
+                assert_never(outcome)
+
+    async def _complete(self, batch: Batch, repeated: bool) -> None:  # noqa: FBT001 - see _Pipe
+        won = await self._store.complete([(run.job, outcome) for run, outcome in batch])
+        if repeated and len(won) < len(batch):
+            won = won | await self._completed_before(batch)
+        self._journal.completed([run for run, _ in batch if run.job.id in won])
+        self._ended(batch, won)
+
+    async def _completed_before(self, batch: Batch) -> set[JobId]:
+        """Jobs that an earlier sending completed although its answer was lost."""
+        views = await self._store.views([run.job.id for run, _ in batch])
+        return {
+            view.id
+            for view in views
+            if view.status is Status.COMPLETED and view.worker_id == self._worker_id
+        }
+
+    async def _retry(self, batch: Batch, repeated: bool) -> None:  # noqa: ARG002, FBT001
+        answers = await self._store.retry([(run.job, outcome) for run, outcome in batch])
+        ended: list[Item] = []
+        for run, outcome in batch:
+            answer = answers.get(run.job.id)
+            if answer is not None and answer.settled == "exhausted":
+                details = {**outcome.details, "retries_exhausted": True}
+                failed = Failed(outcome.code, outcome.message, outcome.kind, details)
+                self._failed.put((run, failed))
+                continue
+            if answer is not None and answer.settled == "cancelled":
+                self._journal.cancelled(run)
+            elif answer is not None:
+                self._journal.retried(run, outcome, answer)
+            ended.append((run, outcome))
+        self._ended(ended, set(answers))
+
+    async def _fail(self, batch: Batch, repeated: bool) -> None:  # noqa: ARG002, FBT001
+        won = await self._store.fail([(run.job, outcome) for run, outcome in batch])
+        for run, outcome in batch:
+            if run.job.id in won:
+                self._journal.failed(run, outcome)
+        self._ended(batch, won)
+
+    async def _release(self, batch: Batch, repeated: bool) -> None:  # noqa: ARG002, FBT001
+        won = await self._store.release([run.job for run, _ in batch])
+        for run, _ in batch:
+            if run.job.id in won:
+                self._journal.released(run)
+        self._ended(batch, won)
+
+    async def _cancel(self, batch: Batch, repeated: bool) -> None:  # noqa: ARG002, FBT001
+        won = await self._store.cancel_running([run.job for run, _ in batch])
+        for run, _ in batch:
+            if run.job.id in won:
+                self._journal.cancelled(run)
+        self._ended(batch, won)
+
+    def _ended(self, batch: Batch, won: set[JobId]) -> None:
+        if len(won) < len(batch):
+            for run, _ in batch:
+                if run.job.id not in won:
+                    self._journal.lease_lost(run)
+        self._on_settled([run for run, _ in batch])
+
+    def _replace(self, item: Item, error: Exception) -> None:
+        """What cannot be stored gives way to an outcome that says so."""
+        run, outcome = item
+        self._journal.stats.not_storable += 1
+        if isinstance(outcome, Failed) and outcome.message == _NOT_STORABLE_TEXT:
+            # Not even that: the lease will run out, and the rescue tells the rest.
+            log.error("job_outcome_dropped", job_id=str(run.job.id), error=str(error)[:500])
+            self._on_settled([run])
+            return
+        details = {"reason": clean_text(f"{type(error).__name__}: {error}", 500)}
+        failed = Failed(NOT_STORABLE, _NOT_STORABLE_TEXT, FailureKind.PERMANENT, details)
+        self._failed.put((run, failed))
+
+
+class _Pipe:
+    """Outcomes of one kind on their way: one statement under way, the next ones gathering.
+
+    `write(batch, repeated)` records outcomes and reports what became of them; `repeated` says that
+    an earlier sending may have been carried out. `replace` takes what PostgreSQL refuses.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        write: Callable[[Batch, bool], Awaitable[None]],
+        replace: Callable[[Item, Exception], None],
+    ) -> None:
+        self.name = name
+        self._write = write
+        self._replace = replace
+        self._waiting: list[Item] = []
+        self._filled = asyncio.Event()
+        self._stragglers: set[asyncio.Task[None]] = set()
+
+    def put(self, item: Item) -> None:
+        self._waiting.append(item)
+        self._filled.set()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self._filled.wait()
+                batch = self._waiting[:MOST_SETTLED_TOGETHER]
+                del self._waiting[:MOST_SETTLED_TOGETHER]
+                if not self._waiting:
+                    self._filled.clear()
+                await self._settle(batch)
+        finally:
+            for task in self._stragglers:
+                task.cancel()
+
+    async def _settle(self, batch: list[Item]) -> None:
+        error = await self._offer(batch)
+        if error is not None:
+            for item in batch:
+                await self._settle_alone(item)
+
+    async def _settle_alone(self, item: Item) -> None:
+        error = await self._offer([item])
+        if isinstance(error, _BUSY):
+            # Not here: whoever holds the row may hold it for long, and others are waiting.
+            task = asyncio.create_task(self._settle_later(item), name=f"settle {self.name} later")
+            self._stragglers.add(task)
+            task.add_done_callback(self._stragglers.discard)
+        elif error is not None:
+            self._replace(item, error)
+
+    async def _settle_later(self, item: Item) -> None:
+        error: Exception | None = None
+        while True:
+            await asyncio.sleep(_BUSY_RETRY_SECONDS)
+            error = await self._offer([item])
+            if not isinstance(error, _BUSY):
+                break
+        if error is not None:
+            self._replace(item, error)
+
+    async def _offer(self, batch: list[Item]) -> Exception | None:
+        """Send until PostgreSQL answers; the error when it answers that it will not."""
+        backoff = Backoff(first=0.05, cap=2.0)
+        while True:
+            try:
+                await self._write(batch, backoff.failures > 0)
+            except Exception as error:  # noqa: BLE001 - a loop's tick: an outcome is never given up
+                if _refuses(error):
+                    return error
+                delay = backoff.next()
+                log_failed_tick(f"settle {self.name}", error, first=backoff.failures == 1)
+            else:
+                if backoff.failures:
+                    log.info("loop_recovered", loop=f"settle {self.name}")
+                return None
+            await asyncio.sleep(delay)
+
+
+def _refuses(error: Exception) -> bool:
+    """Whether repeating the same batch is pointless; otherwise the database is in trouble."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return isinstance(error, _BUSY) or state.startswith(_REFUSED_SQLSTATES)
+    # asyncpg's word for a value that it could not even send is an InterfaceError as well.
+    outage = isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError)
+    return isinstance(error, ValueError) or not outage

@@ -1,0 +1,77 @@
+"""Slots: how many jobs may run at once, and where the next ones are claimed from."""
+
+import asyncio
+from collections.abc import Sequence
+
+from wastewise_jobs.handlers.handler import RunIn
+
+# More in one statement gains nothing.
+MOST_CLAIMED_TOGETHER = 500
+_TOO_FEW_TO_SPLIT = 8
+
+
+class Slots:
+    """A number of slots that one or more lanes share."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.free = capacity
+        self.lanes: list[Lane] = []
+
+
+class Lane:
+    """Jobs of some types in some queues (None: all queues), claimed against the same slots."""
+
+    def __init__(
+        self,
+        run_in: RunIn,
+        queues: Sequence[str] | None,
+        job_types: Sequence[str],
+        slots: Sequence[Slots],
+    ) -> None:
+        self.run_in = run_in
+        self.queues = queues
+        self.job_types = tuple(job_types)
+        self.freed = asyncio.Event()
+        self._slots = tuple(slots)
+        for shared in slots:
+            shared.lanes.append(self)
+
+    @property
+    def name(self) -> str:
+        """For logs and names of tasks."""
+        return self.run_in.value + (f" {','.join(self.queues)}" if self.queues else "")
+
+    @property
+    def capacity(self) -> int:
+        """How many of its jobs can run at once."""
+        return min(slots.capacity for slots in self._slots)
+
+    @property
+    def free(self) -> int:
+        """How many more may be claimed now."""
+        return min(slots.free for slots in self._slots)
+
+    @property
+    def most_at_once(self) -> int:
+        """A claim takes half of the lane, so that the next one overlaps with its settling."""
+        capacity = self.capacity
+        half = capacity if capacity < _TOO_FEW_TO_SPLIT else (capacity + 1) // 2
+        return min(half, MOST_CLAIMED_TOGETHER)
+
+    def take(self, count: int) -> None:
+        """Reserve slots, before the claim is sent."""
+        for slots in self._slots:
+            slots.free -= count
+
+    def give_back(self, count: int) -> None:
+        """Free slots: their jobs are settled, or were not there to claim."""
+        if count:
+            for slots in self._slots:
+                slots.free += count
+                for lane in slots.lanes:
+                    lane.freed.set()
+
+    def serves(self, queue: str, job_type: str) -> bool:
+        """Whether a job of this kind could be claimed here."""
+        return job_type in self.job_types and (self.queues is None or queue in self.queues)
