@@ -86,7 +86,7 @@ def test_results_of_other_shapes_are_shown_as_they_are() -> None:
     assert analysis_summary([1]) is None
     odd: dict[str, Any] = {
         "summary": {},
-        "metrics": [1, {"label": 5}],
+        "metrics": [1, {"label": 5, "benchmark": {}}],
         "recommendations": "none",
         "warnings": None,
     }
@@ -115,7 +115,7 @@ def test_an_analysis_shows_figures_recommendations_and_warnings() -> None:
             }
         ],
         "notRecommended": [{"title": "Bulk subscription", "reason": "no bulk charges"}],
-        "warnings": [{"text": f"row {number}"} for number in range(8)],
+        "warnings": [{"message": f"row {number}"} for number in range(8)],
     }
     text = printed(analysis_summary(result))
     for shown in (
@@ -125,9 +125,10 @@ def test_an_analysis_shows_figures_recommendations_and_warnings() -> None:
         "strongly recommend",
         "$23,959",
         "0.1 months",
-        "not recommended",
+        "no Bulk subscription",
         "no bulk charges",
         "8 warnings",
+        "row 4",
         "and 3 more",
     ):
         assert shown in text, shown

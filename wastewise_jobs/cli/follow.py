@@ -36,7 +36,7 @@ class _Bar:
             TextColumn("{task.fields[step]}"),
             console=console,
         )
-        self._line = self._progress.add_task("", total=100, step="")
+        self._line = self._progress.add_task("job", total=100, step="waiting for a worker")
 
     def __enter__(self) -> Self:
         self._progress.start()

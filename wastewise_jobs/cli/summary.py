@@ -24,6 +24,7 @@ STATUS_STYLES = {
     "cancelled": "yellow",
 }
 _VERDICT_STYLES = {"strongly recommend": "bold green", "recommend": "green", "consider": "yellow"}
+_TOTALS = frozenset({"total_spend", "monthly_cost", "hauls", "total_tons"})
 _BAND_STYLES = {"good": "green", "excellent": "green", "ideal": "green", "poor": "red"}
 
 
@@ -112,6 +113,7 @@ def analysis_summary(result: object) -> RenderableType | None:
 
 
 def _figures(figures: Sequence[Mapping[str, Any]]) -> Table:
+    """What has a benchmark, and the totals; the report has the rest."""
     table = Table(title="Figures", title_justify="left", title_style="bold", expand=False)
     table.add_column("Figure")
     table.add_column("Value", justify="right")
@@ -119,6 +121,8 @@ def _figures(figures: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("Verdict")
     for figure in figures:
         benchmark = figure.get("benchmark")
+        if not isinstance(benchmark, Mapping) and figure.get("code") not in _TOTALS:
+            continue
         band = plain(str(figure.get("band") or "")).replace("_", " ")
         table.add_row(
             _text(figure, "label"),
@@ -131,13 +135,12 @@ def _figures(figures: Sequence[Mapping[str, Any]]) -> Table:
 
 def _recommendations(
     recommendations: Sequence[Mapping[str, Any]], omissions: Sequence[Mapping[str, Any]]
-) -> Table:
+) -> RenderableType:
     table = Table(title="Recommendations", title_justify="left", title_style="bold")
     table.add_column("Measure")
     table.add_column("Verdict")
     table.add_column("Saves a year", justify="right")
-    table.add_column("Pays back", justify="right")
-    table.add_column("Why")
+    table.add_column("Pays back after", justify="right")
     for entry in recommendations:
         verdict = plain(str(entry.get("verdict") or "")).replace("_", " ")
         payback = entry.get("paybackMonths")
@@ -146,22 +149,25 @@ def _recommendations(
             Text(verdict, style=_VERDICT_STYLES.get(verdict.lower(), "")),
             _dollars(entry.get("annualSavings")),
             f"{payback:.1f} months" if isinstance(payback, int | float) else "",
-            _text(entry, "reason"),
         )
-    for entry in omissions:
-        table.add_row(
-            _text(entry, "title"), Text("not recommended", style="dim"), "", "",
-            _text(entry, "reason"),
-        )  # fmt: skip
-    return table
+    left_out = [
+        Text(f"• no {plain(str(entry.get('title', '')))}: {plain(str(entry.get('reason', '')))}")
+        for entry in omissions
+    ]
+    reasons = Padding(Group(*left_out), (0, 0, 0, 2))
+    return Group(table, reasons) if recommendations else Group(Text("Recommendations"), reasons)
 
 
 def _warnings(warnings: Sequence[Mapping[str, Any]]) -> RenderableType:
     shown = 5
-    lines = [Text(f"• {plain(str(entry.get('text', '')))}") for entry in warnings[:shown]]
+    lines = [
+        Text(f"• {plain(str(entry.get('message', '')))}", no_wrap=True, overflow="ellipsis")
+        for entry in warnings[:shown]
+    ]
     if len(warnings) > shown:
-        lines.append(Text(f"• and {len(warnings) - shown} more, see the report"))
-    title = Text(f"{len(warnings)} warnings about the files", style="yellow")
+        lines.append(Text(f"• and {len(warnings) - shown} more"))
+    count = "One warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
+    title = Text(f"{count} about the files; the report names the rows", style="yellow")
     return Group(title, Padding(Group(*lines), (0, 0, 0, 2)))
 
 
