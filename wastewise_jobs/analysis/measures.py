@@ -120,7 +120,7 @@ class HaulLog:
         """
         lines = self._charged(spend) if spend is not None else ()
         spans = periods.union(line.covers for line in lines)
-        hauls = sum(any(start <= haul.day <= end for start, end in spans) for haul in self.hauls)
+        hauls = sum(periods.is_within(haul.day, spans) for haul in self.hauls)
         charges = _total(lines)
         if not hauls or charges <= 0:
             return HaulCost(Fraction(ASSUMED_COST_PER_HAUL), Decimal(0), 0, ())

@@ -289,6 +289,10 @@ class Rows:
         return cls(stored["file"], stored["sheet"], stored["rows"])
 
 
+# Some 3,000 scattered rows; each stored row says for itself where it is from.
+LONGEST_RANGES = 20_000
+
+
 def rows_of(places: Iterable[Place]) -> tuple[Rows, ...]:
     """The places grouped by sheet in the order of their first appearance, rows as ranges."""
     sheets: dict[tuple[str, str | None], list[int]] = {}
@@ -305,7 +309,8 @@ def ranges(rows: Iterable[int]) -> str:
             spans[-1][1] = row
         else:
             spans.append([row, row])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
+    text = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
+    return text if len(text) <= LONGEST_RANGES else f"{text[:LONGEST_RANGES].rpartition(',')[0]}, …"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """How much time a set of service periods or hauls covers, counted exactly."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from fractions import Fraction
@@ -19,6 +20,12 @@ def union(spans: Iterable[Span]) -> list[Span]:
         else:
             merged.append((start, end))
     return merged
+
+
+def is_within(day: date, merged: Sequence[Span]) -> bool:
+    """Whether one of the merged spans holds the day."""
+    at = bisect_right(merged, day, key=lambda span: span[0])
+    return at > 0 and day <= merged[at - 1][1]
 
 
 def month_shares(spans: Iterable[Span]) -> dict[date, tuple[int, int]]:

@@ -20,6 +20,7 @@ from wastewise_jobs.analysis.metrics import measure
 from wastewise_jobs.analysis.model import (
     Category,
     FileSummary,
+    InvoiceLine,
     JsonObject,
     Notice,
     PropertyFacts,
@@ -39,6 +40,7 @@ STEPS = ("Measuring spend and hauls", "Comparing with benchmarks", "Weighing rec
 # A haul log of a few years; a longer one is charted by month.
 MOST_POINTS = 1000
 MOST_WARNINGS = 200
+MOST_VENDORS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +211,7 @@ def _month_json(entry: Month) -> JsonObject:
         "days": entry.days,
         "spend": amount(entry.spend),
         "spendExact": str(entry.spend),
-        "categories": [
-            {"category": category.value, "total": amount(total), "exact": str(total)}
-            for category, total in entry.categories
-        ],
+        "categories": {category.value: str(total) for category, total in entry.categories},
         "hauls": entry.hauls,
         "tons": amount(entry.tons, 4),
         "tonsExact": str(entry.tons),
@@ -227,7 +226,9 @@ def _month_from(stored: Mapping[str, Any]) -> Month:
         days=stored["days"],
         spend=Decimal(stored["spendExact"]),
         categories=tuple(
-            (Category(entry["category"]), Decimal(entry["exact"])) for entry in stored["categories"]
+            (category, Decimal(stored["categories"][category]))
+            for category in Category
+            if category in stored["categories"]
         ),
         hauls=stored["hauls"],
         tons=Decimal(stored["tonsExact"]),
@@ -293,16 +294,24 @@ def _coverage(spend: Spend | None) -> list[Notice]:
     ]
     if spend.months < 3:  # noqa: PLR2004  # a season
         notices.append(Notice("short_period", "The invoices cover less than three months."))
-    for vendor in dict.fromkeys(line.vendor for line in spend.lines):
-        lines = [line for line in spend.lines if line.vendor == vendor]
-        months = Spend(lines).months
-        if vendor and months < spend.months - 1:
-            message = (
-                f"The charges of {vendor} cover {number(months, 1)} of "
-                f"{number(spend.months, 1)} months: the monthly cost may be too low."
-            )
-            notices.append(Notice("vendor_coverage", message, rows_of(e.place for e in lines)))
-    return notices
+    return notices + _vendor_coverage(spend)
+
+
+def _vendor_coverage(spend: Spend) -> list[Notice]:
+    vendors: dict[str, list[InvoiceLine]] = {}
+    for line in spend.lines:
+        vendors.setdefault(line.vendor, []).append(line)
+    months = {vendor: Spend(lines).months for vendor, lines in vendors.items() if vendor}
+    return [
+        Notice(
+            "vendor_coverage",
+            f"The charges of {vendor} cover {number(covered, 1)} of {number(spend.months, 1)} "
+            "months: the monthly cost may be too low.",
+            rows_of(line.place for line in vendors[vendor]),
+        )
+        for vendor, covered in months.items()
+        if covered < spend.months - 1
+    ][:MOST_VENDORS]
 
 
 def _mixed_containers(log: HaulLog | None) -> list[Notice]:

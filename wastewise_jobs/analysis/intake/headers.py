@@ -1,4 +1,4 @@
-"""Finds the header row of a sheet and what its columns mean, and so what kind of file it is.
+"""Finds the header row of a sheet and what its columns mean, and so what file type it is.
 
 A header names its columns in any order and case, among columns that mean nothing to us, below a
 title or an address. The row of the first thirty that names most of a file type's columns wins.

@@ -64,7 +64,7 @@ def _warn_about_columns(reader: RowReader, *, european: bool) -> None:
         reader.warn(
             "no_description", "No column says what a charge is for: all are 'other'.", header
         )
-    rivals = [name for name in reader.layout.ignored if _is_amount_name(name)]
+    rivals = [name for name in reader.layout.ignored if _is_amount_name(name)][:5]
     if rivals:
         message = f"Not added to it: {', '.join(rivals)}."
         reader.warn("amount_column_chosen", message, header, "amount")

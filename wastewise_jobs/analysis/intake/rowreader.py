@@ -117,6 +117,6 @@ class RowReader:
             rows_read=self.rows_read,
             header_row=self.layout.header_row + 1,
             columns=tuple((name, self.layout.header(name)) for name in self.layout.columns),
-            ignored_columns=self.layout.ignored[:50],
+            ignored_columns=tuple(name[:60] for name in self.layout.ignored[:20]),
             skipped=tuple((reason, ranges(rows)) for reason, rows in self.skipped.items()),
         )

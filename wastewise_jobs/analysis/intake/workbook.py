@@ -16,6 +16,7 @@ from wastewise_jobs.analysis.text import clean
 
 MOST_BYTES = 128 * 2**20
 MOST_PARTS = 2_000
+MOST_SHEETS = 100
 MOST_CELLS = 3_000_000
 MOST_STRING_BYTES = 400 * 2**20
 _PARTS = ("[Content_Types].xml", "_rels/", "xl/")
@@ -33,6 +34,8 @@ def read_workbook(name: str, content: bytes, notebook: Notebook) -> list[Table]:
     try:
         book = load_workbook(io.BytesIO(_repacked(name, content)))
         tables: list[Table] = []
+        if len(book.sheets_metadata) > MOST_SHEETS:
+            raise UnreadableFilesError([Problem(f"has more than {MOST_SHEETS} sheets", name)])
         for index, sheet in enumerate(book.sheets_metadata):
             title = clean(sheet.name)
             if "WorkSheet" not in str(sheet.typ):

@@ -103,8 +103,8 @@ def described(facts: PropertyFacts) -> str:
     dumpsters = ""
     if facts.containers is not None and facts.container_yards is not None:
         dumpsters = f" ({facts.containers} × {facts.container_yards.normalize():f} yd³)"
-    kind = equipment.get(facts.equipment_type or "", "") + dumpsters
-    described = (f"{facts.units:,} apartments", facts.property_type, place, kind)
+    served = equipment.get(facts.equipment_type or "", "") + dumpsters
+    described = (f"{facts.units:,} apartments", facts.property_type, place, served)
     return " · ".join(part for part in described if part)
 
 

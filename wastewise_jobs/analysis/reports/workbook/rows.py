@@ -17,6 +17,10 @@ _HAUL_COLUMNS = (
 )  # fmt: skip
 
 
+# Formulas cost far more than numbers to write and to open.
+MOST_LIVE_LINES = 20_000
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """Where the columns are that formulas of other sheets refer to."""
@@ -63,7 +67,7 @@ def _write_invoices(sheet: Sheet, lines: Sequence[InvoiceLine]) -> None:
         sheet.day(row, 4, line.invoice_date)
         sheet.day(row, 5, line.period_start)
         sheet.day(row, 6, line.period_end)
-        _write_covered(sheet, row, line)
+        _write_covered(sheet, row, line, live=len(lines) <= MOST_LIVE_LINES)
         sheet.text(row, 10, line.vendor)
         sheet.text(row, 11, line.service_type)
         sheet.text(row, 12, line.description)
@@ -73,9 +77,14 @@ def _write_invoices(sheet: Sheet, lines: Sequence[InvoiceLine]) -> None:
         sheet.worksheet.autofilter(0, 0, len(lines), len(_INVOICE_COLUMNS) - 1)
 
 
-def _write_covered(sheet: Sheet, row: int, line: InvoiceLine) -> None:
+def _write_covered(sheet: Sheet, row: int, line: InvoiceLine, *, live: bool) -> None:
     at = row + 1
     first, last = line.covers
+    if not live:
+        sheet.day(row, 7, first)
+        sheet.day(row, 8, last)
+        sheet.day(row, 9, first.replace(day=1), "month")
+        return
     both = f"COUNT(F{at}:G{at})=2"
     month = f"DATE(YEAR(E{at}),MONTH(E{at}),1)"
     sheet.formula(row, 7, f"=IF({both},F{at},{month})", serial(first), "date")
