@@ -120,7 +120,8 @@ AS $$
     END
 $$;
 
--- retry_jobs: processing -> pending, due after the schedule's delay or the longer _least_delays.
+-- retry_jobs: processing -> pending, due after the schedule's delay or the longer _least_delays
+-- (of which a year is taken at most: beyond is no time that anybody means, or that a clock can show).
 -- settled: retried | exhausted (no retries left, nothing changed) | cancelled (it was asked for).
 CREATE OR REPLACE FUNCTION retry_jobs(
     _ids uuid[],
@@ -186,7 +187,7 @@ BEGIN
                 FROM (
                     SELECT now() + greatest(
                         retry_delay(j.retry_count),
-                        make_interval(secs => coalesce(g.least_delay, 0))
+                        make_interval(secs => least(coalesce(g.least_delay, 0), 31536000))
                     ) AS retry_after
                     -- One roll of the dice for both.
                     OFFSET 0
