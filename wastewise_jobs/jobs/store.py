@@ -341,10 +341,13 @@ def _refusal(error: asyncpg.PostgresError) -> JobRefusedError:
 
 def _view(row: asyncpg.Record) -> JobView:
     values = dict(row)
+    details = _readable(values.pop("error_details_json"))
+    errors = _readable(values.pop("retry_errors_json"))
     return JobView(
         result=_readable(values.pop("result_json")),
-        error_details=_readable(values.pop("error_details_json")),
-        retry_errors=_readable(values.pop("retry_errors_json")) or [],
+        # Whoever else writes the table may put any JSON there.
+        error_details=details if isinstance(details, dict) else None,
+        retry_errors=[e for e in errors if isinstance(e, dict)] if isinstance(errors, list) else [],
         status=Status(values.pop("status")),
         **values,
     )
