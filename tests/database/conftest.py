@@ -1,17 +1,45 @@
-"""What every test of the database needs: our own pool, the stores on it, one bare connection."""
+"""What every test of the queue needs: our own pool, the store on it, one bare connection.
+
+They share one database, emptied after each test: a clone for each costs more than most tests.
+Tests that count scans or change the schema take `db` instead.
+"""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.conftest import connected
+from tests.conftest import connected, database
 from wastewise_jobs.db.pool import Connection, Pool, create_pool, prepare_connection
 from wastewise_jobs.jobs.store import JobStore
 
+CLEAN = """
+SELECT pg_terminate_backend(pid)
+FROM pg_stat_activity
+WHERE datname = current_database()
+  AND pid <> pg_backend_pid()
+  AND backend_type = 'client backend';
+
+TRUNCATE analysis_jobs, projects, job_types, job_workers, api_keys CASCADE
+"""
+
+
+@pytest.fixture(scope="session")
+async def used_database(postgres: str, template: str, server_version: int) -> AsyncIterator[str]:
+    async with database(postgres, template=template, version=server_version) as dsn:
+        yield dsn
+
 
 @pytest.fixture
-async def pool(db: str) -> AsyncIterator[Pool]:
-    async with create_pool(db, max_size=20) as pool:
+async def queue_db(used_database: str) -> AsyncIterator[str]:
+    """The DSN of a migrated database in which no job is."""
+    yield used_database
+    async with connected(used_database) as connection:
+        await connection.execute(CLEAN)
+
+
+@pytest.fixture
+async def pool(queue_db: str) -> AsyncIterator[Pool]:
+    async with create_pool(queue_db, max_size=20) as pool:
         yield pool
 
 
@@ -21,8 +49,8 @@ def store(pool: Pool) -> JobStore:
 
 
 @pytest.fixture
-async def connection(db: str) -> AsyncIterator[Connection]:
+async def connection(queue_db: str) -> AsyncIterator[Connection]:
     """A superuser at psql: somebody who is not one of our processes."""
-    async with connected(db) as connection:
+    async with connected(queue_db) as connection:
         await prepare_connection(connection)
         yield connection

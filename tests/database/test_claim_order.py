@@ -1,10 +1,8 @@
 from collections.abc import Sequence
 
-import asyncpg
 import pytest
 
 from tests.factories import (
-    LEASE,
     assert_invariant,
     at,
     claim,

@@ -159,13 +159,19 @@ def test_a_batch_of_claims_costs_less_than_twice_of_what_it_costs_alone(
     assert costs[situation, "claim_jobs", JOBS] < 2 * alone
 
 
-async def test_no_transition_reads_a_table_from_end_to_end(db: str, connection: Connection) -> None:
+@pytest.fixture
+async def watching(db: str) -> AsyncIterator[Connection]:
+    async with connected(db) as connection:
+        yield connection
+
+
+async def test_no_transition_reads_a_table_from_end_to_end(db: str, watching: Connection) -> None:
     scans = (
         "SELECT relname, seq_scan, idx_scan FROM pg_stat_user_tables "
         "WHERE relname IN ('analysis_jobs', 'job_queue') ORDER BY relname"
     )
-    await connection.execute("ANALYZE")
-    before = await connection.fetch(scans)
+    await watching.execute("ANALYZE")
+    before = await watching.fetch(scans)
     # Sessions that end have told their statistics.
     async with create_pool(db) as pool:
         store = JobStore(pool)
@@ -177,16 +183,16 @@ async def test_no_transition_reads_a_table_from_end_to_end(db: str, connection: 
         await store.seconds_until_due()
 
     async def told() -> bool:
-        now = await connection.fetch(scans)
+        now = await watching.fetch(scans)
         return all(a["idx_scan"] > b["idx_scan"] for a, b in zip(now, before, strict=True))
 
     await eventually(told)
-    after = await connection.fetch(scans)
+    after = await watching.fetch(scans)
     assert [row["seq_scan"] for row in after] == [row["seq_scan"] for row in before]
 
 
 async def test_status_changes_are_hot_but_for_the_one_that_dates_the_end(
-    db: str, connection: Connection
+    db: str, watching: Connection
 ) -> None:
     async with create_pool(db) as pool:
         store = JobStore(pool)
@@ -198,7 +204,7 @@ async def test_status_changes_are_hot_but_for_the_one_that_dates_the_end(
         await store.complete([(job, Completed()) for job in jobs])
 
     async def told() -> asyncpg.Record | None:
-        return await connection.fetchrow(
+        return await watching.fetchrow(
             "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables "
             "WHERE relname = 'analysis_jobs' AND n_tup_upd >= 120"
         )
