@@ -15,6 +15,7 @@ from wastewise_jobs.analysis.intake.csv_table import read_csv
 from wastewise_jobs.analysis.intake.hauls import read_hauls
 from wastewise_jobs.analysis.intake.headers import WANTED, Layout, find_layout, score
 from wastewise_jobs.analysis.intake.invoices import read_invoices
+from wastewise_jobs.analysis.intake.oddities import note_oddities
 from wastewise_jobs.analysis.intake.rowreader import RowReader
 from wastewise_jobs.analysis.intake.tables import Notebook, Table
 from wastewise_jobs.analysis.intake.workbook import read_workbook
@@ -26,7 +27,6 @@ from wastewise_jobs.analysis.model import (
     InvoiceLine,
     SourceFile,
 )
-from wastewise_jobs.analysis.oddities import note_oddities
 from wastewise_jobs.analysis.text import clean
 
 __all__ = ["extract", "recognise"]
