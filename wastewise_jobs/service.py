@@ -101,7 +101,11 @@ async def run_service(
         if settings.embedded:
             await prepare_schema(addresses, settings)
         pool = await opened.enter_async_context(
-            checked_pool(addresses, size=settings.database_pool_size)
+            checked_pool(
+                addresses,
+                size=settings.database_pool_size,
+                timeout_seconds=settings.database_timeout_seconds,
+            )
         )
         await _log_connection_budget(pool, settings)
         offload = Offload(settings.worker_processes)
@@ -112,7 +116,7 @@ async def run_service(
         worker = None
         if parts.worker:
             await JobTypeStore(pool).register(_job_types(jobs, settings))
-            worker = _worker(settings, parts, addresses, pool, jobs)
+            worker = make_worker(settings, addresses, pool, jobs, queues=parts.queues)
         app = _api(settings, pool, doorbell, worker) if parts.api else None
         await _run_parts(settings, app, worker, doorbell, stop=stop, on_up=on_up or _nobody)
 
@@ -194,9 +198,15 @@ def carried_jobs(pool: Pool, offload: Offload, parts: Parts) -> Jobs:
     return jobs
 
 
-def _worker(
-    settings: Settings, parts: Parts, addresses: "Addresses", pool: Pool, jobs: Jobs
+def make_worker(
+    settings: Settings,
+    addresses: "Addresses",
+    pool: Pool,
+    jobs: Jobs,
+    *,
+    queues: dict[str, int | None] | None = None,
 ) -> Worker:
+    """A worker as the settings say; it runs nothing yet."""
     return Worker(
         pool=pool,
         dsn=addresses.direct,
@@ -205,7 +215,7 @@ def _worker(
         concurrency=settings.worker_concurrency,
         threads=settings.worker_threads,
         processes=settings.worker_processes,
-        queues=parts.queues,
+        queues=queues,
         lease=timedelta(seconds=settings.lease_seconds),
         heartbeat_interval=timedelta(seconds=settings.heartbeat_seconds),
         poll_interval=timedelta(seconds=settings.poll_interval_seconds),
@@ -285,21 +295,22 @@ async def checked_pool(
     addresses: Addresses, *, size: int = 2, timeout_seconds: float = 30.0
 ) -> AsyncIterator[Pool]:
     """A pool on a database whose schema fits this release."""
-    with _reachable():
+    with reachable():
         connection = await asyncpg.connect(addresses.direct, timeout=10, command_timeout=30)
         try:
             await check_schema(connection)
         finally:
             await connection.close(timeout=5)
-    async with _pool(addresses, size, timeout_seconds) as pool:
+    async with open_pool(addresses, size=size, timeout_seconds=timeout_seconds) as pool:
         yield pool
 
 
 @asynccontextmanager
-async def _pool(
-    addresses: Addresses, size: int, timeout_seconds: float = 30.0
+async def open_pool(
+    addresses: Addresses, *, size: int, timeout_seconds: float = 30.0
 ) -> AsyncIterator[Pool]:
-    with _reachable():
+    """A pool on whatever schema there is."""
+    with reachable():
         pool = await create_pool(
             addresses.pooled,
             max_size=size,
@@ -318,7 +329,8 @@ async def _pool(
 
 
 @contextmanager
-def _reachable() -> Iterator[None]:
+def reachable() -> Iterator[None]:
+    """What connecting raises, as DatabaseUnusableError."""
     try:
         yield
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -331,7 +343,7 @@ def _reachable() -> Iterator[None]:
 async def prepare_schema(addresses: Addresses, settings: Settings) -> list[str]:
     """Bring the schema up to date and register the built-in job types; what was applied."""
     applied = await migrate(addresses.direct)
-    async with _pool(addresses, 2) as pool:
+    async with open_pool(addresses, size=2) as pool:
         await pool.execute(_SET_STUCK_THRESHOLD, settings.job_stuck_threshold_minutes)
         jobs = builtin_jobs(pool, Offload())
         await JobTypeStore(pool).register([*_job_types(jobs, settings), REGULATORY_RESEARCH])
