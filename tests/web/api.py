@@ -46,7 +46,10 @@ TYPES = (
         "resize",
         input_schema={
             "type": "object",
-            "properties": {"width": {"type": "integer"}, "ref": {"type": "string", "format": "uuid"}},
+            "properties": {
+                "width": {"type": "integer"},
+                "ref": {"type": "string", "format": "uuid"},
+            },
             "required": ["width"],
         },
     ),
@@ -218,9 +221,7 @@ async def serving(pool: Pool, **options: Any) -> AsyncIterator[Api]:
         listening(app, "127.0.0.1", 0, **({"stop_seconds": 5.0} | server)) as address,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
-        api = Api(
-            address.url, address.host, address.port, session, pool, jobs, bell, app[WATCHER]
-        )
+        api = Api(address.url, address.host, address.port, session, pool, jobs, bell, app[WATCHER])
         api.document = (await api.get("/openapi.json", user=None)).json
         yield api
 

@@ -255,7 +255,9 @@ BAD_QUERIES = [
 ]
 
 
-@pytest.mark.parametrize(("path", "field", "code"), BAD_QUERIES, ids=[q[0][:50] for q in BAD_QUERIES])
+@pytest.mark.parametrize(
+    ("path", "field", "code"), BAD_QUERIES, ids=[q[0][:50] for q in BAD_QUERIES]
+)
 async def test_a_bad_parameter_is_named(api: Api, path: str, field: str, code: str) -> None:
     reply = await api.get(path)
     expected = "nul_character" if path.endswith("%00") else code

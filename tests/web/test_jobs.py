@@ -418,9 +418,7 @@ async def test_waiting_requests_are_counted_for_each_user(
     del monkeypatch
     most = jobs_module._MOST_WAITS
     job_id = await api.new_job()
-    waiting = [
-        asyncio.create_task(api.get(f"/api/jobs/{job_id}?wait=20")) for _ in range(most)
-    ]
+    waiting = [asyncio.create_task(api.get(f"/api/jobs/{job_id}?wait=20")) for _ in range(most)]
     await eventually(lambda: sum(len(w) for w in api.watcher._watches.values()) == most)
     refused = await api.get(f"/api/jobs/{job_id}?wait=20")
     assert (refused.status, refused.code) == (429, "too_many_waits")
