@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from wastewise_jobs.handlers.handler import RunIn
 
 # More in one statement gains nothing.
-MOST_CLAIMED_TOGETHER = 500
+MOST_CLAIMED_TOGETHER = 250
 _TOO_FEW_TO_SPLIT = 8
 
 
