@@ -1,15 +1,16 @@
 """Every error that this package raises on purpose.
 
-    WastewiseJobsError
-    ├── ConfigurationError       a setting is missing, wrong or half-set
-    ├── DatabaseUnusableError    no PostgreSQL can be had, or it is not the one we need
-    │   └── SchemaMismatchError  the schema is older or newer than this release understands
-    ├── InvalidInputError        a value that a caller gave cannot be accepted; names the field
-    ├── UnknownJobTypeError      nobody ever registered that job type
-    ├── JobRefusedError          the job could not be enqueued: a constraint or a limit says no
-    ├── LeaseLostError           the job was given to another worker
-    ├── PermanentError           a handler says: retrying cannot help
-    └── RetryableError           a handler says: retrying may help
+WastewiseJobsError
+├── ConfigurationError       a setting is missing, wrong or half-set
+├── DatabaseUnusableError    no PostgreSQL can be had, or it is not the one we need
+│   └── SchemaMismatchError  the schema is older or newer than this release understands
+├── InvalidInputError        a value that a caller gave cannot be accepted; names the field
+├── UnknownJobTypeError      nobody ever registered that job type
+├── JobRefusedError          the job could not be enqueued: a constraint or a limit says no
+├── LeaseLostError           the job was given to another worker
+├── WorkerWornOutError       the worker ended by itself: only a new process helps
+├── PermanentError           a handler says: retrying cannot help
+└── RetryableError           a handler says: retrying may help
 """
 
 from collections.abc import Mapping, Sequence
@@ -81,6 +82,16 @@ class LeaseLostError(WastewiseJobsError):
         super().__init__(f"lease of job {job_id} under fence {fence} is lost")
         self.job_id = job_id
         self.fence = fence
+
+
+class WorkerWornOutError(WastewiseJobsError):
+    """The worker ended by itself, because handlers that do not end hold all slots of a lane.
+
+    Its process ends with an error, so that whatever supervises it starts a new one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the worker stopped: handlers that do not end hold all its slots")
 
 
 class PermanentError(WastewiseJobsError):

@@ -20,7 +20,7 @@ from wastewise_jobs.db.doorbell import Doorbell
 from wastewise_jobs.db.embedded import embedded_postgres
 from wastewise_jobs.db.migrate import check_schema, migrate
 from wastewise_jobs.db.pool import Pool, create_pool
-from wastewise_jobs.errors import ConfigurationError, DatabaseUnusableError
+from wastewise_jobs.errors import ConfigurationError, DatabaseUnusableError, WorkerWornOutError
 from wastewise_jobs.handlers.builtin import REGULATORY_RESEARCH, builtin_jobs
 from wastewise_jobs.handlers.offload import Offload
 from wastewise_jobs.handlers.registry import Jobs
@@ -132,7 +132,7 @@ async def _run_parts(
 ) -> None:
     async with asyncio.TaskGroup() as running:
         ringing = running.create_task(doorbell.run(), name="doorbell")
-        tasks = []
+        tasks: list[asyncio.Task[None]] = []
         if worker is not None:
             tasks.append(running.create_task(worker.run(), name="worker"))
         if app is not None:
@@ -141,7 +141,10 @@ async def _run_parts(
         else:
             stop.up = True
             on_up(None)
-        await stop.asked.wait()
+        asked = running.create_task(stop.asked.wait(), name="stop")
+        await asyncio.wait([asked, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        by_itself = not stop.asked.is_set()
+        stop.asked.set()
         log.info("service_stopping")
         if worker is not None:
             worker.stop()
@@ -149,6 +152,8 @@ async def _run_parts(
         await asyncio.wait(tasks)
         forcing.cancel()
         ringing.cancel()
+    if by_itself:
+        raise WorkerWornOutError
 
 
 async def _serve(
@@ -360,7 +365,10 @@ def _job_types(jobs: Jobs, settings: Settings) -> list[JobTypeInfo]:
 async def _log_connection_budget(pool: Pool, settings: Settings) -> None:
     budget = settings.database_pool_size + CONNECTIONS_BESIDE_POOL
     room = await pool.fetchval(_ROOM)
-    (log.warning if budget > room else log.info)(
+    if budget > room:
+        log.warning("connections_over_budget", needed=budget, server_allows=room)
+        return
+    log.info(
         "connections_budgeted",
         pool=settings.database_pool_size,
         beside_pool=CONNECTIONS_BESIDE_POOL,
