@@ -94,7 +94,7 @@ def spend_chart(months: Sequence[Month]) -> Markup:
     for at, (month, top) in enumerate(zip(months, tops, strict=True)):
         left = _LEFT + at * step + step * 0.14
         parts += _bar(month, left, step * 0.72, y)
-        if step > 46:  # noqa: PLR2004  # room for a label
+        if step > 46 and month.categories:  # noqa: PLR2004  # room for a label
             parts.append(text(left + step * 0.36, y(float(top)) - 5, _thousands(month.spend),
                               text_anchor="middle", font_size=11, fill=_INK))  # fmt: skip
     parts += _month_labels([month.month for month in months], step, bottom + 18)
@@ -144,14 +144,7 @@ def haul_chart(points: Sequence[tuple[date, Decimal]], months: Sequence[Month]) 
 
     parts = [box(_LEFT, y(9), WIDTH - _LEFT - _RIGHT, y(8) - y(9), fill="#d9ecdd")]
     parts += _grid(ticks, y, lambda value: f"{value:g} t")
-    parts += [
-        line(_LEFT, y(8.5), WIDTH - _RIGHT, y(8.5), stroke="#2e7d46", stroke_width=1.5),
-        text(WIDTH - _RIGHT - 4, y(9) - 4, "target 8.5 tons", text_anchor="end", font_size=11,
-             fill="#256339"),
-        line(_LEFT, y(6), WIDTH - _RIGHT, y(6), stroke="#b3541e", stroke_dasharray="5 4"),
-        text(WIDTH - _RIGHT - 4, y(6) - 4, "monitoring pays under 6.0", text_anchor="end",
-             font_size=11, fill="#b3541e"),
-    ]  # fmt: skip
+    parts += _thresholds(y)
     for day, tons in points:
         hint = tag("title", f"{day.isoformat()}: {number(tons)} tons")
         parts.append(tag("circle", hint, cx=x(day), cy=y(float(tons)), r=3.2, fill="#0072b2",
@@ -160,6 +153,17 @@ def haul_chart(points: Sequence[tuple[date, Decimal]], months: Sequence[Month]) 
     parts += _haul_labels(named, x, bottom + 18)
     label = f"Tons per haul, {named[0].month} to {named[-1].month}, against the target of 8.5"
     return chart(WIDTH, 262, label, *parts)
+
+
+def _thresholds(y: Scale) -> list[Markup]:
+    return [
+        line(_LEFT, y(8.5), WIDTH - _RIGHT, y(8.5), stroke="#2e7d46", stroke_width=1.5),
+        text(WIDTH - _RIGHT - 4, y(9) - 4, "target 8.5 tons", text_anchor="end", font_size=11,
+             fill="#256339"),
+        line(_LEFT, y(6), WIDTH - _RIGHT, y(6), stroke="#b3541e", stroke_dasharray="5 4"),
+        text(WIDTH - _RIGHT - 4, y(6) - 4, "under 6.0: monitoring", text_anchor="end",
+             font_size=11, fill="#b3541e"),
+    ]  # fmt: skip
 
 
 def _means(months: Sequence[Month], x: Days, y: Scale) -> list[Markup]:

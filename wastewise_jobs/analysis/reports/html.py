@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,7 +18,7 @@ from wastewise_jobs.analysis.reports.charts import (
     month_name,
     spend_chart,
 )
-from wastewise_jobs.analysis.result import Analysis
+from wastewise_jobs.analysis.result import Analysis, Month
 
 VERDICTS = {
     "strongly_recommend": ("Strongly recommended", "good"),
@@ -49,7 +50,7 @@ def render_html(analysis: Analysis) -> str:
         description=described(analysis.facts),
         period=period_of(analysis),
         cards=[_card(figure) for code in _KEY_FIGURES if (figure := analysis.figure(code))],
-        spend_chart=spend_chart(analysis.months) if analysis.categories else Markup(""),
+        spend_chart=spend_chart(_charged(analysis)) if analysis.categories else Markup(""),
         haul_chart=haul_chart(analysis.points, analysis.months) if _has_hauls(analysis) else "",
         colours=COLOURS,
         verdicts=VERDICTS,
@@ -83,13 +84,18 @@ class Card:
     number: str
     unit: str
     tone: str
+    is_plausible: bool
     gauge: Markup
 
 
 def _card(figure: Figure) -> Card:
     shown, unit = parts(figure.value, figure.result.unit)
+    benchmark = figure.benchmark
+    plausible = benchmark is None or benchmark.is_plausible(Fraction(figure.value))
     tone = next((tone for tone, bands in _TONES.items() if figure.band in bands), "watch")
-    return Card(figure, shown, unit.strip(), tone if figure.band else "plain", gauge(figure))
+    return Card(
+        figure, shown, unit.strip(), tone if figure.band else "plain", plausible, gauge(figure)
+    )
 
 
 def described(facts: PropertyFacts) -> str:
@@ -114,10 +120,18 @@ def period_of(analysis: Analysis) -> str:
     hauled = [month.month for month in analysis.months if month.hauls]
     named = (("Invoices", charged), ("Haul log", hauled))
     return " · ".join(
-        f"{name} {month_name(months[0])} to {month_name(months[-1])}"
-        for name, months in named
-        if months
+        f"{name} {_from_to(months[0], months[-1])}" for name, months in named if months
     )
+
+
+def _from_to(first: str, last: str) -> str:
+    return month_name(first) if first == last else f"{month_name(first)} to {month_name(last)}"
+
+
+def _charged(analysis: Analysis) -> Sequence[Month]:
+    """The months from the first to the last that a charge covers."""
+    covered = [at for at, month in enumerate(analysis.months) if month.days_covered]
+    return analysis.months[covered[0] : covered[-1] + 1]
 
 
 def _has_hauls(analysis: Analysis) -> bool:
