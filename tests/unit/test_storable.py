@@ -10,6 +10,7 @@ from uuid import UUID
 
 import orjson
 import pytest
+from asyncpg.pgproto.pgproto import UUID as PgUUID  # noqa: N811 - another class of that name
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -166,6 +167,7 @@ def test_a_result_that_cannot_be_stored_is_refused_with_its_path(value: object, 
         (PurePosixPath("/a"), "/a"),
         (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00+00:00"),
         (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        ({"id": PgUUID(bytes(16))}, {"id": "00000000-0000-0000-0000-000000000000"}),
         ("\\u0000", "\\u0000"),
         ({3}, [3]),
         (nested(MAX_DEPTH), nested(MAX_DEPTH)),

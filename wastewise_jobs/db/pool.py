@@ -8,6 +8,7 @@ a read-only or stopping server is closed, so that the next one finds the new pri
 import socket
 import weakref
 from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -117,7 +118,14 @@ async def prepare_connection(connection: Connection) -> None:
 
 
 def _encode_jsonb(value: object) -> bytes:
-    return _JSONB_VERSION + orjson.dumps(value)
+    return _JSONB_VERSION + orjson.dumps(value, default=_plain_uuid)
+
+
+def _plain_uuid(value: object) -> str:
+    # asyncpg's UUIDs are of a class of their own, which orjson does not know.
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} has no JSON form")
 
 
 def _decode_jsonb(raw: bytes) -> Any:  # noqa: ANN401 - JSON

@@ -294,5 +294,7 @@ def _with_key(job: NewJob, key: str) -> NewJob:
         job.run_at,
         job.delay_seconds,
     ]
-    digest = hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).digest()
+    digest = hashlib.sha256(
+        orjson.dumps(request, default=str, option=orjson.OPT_SORT_KEYS)
+    ).digest()
     return replace(job, idempotency_key=key, idempotency_hash=digest)

@@ -222,7 +222,7 @@ def _default(value: object) -> object:
     match value:
         case BaseModel():
             return value.model_dump(mode="json")
-        case Decimal() | PurePath():
+        case Decimal() | PurePath() | UUID():
             return str(value)
         case timedelta():
             return value.total_seconds()
@@ -270,8 +270,10 @@ def _plain_scalar(value: object, path: str, depth: int) -> object:
             if not math.isfinite(value):
                 _refuse(path, f"{value} is not a JSON number", NOT_STORABLE)
             plain = float(value)
-        case None | datetime() | date() | time() | UUID():
-            plain = value
+        case None:
+            plain = None
+        case datetime() | date() | time():
+            plain = value.isoformat()
         case _:
             try:
                 plain = _plain(_default(value), path, depth)

@@ -129,7 +129,8 @@ class _Child:
             run.context.on_cancel = None
 
     def _send(self, command: dict[str, object]) -> None:
-        self._commands.write(orjson.dumps(command) + b"\n")
+        # asyncpg's UUIDs are of a class of their own, which orjson does not know.
+        self._commands.write(orjson.dumps(command, default=str) + b"\n")
 
     def _tell_cancelled(self) -> None:
         if self.alive:
