@@ -42,7 +42,7 @@ class SchemaMismatchError(DatabaseUnusableError):
 class InvalidInputError(WastewiseJobsError):
     """A value that a caller gave cannot be accepted.
 
-    `field` is the dotted path of the value (`inputData.files.0`), `code` a stable word for programs.
+    `field` is the dotted path of the value (`inputData.files.0`), `code` a word for programs.
     """
 
     def __init__(self, field: str, problem: str, *, code: str = "invalid_input") -> None:
