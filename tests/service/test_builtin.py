@@ -1,0 +1,249 @@
+"""The built-in job types on real files, from the queue to the reports."""
+
+import io
+import zipfile
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.service.workers import Bench, bench
+from wastewise_jobs.analysis.sample import sample_files, sample_property
+from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.handlers.builtin import REGULATORY_RESEARCH, builtin_job_types, builtin_jobs
+from wastewise_jobs.handlers.offload import Offload
+from wastewise_jobs.jobs.ids import new_job_id
+from wastewise_jobs.jobs.model import JobView, NewJob
+from wastewise_jobs.projects.model import NewProject
+from wastewise_jobs.projects.store import ProjectStore
+
+USER = UUID("5f2b6a52-3c1d-4e8f-9a6b-2d5e8c1f0a37")
+
+
+@pytest.fixture
+async def offload() -> AsyncIterator[Offload]:
+    offload = Offload(1)
+    yield offload
+    offload.close()
+
+
+@pytest.fixture
+async def built_in(db: str, pool: Pool, offload: Offload) -> AsyncIterator[Bench]:
+    async with bench(db, builtin_jobs(pool, offload)) as made:
+        yield made
+
+
+async def sample_project(pool: Pool, *, without: str = "nothing") -> UUID:
+    facts = sample_property()
+    store = ProjectStore(pool)
+    project = await store.create(
+        NewProject(
+            facts.name,
+            facts.units,
+            facts.city,
+            facts.state,
+            facts.equipment_type or "",
+            facts.property_type,
+        ),
+        user_id=USER,
+    )
+    for file in sample_files():
+        if without not in file.name:
+            await upload(pool, project.id, file.name, file.content)
+    return project.id
+
+
+async def upload(pool: Pool, project_id: UUID, name: str, content: bytes) -> None:
+    answer = await ProjectStore(pool).put_file(
+        project_id,
+        user_id=USER,
+        file_name=name,
+        file_type="other",
+        mime_type=None,
+        content=content,
+    )
+    assert not isinstance(answer, str)
+
+
+async def finished(
+    made: Bench, job_type: str, project_id: UUID | None, input_json: str = "{}"
+) -> JobView:
+    job = NewJob(new_job_id(), job_type, input_json, USER, project_id, max_retries=0)
+    await made.store.enqueue([job])
+    async with made.worker(lease=timedelta(seconds=30), heartbeat_interval=timedelta(seconds=1)):
+        return await made.until(job.id, "completed", "failed", within=60)
+
+
+async def test_a_complete_analysis_stores_result_rows_reports_and_project(
+    built_in: Bench, pool: Pool
+) -> None:
+    project_id = await sample_project(pool)
+
+    job = await finished(built_in, "complete_analysis", project_id)
+
+    assert (job.status, job.error_message, job.progress_percent) == ("completed", None, 100)
+    assert (job.steps_completed, job.total_steps) == (6, 6)
+    assert job.result["summary"]["annualSavings"] > 0
+    assert job.result["reports"]["xlsx"] == f"/api/jobs/{job.id}/reports/xlsx"
+    html = await built_in.store.report(job.id, "html")
+    workbook = await built_in.store.report(job.id, "xlsx")
+    assert html is not None
+    assert sample_property().name.encode() in html
+    assert workbook is not None
+    assert "xl/workbook.xml" in zipfile.ZipFile(io.BytesIO(workbook)).namelist()
+    rows = await built_in.store.rows(job.id, after=0, limit=1000)
+    assert [position for position, _ in rows] == list(range(1, len(rows) + 1))
+    assert {row["type"] for _, row in rows} == {"invoice", "haul_log"}
+    project = await ProjectStore(pool).get(project_id, user_id=USER)
+    assert project is not None
+    assert (project.status, project.progress) == ("completed", 100)
+    assert float(project.total_savings or 0) == job.result["summary"]["annualSavings"]
+
+
+async def test_reports_built_again_from_the_stored_analysis_are_the_same(
+    built_in: Bench, pool: Pool
+) -> None:
+    project_id = await sample_project(pool)
+    analysis = await finished(built_in, "complete_analysis", project_id)
+
+    again = await finished(built_in, "report_generation", project_id)
+
+    assert again.result["analysisJobId"] == str(analysis.id)
+    first = await built_in.store.report(analysis.id, "html")
+    assert first == await built_in.store.report(again.id, "html")
+    assert await built_in.store.report(again.id, "xlsx") is not None
+
+
+async def test_an_analysis_of_another_project_cannot_be_reported_on(
+    built_in: Bench, pool: Pool
+) -> None:
+    foreign = await finished(built_in, "complete_analysis", await sample_project(pool))
+    mine = await sample_project(pool)
+
+    job = await finished(
+        built_in, "report_generation", mine, f'{{"analysisJobId": "{foreign.id}"}}'
+    )
+
+    assert (job.status, job.error_code) == ("failed", "NO_ANALYSIS")
+
+
+async def test_an_extraction_counts_and_keeps_the_rows(built_in: Bench, pool: Pool) -> None:
+    job = await finished(built_in, "invoice_extraction", await sample_project(pool))
+
+    rows = await built_in.store.rows(job.id, after=0, limit=1000)
+    assert job.result["rows"] == len(rows) == job.result["invoiceLines"] + job.result["hauls"]
+    total = sum(month["total"] for month in job.result["byMonth"])
+    assert total == pytest.approx(job.result["totalSpend"])
+
+
+async def test_without_a_haul_log_the_invoices_are_analysed_with_a_warning(
+    built_in: Bench, pool: Pool
+) -> None:
+    job = await finished(built_in, "complete_analysis", await sample_project(pool, without="hauls"))
+
+    assert job.status == "completed"
+    assert job.result["summary"]["costPerDoor"] > 0
+    assert job.result["summary"]["tonsPerHaul"] is None
+    assert any("haul log" in warning["message"] for warning in job.result["warnings"])
+
+
+BROKEN = (
+    b"Invoice Number,Invoice Date,Vendor Name,Description,Amount\nA1,2025-01-03,Acme,Haul,twelve\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("job_type", "input_json", "content", "code", "word"),
+    [
+        ("complete_analysis", "{}", None, "NO_FILES", "upload"),
+        ("complete_analysis", "{}", BROKEN, "UNREADABLE_FILE", 'bad.csv, row 2, column "Amount"'),
+        ("invoice_extraction", '{"files": ["gone.csv"]}', BROKEN, "FILE_NOT_FOUND", "gone.csv"),
+        ("invoice_extraction", '{"files": "bad.csv"}', BROKEN, "INVALID_INPUT", "files"),
+        ("report_generation", "{}", BROKEN, "NO_ANALYSIS", "complete_analysis"),
+    ],
+)
+async def test_what_cannot_be_analysed_fails_at_once_with_a_code_and_says_where(
+    built_in: Bench,
+    pool: Pool,
+    job_type: str,
+    input_json: str,
+    content: bytes | None,
+    code: str,
+    word: str,
+) -> None:
+    project_id = await sample_project(pool, without="")
+    if content is not None:
+        await upload(pool, project_id, "bad.csv", content)
+
+    job = await finished(built_in, job_type, project_id, input_json)
+
+    assert (job.status, job.error_code, job.retry_count) == ("failed", code, 0)
+    assert word in (job.error_message or "")
+
+
+async def test_a_failed_analysis_shows_on_its_project(built_in: Bench, pool: Pool) -> None:
+    project_id = await sample_project(pool, without="")
+    await upload(pool, project_id, "bad.csv", BROKEN)
+
+    job = await finished(built_in, "complete_analysis", project_id)
+
+    project = await ProjectStore(pool).get(project_id, user_id=USER)
+    assert project is not None
+    assert (project.status, project.error_message) == ("failed", job.error_message)
+
+
+async def test_cleanup_prunes_what_finished_long_ago_and_nothing_else(
+    built_in: Bench, pool: Pool
+) -> None:
+    old, fresh, waiting = (NewJob(new_job_id(), "elsewhere") for _ in range(3))
+    await built_in.store.enqueue([old, fresh, waiting])
+    for job, days in ((old, 31), (fresh, 29)):
+        await pool.execute(
+            "UPDATE analysis_jobs SET status = 'completed',"
+            " completed_at = now() - make_interval(days => $2) WHERE id = $1",
+            job.id,
+            days,
+        )
+
+    job_view = await finished(built_in, "cleanup", None)
+
+    assert job_view.result == {"pruned": 1, "olderThanDays": 30}
+    left = await pool.fetch("SELECT id FROM analysis_jobs WHERE job_type = 'elsewhere'")
+    assert {row["id"] for row in left} == {fresh.id, waiting.id}
+
+
+async def test_a_job_that_the_front_end_inserted_is_analysed(built_in: Bench, pool: Pool) -> None:
+    project_id = await sample_project(pool)
+    job_id = uuid4()
+    async with built_in.worker():
+        await pool.execute(
+            "INSERT INTO analysis_jobs (id, user_id, project_id, job_type, status, input_data,"
+            " priority) VALUES ($1, $2, $3, 'complete_analysis', 'pending', '{}', 2)",
+            job_id,
+            USER,
+            project_id,
+        )
+        job = await built_in.until(job_id, "completed", "failed", within=60)
+
+    assert (job.status, job.priority) == ("completed", 2)
+
+
+async def test_the_research_type_is_known_and_says_why_it_is_refused(
+    pool: Pool, offload: Offload
+) -> None:
+    types: dict[str, Any] = {
+        info.job_type: info for info in builtin_job_types(builtin_jobs(pool, offload))
+    }
+
+    assert sorted(types) == [
+        "cleanup",
+        "complete_analysis",
+        "invoice_extraction",
+        "regulatory_research",
+        "report_generation",
+    ]
+    assert types["regulatory_research"] == REGULATORY_RESEARCH
+    assert "endpoint" in (REGULATORY_RESEARCH.refusal or "")
+    assert all(info.refusal is None for name, info in types.items() if "research" not in name)
