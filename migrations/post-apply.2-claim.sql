@@ -78,6 +78,21 @@ AS $$
     ) AS w
 $$;
 
+-- seconds_until_rescue: until the first lease expires that nobody renews meanwhile; null when no
+-- job is processing.
+CREATE OR REPLACE FUNCTION seconds_until_rescue()
+RETURNS double precision
+LANGUAGE sql
+STABLE
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET enable_seqscan = off
+AS $$
+    SELECT extract(epoch FROM min(q.lease_expires_at) - clock_timestamp())::double precision
+    FROM job_queue q
+    WHERE q.leased
+$$;
+
 -- queued_kinds: the (queue, job_type) pairs that have due jobs, by hopping through the index from
 -- one pair to the next: the cost grows with the pairs, not with the jobs.
 CREATE OR REPLACE FUNCTION queued_kinds()
@@ -242,7 +257,8 @@ BEGIN
               AND q.id = c.id
         )
         SELECT
-            c.id, c.fence, c.job_type, c.queue, c.user_id, c.project_id, c.input_data::text,
+            c.id, c.fence, c.job_type, c.queue, c.user_id, c.project_id,
+            coalesce(c.input_data, '{}')::text,
             c.retry_count, c.max_retries, c.crash_count, c.timeout_seconds, c.priority,
             c.created_at,
             extract(epoch FROM clock_timestamp() - c.created_at)::double precision

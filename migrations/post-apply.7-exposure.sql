@@ -8,8 +8,9 @@ DECLARE
         'mirror_jobs_to_projects', 'complete_jobs', 'retry_jobs', 'fail_jobs', 'release_jobs',
         'cancel_running_jobs', 'cancel_job', 'requeue_job', 'schedule_job_retry', 'queue_jobs',
         'rescue_jobs', 'repair_job_queue', 'prune_jobs', 'cleanup_old_analysis_jobs',
-        'queued_kinds', 'seconds_until_due', 'stuck_threshold', 'default_job_priority',
-        'fill_inserted_job', 'fence_updated_job', 'follow_job', 'empty_job_queue'
+        'queued_kinds', 'seconds_until_due', 'seconds_until_rescue', 'stuck_threshold', 'default_job_priority',
+        'is_analysis', 'job_priority_reason', 'retry_delay', 'with_error',
+        'fill_inserted_job', 'refuse_huge_json', 'fence_updated_job', 'follow_job', 'empty_job_queue'
     ];
     _tables text[] := ARRAY[
         'schema_info', 'job_queue', 'job_types', 'job_workers', 'project_file_contents',
@@ -32,7 +33,15 @@ BEGIN
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO service_role', _object);
         END IF;
     END LOOP;
-    FOREACH _object IN ARRAY _tables LOOP
+    -- The books of the migrations too: whoever may write them decides what is applied again.
+    FOREACH _object IN ARRAY _tables || ARRAY (
+        SELECT c.relname::text
+        FROM pg_class c
+        WHERE c.relnamespace = 'public'::regnamespace
+          AND c.relkind = 'r'
+          AND c.relname IN ('_yoyo_log', '_yoyo_migration', '_yoyo_version', 'yoyo_lock')
+    ) LOOP
+        EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', _object);
         EXECUTE format('REVOKE ALL ON TABLE public.%I FROM PUBLIC', _object);
         FOR _role IN SELECT r.rolname FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated') LOOP
             EXECUTE format('REVOKE ALL ON TABLE public.%I FROM %I', _object, _role);

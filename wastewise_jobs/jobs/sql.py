@@ -77,11 +77,12 @@ FROM rescue_jobs($1::integer)
 # One row at least: what an idle worker must know, in one statement.
 LOOK = """
 SELECT
-    d.due_in, d.queues, d.job_types,
+    d.due_in, d.expires_in, d.queues, d.job_types,
     r.id, r.job_type, r.worker_id, r.crash_count, r.settled
 FROM (
     SELECT
         seconds_until_due() AS due_in,
+        seconds_until_rescue() AS expires_in,
         k.queues,
         k.job_types
     FROM (

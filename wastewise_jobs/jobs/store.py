@@ -62,12 +62,14 @@ class Look:
     """What one look found.
 
     `kinds` are the (queue, job type) pairs that have due jobs, `due_in` the seconds until the next
-    waiting job comes due (None: none waits).
+    waiting job comes due (None: none waits), `expires_in` until the first lease expires if nobody
+    renews it (None: no job is processing). Both are from before the rescue.
     """
 
     rescued: list[RescuedJob]
     kinds: list[tuple[str, str]]
     due_in: float | None
+    expires_in: float | None
 
 
 class JobStore:
@@ -198,9 +200,10 @@ class JobStore:
     async def look(self, limit: int = 500) -> Look:
         """Rescue, and say what there is to claim; the poll of an idle worker."""
         rows = await self._pool.fetch(sql.LOOK, limit)
-        due_in, queues, job_types, *_ = rows[0]
-        rescued = [RescuedJob(*row[3:]) for row in rows if row["id"] is not None]
-        return Look(rescued, list(zip(queues or (), job_types or (), strict=True)), due_in)
+        due_in, expires_in, queues, job_types, *_ = rows[0]
+        rescued = [RescuedJob(*row[4:]) for row in rows if row["id"] is not None]
+        kinds = list(zip(queues or (), job_types or (), strict=True))
+        return Look(rescued, kinds, due_in, expires_in)
 
     async def prune(self, older_than: timedelta, limit: int) -> int:
         """Delete up to `limit` finished jobs that ended longer ago than that; how many."""

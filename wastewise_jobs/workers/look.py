@@ -19,7 +19,7 @@ _LEAST_SPACING_SECONDS = 0.2
 
 
 class LookLoop:
-    """Looks every `interval` seconds, and when the next waiting job comes due.
+    """Looks every `interval` seconds, when the next job comes due and when a lease expires.
 
     `found(look)` wakes the lanes; `wake` asks for a look now, because something may come due soon.
     """
@@ -62,7 +62,13 @@ class LookLoop:
         look = await self._store.look()
         self._journal.rescued(look.rescued)
         self._found(look)
-        interval = jittered(self._interval)
-        if look.due_in is None or look.due_in <= 0:
-            return interval
-        return min(interval, look.due_in)
+        if look.rescued:
+            # They come due within moments, which this look was too early to see.
+            return _LEAST_SPACING_SECONDS
+        delays = [jittered(self._interval)]
+        if look.due_in is not None and look.due_in > 0:
+            delays.append(look.due_in)
+        if look.expires_in is not None:
+            # Most leases are renewed before that; one that is not is taken at once.
+            delays.append(max(look.expires_in, _LEAST_SPACING_SECONDS))
+        return min(delays)
