@@ -3,7 +3,8 @@
 -- while they write (by set_config, because only a superuser may attach a setting of our own to a
 -- function) and take it back before they return.
 
--- A plain INSERT gets what its job type says where it says nothing itself.
+-- A plain INSERT gets what its job type says where it says nothing itself, or says NULL as an
+-- existing front end may.
 CREATE OR REPLACE FUNCTION fill_inserted_job()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -16,6 +17,40 @@ BEGIN
     SELECT t.* INTO _type FROM job_types t WHERE t.job_type = NEW.job_type;
     NEW.queue := coalesce(NEW.queue, _type.queue, 'default');
     NEW.timeout_seconds := coalesce(NEW.timeout_seconds, _type.timeout_seconds, 600);
+    NEW.priority := coalesce(NEW.priority, default_job_priority(NEW.job_type));
+    NEW.max_retries := coalesce(NEW.max_retries, _type.max_retries, 3);
+    NEW.retry_count := coalesce(NEW.retry_count, 0);
+    NEW.retry_error_log := coalesce(NEW.retry_error_log, '[]');
+    NEW.input_data := coalesce(NEW.input_data, '{}');
+    NEW.progress_percent := coalesce(NEW.progress_percent, 0);
+    NEW.steps_completed := coalesce(NEW.steps_completed, 0);
+    NEW.fence := coalesce(NEW.fence, 0);
+    NEW.crash_count := coalesce(NEW.crash_count, 0);
+    NEW.created_at := coalesce(NEW.created_at, now());
+    NEW.updated_at := coalesce(NEW.updated_at, now());
+    RETURN NEW;
+END
+$$;
+
+-- JSON that is small as it is stored and enormous as text ({"a": 1e100000}, ten thousand times)
+-- would end every claim and list that meets it: such a row is refused here. Our own writes come
+-- checked.
+CREATE OR REPLACE FUNCTION refuse_huge_json()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+BEGIN
+    IF octet_length(NEW.input_data::text) > 1048576
+        OR octet_length(NEW.error_details::text) > 1048576
+        OR octet_length(NEW.retry_error_log::text) > 1048576
+        OR octet_length(NEW.result_data::text) > 16777216
+    THEN
+        RAISE EXCEPTION
+            'input_data, error_details and retry_error_log may be 1 MiB as text, result_data 16 MiB'
+            USING ERRCODE = '54000';
+    END IF;
     RETURN NEW;
 END
 $$;
@@ -43,6 +78,9 @@ BEGIN
         IF NEW.status = 'processing' THEN
             NEW.claimed_at := coalesce(NEW.claimed_at, now());
             NEW.started_at := coalesce(NEW.started_at, now());
+        ELSE
+            NEW.claimed_at := NULL;
+            NEW.worker_id := NULL;
         END IF;
     END IF;
     RETURN NEW;
@@ -92,6 +130,12 @@ BEFORE INSERT ON analysis_jobs
 FOR EACH ROW
 WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
 EXECUTE FUNCTION fill_inserted_job();
+
+CREATE OR REPLACE TRIGGER wastewise_json_written
+BEFORE INSERT OR UPDATE OF input_data, result_data, error_details, retry_error_log ON analysis_jobs
+FOR EACH ROW
+WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
+EXECUTE FUNCTION refuse_huge_json();
 
 CREATE OR REPLACE TRIGGER wastewise_fence_updated
 BEFORE UPDATE ON analysis_jobs

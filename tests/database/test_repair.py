@@ -1,0 +1,93 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.conftest import connected
+from tests.factories import assert_invariant, at, claim, enqueue, everything, make_job
+from wastewise_jobs.db.pool import Connection
+from wastewise_jobs.jobs.outcome import Completed
+from wastewise_jobs.jobs.store import JobStore
+
+# What a partial restore, a logical replica or a person with triggers off may leave behind.
+DAMAGE = {
+    "a pending job without its row": "DELETE FROM job_queue WHERE due",
+    "a running job without its row": "DELETE FROM job_queue WHERE leased",
+    "no queue at all": "DELETE FROM job_queue",
+    "rows of jobs that are gone": "DELETE FROM analysis_jobs WHERE status = 'pending'",
+    "rows of jobs that finished": "UPDATE analysis_jobs SET status = 'completed'",
+    "a running job that is pending": "UPDATE analysis_jobs SET status = 'pending'",
+    "a pending job that runs": "UPDATE analysis_jobs SET status = 'processing'",
+    "another priority": "UPDATE analysis_jobs SET priority = 10",
+    "another queue": "UPDATE analysis_jobs SET queue = 'elsewhere'",
+    "another type": "UPDATE job_queue SET job_type = 'elsewhere'",
+    "another fence": "UPDATE analysis_jobs SET fence = fence + 5",
+    "another age": "UPDATE job_queue SET created_at = now() - interval '1 day'",
+    "due too early": "UPDATE analysis_jobs SET retry_after = now() + interval '1 day' "
+    "WHERE status = 'pending'",
+    "due too late": "UPDATE analysis_jobs SET retry_after = NULL",
+    "new jobs": "INSERT INTO analysis_jobs (job_type, queue) "
+    "SELECT 'cleanup', 'default' FROM generate_series(1, 5)",
+}
+
+
+@pytest.fixture
+async def unwatched(queue_db: str) -> AsyncIterator[Connection]:
+    """A connection whose writes no trigger sees."""
+    async with connected(queue_db) as connection:
+        await connection.execute("SET session_replication_role = replica")
+        yield connection
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+async def test_the_queue_is_made_to_say_what_the_jobs_say(
+    store: JobStore, connection: Connection, unwatched: Connection, damage: str
+) -> None:
+    await enqueue(store, *(make_job() for _ in range(6)), make_job(run_at=at(minutes=5)))
+    jobs = await claim(store, 3)
+    await store.complete([(jobs[0], Completed())])
+    await unwatched.execute(damage)
+    with pytest.raises(AssertionError):
+        await assert_invariant(connection)
+    jobs_before = await connection.fetch("SELECT * FROM analysis_jobs ORDER BY id")
+    assert await connection.fetchval("SELECT repair_job_queue()") > 0
+    await assert_invariant(connection)
+    assert await connection.fetch("SELECT * FROM analysis_jobs ORDER BY id") == jobs_before
+    repaired = await everything(connection)
+    assert await connection.fetchval("SELECT repair_job_queue()") == 0
+    assert await everything(connection) == repaired
+
+
+async def test_a_sound_queue_is_left_alone_and_leases_are_kept(
+    store: JobStore, connection: Connection
+) -> None:
+    await enqueue(store, *(make_job() for _ in range(6)), make_job(run_at=at(minutes=5)))
+    jobs = await claim(store, 3)
+    before = await everything(connection)
+    assert await connection.fetchval("SELECT repair_job_queue()") == 0
+    assert await everything(connection) == before
+    assert len(await store.complete([(job, Completed()) for job in jobs])) == 3
+
+
+async def test_a_lease_outlives_the_repair_of_another_column(
+    store: JobStore, connection: Connection, unwatched: Connection
+) -> None:
+    await enqueue(store, make_job())
+    (job,) = await claim(store)
+    lease = await connection.fetchval("SELECT lease_expires_at FROM job_queue")
+    await unwatched.execute("UPDATE analysis_jobs SET priority = 10")
+    assert await connection.fetchval("SELECT repair_job_queue()") == 1
+    assert await connection.fetchval("SELECT lease_expires_at FROM job_queue") == lease
+    assert await store.complete([(job, Completed())]) == {job.id}
+
+
+async def test_a_row_that_somebody_holds_is_left_for_the_next_repair(
+    store: JobStore, connection: Connection, unwatched: Connection
+) -> None:
+    first, second = await enqueue(store, make_job(), make_job())
+    await unwatched.execute("UPDATE analysis_jobs SET priority = 10")
+    async with unwatched.transaction():
+        await unwatched.execute("SELECT 1 FROM analysis_jobs WHERE id = $1 FOR UPDATE", first.id)
+        assert await connection.fetchval("SELECT repair_job_queue()") == 1
+    assert await connection.fetchval("SELECT repair_job_queue()") == 1
+    await assert_invariant(connection)
+    assert {job.id for job in await claim(store, 2)} == {first.id, second.id}
