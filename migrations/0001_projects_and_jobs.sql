@@ -17,6 +17,21 @@ INSERT INTO schema_info (adopted)
 VALUES (to_regclass('public.analysis_jobs') IS NOT NULL)
 ON CONFLICT DO NOTHING;
 
+-- Read again at the end: which tables are about to be made, and which were here before us.
+DO $$
+BEGIN
+    PERFORM set_config(
+        'wastewise.made',
+        concat_ws(
+            ',',
+            CASE WHEN to_regclass('public.projects') IS NULL THEN 'projects' END,
+            CASE WHEN to_regclass('public.analysis_jobs') IS NULL THEN 'analysis_jobs' END
+        ),
+        true
+    );
+END
+$$;
+
 CREATE TABLE IF NOT EXISTS projects (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     user_id uuid NOT NULL,
@@ -122,19 +137,30 @@ ALTER TABLE analysis_jobs ALTER COLUMN queue DROP DEFAULT;
 ALTER TABLE analysis_jobs ALTER COLUMN user_id DROP NOT NULL;
 ALTER TABLE analysis_jobs ALTER COLUMN project_id DROP NOT NULL;
 
+-- What no claim could read or no transition could write is brought within our limits.
 UPDATE analysis_jobs
 SET priority = least(greatest(coalesce(priority, 5), 1), 10),
-    retry_count = coalesce(retry_count, 0),
-    max_retries = coalesce(max_retries, 3),
+    retry_count = greatest(coalesce(retry_count, 0), 0),
+    max_retries = least(greatest(coalesce(max_retries, 3), 0), 100),
     retry_error_log =
-        CASE WHEN jsonb_typeof(retry_error_log) = 'array' THEN retry_error_log ELSE '[]'::jsonb END
+        CASE WHEN jsonb_typeof(retry_error_log) = 'array' THEN retry_error_log ELSE '[]'::jsonb END,
+    created_at = coalesce(created_at, started_at, completed_at, updated_at, now()),
+    updated_at = coalesce(updated_at, completed_at, started_at, created_at, now())
 WHERE priority IS NULL
    OR priority NOT BETWEEN 1 AND 10
    OR retry_count IS NULL
+   OR retry_count < 0
    OR max_retries IS NULL
-   OR jsonb_typeof(retry_error_log) IS DISTINCT FROM 'array';
+   OR max_retries NOT BETWEEN 0 AND 100
+   OR jsonb_typeof(retry_error_log) IS DISTINCT FROM 'array'
+   OR created_at IS NULL
+   OR updated_at IS NULL;
 
 ALTER TABLE analysis_jobs
+    ALTER COLUMN created_at SET DEFAULT now(),
+    ALTER COLUMN created_at SET NOT NULL,
+    ALTER COLUMN updated_at SET DEFAULT now(),
+    ALTER COLUMN updated_at SET NOT NULL,
     ALTER COLUMN priority SET DEFAULT 5,
     ALTER COLUMN priority SET NOT NULL,
     ALTER COLUMN retry_count SET DEFAULT 0,
@@ -175,7 +201,22 @@ BEGIN
 END
 $$;
 
+-- A job in a status that nobody knows, or unfinished of a type that nobody can name, would never end.
+UPDATE analysis_jobs
+SET status = 'failed',
+    error_code = 'NOT_ADOPTED',
+    error_message = format('found with status %s and job type %s', status, job_type),
+    failed_at = now(),
+    completed_at = now(),
+    updated_at = now()
+WHERE status IS NULL
+   OR status NOT IN ('pending', 'processing', 'completed', 'failed', 'cancelled')
+   OR (status IN ('pending', 'processing')
+       AND (job_type IS NULL OR job_type !~ '^[a-z][a-z0-9_.-]{0,62}$'));
+
 ALTER TABLE analysis_jobs
+    ALTER COLUMN status SET DEFAULT 'pending',
+    ALTER COLUMN status SET NOT NULL,
     ADD CONSTRAINT analysis_jobs_status_check CHECK
         (status IN ('pending', 'processing', 'completed', 'failed', 'cancelled')) NOT VALID,
     ADD CONSTRAINT analysis_jobs_job_type_check CHECK
@@ -211,3 +252,20 @@ CREATE UNIQUE INDEX IF NOT EXISTS analysis_jobs_idempotency
 ALTER TABLE schema_info ENABLE ROW LEVEL SECURITY;
 ALTER TABLE projects ENABLE ROW LEVEL SECURITY;
 ALTER TABLE analysis_jobs ENABLE ROW LEVEL SECURITY;
+
+-- A table that we make is nobody's until somebody grants it, also where default privileges would
+-- give new tables to everyone (TRUNCATE knows no row level security). Grants that an existing
+-- database made on its own tables stay.
+DO $$
+DECLARE
+    _table text;
+    _role text;
+BEGIN
+    FOREACH _table IN ARRAY string_to_array(current_setting('wastewise.made'), ',') LOOP
+        EXECUTE format('REVOKE ALL ON TABLE public.%I FROM PUBLIC', _table);
+        FOR _role IN SELECT r.rolname FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated') LOOP
+            EXECUTE format('REVOKE ALL ON TABLE public.%I FROM %I', _table, _role);
+        END LOOP;
+    END LOOP;
+END
+$$;

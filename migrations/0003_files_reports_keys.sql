@@ -1,5 +1,15 @@
 -- What a project's analysis reads and writes, and the API keys.
 
+DO $$
+BEGIN
+    PERFORM set_config(
+        'wastewise.made',
+        CASE WHEN to_regclass('public.project_files') IS NULL THEN 'project_files' ELSE '' END,
+        true
+    );
+END
+$$;
+
 CREATE TABLE IF NOT EXISTS project_files (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     project_id uuid NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
@@ -90,3 +100,18 @@ ALTER TABLE project_file_contents ENABLE ROW LEVEL SECURITY;
 ALTER TABLE job_rows ENABLE ROW LEVEL SECURITY;
 ALTER TABLE job_reports ENABLE ROW LEVEL SECURITY;
 ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;
+
+-- As for the tables of the first migration: what we made is granted to nobody.
+DO $$
+DECLARE
+    _table text;
+    _role text;
+BEGIN
+    FOREACH _table IN ARRAY string_to_array(current_setting('wastewise.made'), ',') LOOP
+        EXECUTE format('REVOKE ALL ON TABLE public.%I FROM PUBLIC', _table);
+        FOR _role IN SELECT r.rolname FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated') LOOP
+            EXECUTE format('REVOKE ALL ON TABLE public.%I FROM %I', _table, _role);
+        END LOOP;
+    END LOOP;
+END
+$$;
