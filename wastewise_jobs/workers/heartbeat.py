@@ -79,6 +79,7 @@ class Heartbeat:
         self._wake: Callable[[], object] = lambda: None
         self._process = psutil.Process()
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._row_written = float("-inf")
         self.lag_seconds = 0.0
         self.beat = Beat(self._interval)
 
@@ -133,12 +134,15 @@ class Heartbeat:
         if backoff.reset():
             log.info("loop_recovered", loop="heartbeat")
         # Without notifications this is also how a request to cancel is heard of.
-        deaf = self._watched.runs and not self._watched.listening()
-        return jittered(min(self._interval, self._poll_interval) if deaf else self._interval)
+        often = not self._watched.listening()
+        return jittered(min(self._interval, self._poll_interval) if often else self._interval)
 
     async def _renew(self) -> None:
-        connection = await self._connected()
         runs = list(self._watched.runs)
+        now = time.monotonic()
+        if not runs and now - self._row_written < self._interval / 2:
+            return
+        connection = await self._connected()
         if runs:
             sent = time.monotonic()
             beats = await self._store.heartbeat(
@@ -154,6 +158,7 @@ class Heartbeat:
                     notify = self._watched.cancelled if beat.held else self._watched.lost
                     self._watched.loop.call_soon_threadsafe(notify, run)
         await self._row.beat(self._identity, self._health(len(runs)), executor=connection)
+        self._row_written = now
 
     def _health(self, running: int) -> WorkerHealth:
         with self._process.oneshot():

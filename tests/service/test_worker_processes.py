@@ -1,0 +1,133 @@
+import asyncio
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import orjson
+import psutil
+import pytest
+
+from tests.service import process_handlers
+from tests.service.process_handlers import Order, async_in_process, in_process
+from tests.service.workers import bench, everything_agrees
+from tests.support import eventually
+from wastewise_jobs.jobs.model import ClaimedJob
+
+
+async def test_a_child_process_runs_jobs_and_is_used_again(db: str) -> None:
+    async with bench(db, process_handlers.jobs) as b, b.worker(processes=1):
+        first = await b.until((await in_process.enqueue(Order(act="work"))).id, "completed")
+        second = await b.until((await in_process.enqueue(Order(act="work"))).id, "completed")
+        assert first.result["id"] == str(first.id)
+        assert first.result["pid"] == second.result["pid"]
+        assert (first.current_step, first.ai_requests) == ("half", 2)
+        plain = await b.until((await async_in_process.enqueue()).id, "completed")
+        assert plain.result == "async_in_process"
+
+
+@pytest.mark.parametrize(
+    ("act", "status", "code"),
+    [
+        ("raise", "failed", "NO"),
+        ("later", "pending", "RETRYABLE_ERROR"),
+        ("odd", "failed", "RESULT_NOT_STORABLE"),
+    ],
+)
+async def test_errors_of_a_child_are_told(db: str, act: str, status: str, code: str) -> None:
+    async with bench(db, process_handlers.jobs) as b, b.worker(processes=1) as worker:
+        job_id = (await in_process.enqueue(Order(act=act))).id
+        await eventually(lambda: worker.stats.failed + worker.stats.retried == 1)
+        job = await b.job(job_id)
+        assert (job.status, job.error_code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("act", "words"), [("exit", "exit code 7"), ("segfault", "SIGSEGV"), ("kill", "SIGKILL")]
+)
+async def test_a_child_that_dies_fails_its_attempt_and_is_replaced(
+    db: str, act: str, words: str
+) -> None:
+    async with bench(db, process_handlers.jobs) as b, b.worker(processes=1) as worker:
+        job_id = (await in_process.enqueue(Order(act=act))).id
+        await eventually(lambda: worker.stats.retried == 1)
+        job = await b.job(job_id)
+        assert job.error_code == "WORKER_PROCESS_DIED"
+        assert words in (job.error_message or "")
+        await b.until((await in_process.enqueue(Order(act="work"))).id, "completed")
+
+
+async def test_a_job_that_kills_its_process_thrice_is_a_dead_letter(db: str) -> None:
+    async with bench(db, process_handlers.jobs) as b, b.worker(processes=1) as worker:
+        job_id = (await in_process.enqueue(Order(act="exit"))).id
+        for retried in (1, 2):
+            await eventually(lambda times=retried: worker.stats.retried == times)  # type: ignore[misc]
+            await b.pool.execute(
+                "UPDATE analysis_jobs SET retry_after = now() WHERE id = $1", job_id
+            )
+        job = await b.until(job_id, "failed")
+        assert (job.error_code, job.retry_count) == ("WORKER_PROCESS_DIED", 2)
+        await everything_agrees(b.pool)
+
+
+async def test_a_cancelled_job_kills_the_child_and_what_it_started(db: str, tmp_path: Path) -> None:
+    note = tmp_path / "pids"
+    async with bench(db, process_handlers.jobs) as b, b.worker(processes=1):
+        job_id = (await in_process.enqueue(Order(act="hang", path=str(note)))).id
+        await eventually(lambda: note.exists() and len(note.read_text().split()) == 2)
+        pids = [int(pid) for pid in note.read_text().split()]
+        assert await b.store.cancel(job_id, user_id=None) == "requested"
+        await b.until(job_id, "cancelled", within=5)
+        await eventually(lambda: not any(_alive(pid) for pid in pids))
+        await b.until((await in_process.enqueue(Order(act="work"))).id, "completed")
+
+
+async def test_a_child_that_looks_may_end_by_itself(db: str, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    async with bench(db, process_handlers.jobs) as b, b.worker(processes=1):
+        job_id = (await in_process.enqueue(Order(act="until cancelled", path=str(note)))).id
+        await eventually(lambda: note.exists() and note.read_text())
+        await b.store.cancel(job_id, user_id=None)
+        await b.until(job_id, "cancelled")
+        done = await b.until((await in_process.enqueue(Order(act="work"))).id, "completed")
+        # Not killed: the same child goes on.
+        assert done.result["pid"] == int(note.read_text())
+
+
+async def test_no_child_outlives_its_worker(db: str, tmp_path: Path) -> None:
+    note = tmp_path / "pids"
+    async with bench(db, process_handlers.jobs) as b:
+        async with b.worker(processes=2):
+            done = await b.until((await in_process.enqueue(Order(act="work"))).id, "completed")
+            job_id = (await in_process.enqueue(Order(act="hang", path=str(note)))).id
+            await eventually(lambda: note.exists() and len(note.read_text().split()) == 2)
+        pids = [done.result["pid"], *(int(pid) for pid in note.read_text().split())]
+        await eventually(lambda: not any(_alive(pid) for pid in pids))
+        job = await b.job(job_id)
+        assert (job.status, job.retry_count, job.crash_count) == ("pending", 0, 0)
+
+
+async def test_a_child_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
+    """However busy it is: stdin ends when the parent is killed."""
+    note = tmp_path / "pid"
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "wastewise_jobs.workers.child", stdin=asyncio.subprocess.PIPE
+    )
+    assert child.stdin is not None
+    setup = {"path": sys.path, "log_level": "INFO", "log_format": "json"}
+    values: dict[str, object] = dict.fromkeys(ClaimedJob.__dataclass_fields__, 0)
+    order = Order(act="until cancelled", path=str(note))
+    values |= {"id": str(UUID(int=1)), "user_id": None, "project_id": None}
+    values |= {"created_at": "2026-01-01T00:00:00+00:00", "input_json": order.model_dump_json()}
+    name = {"module": in_process.__module__, "name": "in_process"}
+    for command in (setup, {**name, "job": values}):
+        child.stdin.write(orjson.dumps(command) + b"\n")
+    await eventually(lambda: note.exists() and note.read_text())
+    child.stdin.close()
+    assert await asyncio.wait_for(child.wait(), timeout=10) == 1
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
