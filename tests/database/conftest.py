@@ -48,6 +48,23 @@ def store(pool: Pool) -> JobStore:
     return JobStore(pool)
 
 
+@pytest.fixture(scope="module")
+async def supabase_roles(postgres: str, template: str) -> AsyncIterator[None]:
+    """The roles that a Supabase server has; ours are gone again when the module ends."""
+    # Migrated before them, so that no grant of its own keeps them from being dropped.
+    del template
+    async with connected(postgres) as connection:
+        there = [row[0] for row in await connection.fetch("SELECT rolname FROM pg_roles")]
+        made = [role for role in ("anon", "authenticated", "service_role") if role not in there]
+        for role in made:
+            # Theirs bypasses row level security; what counts here is what it is granted.
+            await connection.execute(f"CREATE ROLE {role} NOLOGIN")
+    yield
+    async with connected(postgres) as connection:
+        for role in made:
+            await connection.execute(f"DROP ROLE {role}")
+
+
 @pytest.fixture
 async def connection(queue_db: str) -> AsyncIterator[Connection]:
     """A superuser at psql: somebody who is not one of our processes."""

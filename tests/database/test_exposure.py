@@ -10,7 +10,6 @@ from tests.factories import LEASE, insert_plainly
 from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.pool import Connection
 
-ROLES = ("anon", "authenticated", "service_role")
 GENEROUS = """
 GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public
@@ -23,26 +22,14 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA public
 
 
 @pytest.fixture(scope="module")
-async def supabase(postgres: str) -> AsyncIterator[str]:
+async def supabase(postgres: str, supabase_roles: None) -> AsyncIterator[str]:
     """The DSN of a migrated database in which these roles are given everything that is made."""
-    async with connected(postgres) as connection:
-        made = [role for role in ROLES if await _make_role(connection, role)]
+    del supabase_roles
     async with database(postgres) as dsn:
         async with connected(dsn) as connection:
             await connection.execute(GENEROUS)
         await migrate(dsn)
         yield dsn
-    async with connected(postgres) as connection:
-        for role in made:
-            await connection.execute(f"DROP ROLE {role}")
-
-
-async def _make_role(connection: Connection, role: str) -> bool:
-    if await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
-        return False
-    # Theirs bypasses row level security; what counts here is what it is granted.
-    await connection.execute(f"CREATE ROLE {role} NOLOGIN")
-    return True
 
 
 @pytest.fixture
