@@ -115,7 +115,7 @@ async def run_service(
         jobs.bind(JobStore(pool), doorbell.ring, notifies=settings.notify_enabled)
         worker = None
         if parts.worker:
-            await JobTypeStore(pool).register(_job_types(jobs, settings))
+            await JobTypeStore(pool).register(_job_types(jobs, settings, builtin=parts.builtin))
             worker = make_worker(settings, addresses, pool, jobs, queues=parts.queues)
         app = _api(settings, pool, doorbell, worker) if parts.api else None
         await _run_parts(settings, app, worker, doorbell, stop=stop, on_up=on_up or _nobody)
@@ -351,15 +351,16 @@ async def prepare_schema(addresses: Addresses, settings: Settings) -> list[str]:
     async with open_pool(addresses, size=2) as pool:
         await pool.execute(_SET_STUCK_THRESHOLD, settings.job_stuck_threshold_minutes)
         jobs = builtin_jobs(pool, Offload())
-        await JobTypeStore(pool).register([*_job_types(jobs, settings), REGULATORY_RESEARCH])
+        await JobTypeStore(pool).register(_job_types(jobs, settings, builtin=True))
     return applied
 
 
-def _job_types(jobs: Jobs, settings: Settings) -> list[JobTypeInfo]:
-    return jobs.job_types(
+def _job_types(jobs: Jobs, settings: Settings, *, builtin: bool) -> list[JobTypeInfo]:
+    carried = jobs.job_types(
         default_timeout=timedelta(seconds=settings.default_job_timeout_seconds),
         default_max_retries=settings.max_job_retries,
     )
+    return [*carried, REGULATORY_RESEARCH] if builtin else carried
 
 
 async def _log_connection_budget(pool: Pool, settings: Settings) -> None:
