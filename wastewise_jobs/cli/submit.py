@@ -180,9 +180,14 @@ def _new_project(project: UUID | None, options: dict[str, Any]) -> "ProjectReque
 
 
 def _option_of(field: str) -> str:
-    names = {"propertyName": "--property", "equipmentType": "--equipment"}
-    kebab = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in field)
-    return names.get(field, f"--{kebab}")
+    names = {
+        "job_type": "JOB_TYPE",
+        "input_data": "--input",
+        "timeout_seconds": "--timeout",
+        "property_name": "--property",
+        "equipment_type": "--equipment",
+    }
+    return names.get(field, f"--{field.replace('_', '-')}")
 
 
 def _uploads(invoices: list[Path], haul_logs: list[Path]) -> tuple[Upload, ...]:
@@ -219,9 +224,7 @@ def _check(plan: Plan, *, key: str | None) -> None:
     try:
         checked(AnalyzeRequest, job_type=plan.job_type, **plan.options)
     except InvalidInputError as error:
-        names = {"jobType": "JOB_TYPE", "timeoutSeconds": "--timeout", "inputData": "--input"}
-        field = names.get(error.field, _option_of(error.field))
-        raise InvalidInputError(field, error.problem) from None
+        raise InvalidInputError(_option_of(error.field), error.problem) from None
 
 
 async def _submit(

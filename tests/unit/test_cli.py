@@ -1,0 +1,245 @@
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import jwt
+import pytest
+
+from wastewise_jobs.cli.app import main
+from wastewise_jobs.cli.credentials import LOCAL_USER, find_target
+from wastewise_jobs.cli.serve import _load, _queues
+from wastewise_jobs.cli.submit import _new_project, _option_of, _uploads
+from wastewise_jobs.errors import InvalidInputError
+from wastewise_jobs.settings import SECRET_FILE, Settings
+
+USER = "7b0f9a52-3c1d-4e8f-9a6b-2d5e8c1f0a37"
+SECRET = "a secret that is long enough for HS256"
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("WASTEWISE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    said = capsys.readouterr()
+    code = ended.value.code
+    return (code if isinstance(code, int) else 0), said.out, said.err
+
+
+def test_help_does_not_load_what_it_does_not_need() -> None:
+    heavy = [
+        "asyncpg",
+        "aiohttp",
+        "pydantic",
+        "cryptography",
+        "jinja2",
+        "xlsxwriter",
+        "psycopg",
+        "yoyo",
+        "structlog",
+    ]
+    code = f"import sys, wastewise_jobs.cli; print(sorted(set({heavy!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = ran(capsys, "--help")
+    commands = (
+        "demo serve api worker submit watch migrate token doctor bench",
+        "jobs list,jobs show,jobs cancel,jobs retry,keys create,keys list,keys revoke",
+    )
+    for command in (*commands[0].split(), *commands[1].split(",")):
+        assert command.split()[0] in out
+        code, text, _ = ran(capsys, *command.split(), "--help")
+        assert code == 0
+        assert "Usage" in text
+
+
+def test_wrong_usage_is_told_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["unknown"], ["token"], ["token", "--user", "me"], ["jobs", "show", "7"]):
+        code, out, err = ran(capsys, *arguments)
+        assert (code, out) == (2, "")
+        assert "Error" in err
+
+
+def test_a_wrong_setting_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", "many")
+    code, out, err = ran(capsys, "token", "--user", USER)
+    assert (code, out) == (2, "")
+    assert (
+        err
+        == "error: PORT: must be a valid integer, unable to parse string as an integer, not 'many'\n"
+    )
+
+
+def test_an_unexpected_error_is_a_line_and_with_debug_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(**_: object) -> None:
+        raise RuntimeError("password=hunter2")
+
+    monkeypatch.setattr("wastewise_jobs.cli.start.load_settings", crash)
+    code, _, err = ran(capsys, "token", "--user", USER)
+    assert code == 1
+    assert err == (
+        "error: unexpected RuntimeError: password=***; run it again with --debug to see where\n"
+    )
+    monkeypatch.setenv("LOG_LEVEL", "INFO")
+    code, _, err = ran(capsys, "--debug", "token", "--user", USER)
+    assert "Traceback" in err
+    assert "hunter2" not in err
+
+
+def test_a_token_says_who_and_for_how_long(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    monkeypatch.setenv("JWT_ISSUER", "https://issuer.example")
+    code, out, _ = ran(capsys, "token", "--user", USER.upper(), "--admin", "--hours", "2")
+    assert code == 0
+    claims = jwt.decode(
+        out.strip(),
+        SECRET,
+        algorithms=["HS256"],
+        audience="authenticated",
+        issuer="https://issuer.example",
+    )
+    assert claims["sub"] == USER
+    assert claims["app_metadata"] == {"role": "admin"}
+    assert claims["exp"] - claims["iat"] == 7200
+
+
+def test_without_a_secret_of_its_own_a_token_uses_the_kept_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    _, out, _ = ran(capsys, "token", "--user", USER)
+    secret = (tmp_path / "home" / SECRET_FILE).read_text()
+    claims = jwt.decode(out.strip(), secret, algorithms=["HS256"], audience="authenticated")
+    assert claims["app_metadata"] == {}
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"JWT_JWKS_URL": "https://issuer.example/keys"},
+        {"DATABASE_URL": "postgresql://host/db"},
+    ],
+)
+def test_no_token_is_made_that_nobody_would_take(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    code, _, err = ran(capsys, "token", "--user", USER)
+    assert code == 2
+    assert err.startswith("error: JWT_SECRET: ")
+
+
+def test_the_local_secret_makes_a_local_user_and_serves_no_other_machine(tmp_path: Path) -> None:
+    assert find_target(None, None).token is None
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / SECRET_FILE).write_text(SECRET)
+    local = find_target(None, None)
+    assert local.url == "http://127.0.0.1:8080"
+    assert local.token is not None
+    claims = jwt.decode(local.token, SECRET, algorithms=["HS256"], audience="authenticated")
+    assert claims["sub"] == str(LOCAL_USER)
+    assert local.note is not None
+    assert find_target("https://jobs.example.com", None).token is None
+    assert find_target("http://localhost:9000", None).token is not None
+
+
+def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WASTEWISE_URL", "https://a.example/")
+    monkeypatch.setenv("WASTEWISE_TOKEN", "from the environment")
+    assert find_target(None, None).url == "https://a.example"
+    assert find_target(None, None).token == "from the environment"
+    assert find_target("https://b.example", "given").url == "https://b.example"
+    assert find_target("https://b.example", "given").token == "given"
+    with pytest.raises(Exception, match=r"^WASTEWISE_URL: "):
+        find_target("b.example", None)
+
+
+def test_an_address_for_everybody_is_reached_by_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    for host in ("0.0.0.0", "::"):
+        monkeypatch.setenv("HOST", host)
+        assert urlsplit(find_target(None, None).url).hostname == "127.0.0.1"
+    monkeypatch.setenv("HOST", "::1")
+    assert find_target(None, None).url == "http://[::1]:8080"
+
+
+def test_queues_may_have_limits() -> None:
+    assert _queues(None) is None
+    assert _queues("default:10, reports") == {"default": 10, "reports": None}
+    for wrong in ("", "default:", ":3", "default:0", "default:many", "default:-1"):
+        with pytest.raises(InvalidInputError, match=r"^--queues: "):
+            _queues(wrong)
+
+
+def test_an_application_is_found_in_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "my_own_handlers.py").write_text("from wastewise_jobs import Jobs\njobs = Jobs()\n")
+    assert _load(None) is None
+    assert _load("my_own_handlers:jobs") is not None
+    for wrong in ("my_own_handlers", "my_own_handlers:", "my_own_handlers:Jobs", "not_there:jobs"):
+        with pytest.raises(InvalidInputError, match=r"^--app: "):
+            _load(wrong)
+
+
+def test_what_an_application_lacks_is_not_hidden(tmp_path: Path) -> None:
+    (tmp_path / "broken_handlers.py").write_text("import not_installed_anywhere\n")
+    with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
+        _load("broken_handlers:jobs")
+
+
+def test_a_new_project_is_checked_before_anything_is_sent() -> None:
+    options = {"property_name": "Oak", "units": 200, "city": "Austin", "state": "TX"}
+    project = _new_project(None, options | {"equipment_type": "Compactor"})
+    assert project is not None
+    assert project.equipment_type == "COMPACTOR"
+    assert _new_project(None, dict.fromkeys(options)) is None
+    for change, named in (
+        ({"units": 5}, "--units"),
+        ({"equipment_type": "crane"}, "--equipment"),
+        ({"property_type": "castle"}, "--property-type"),
+        ({"pickups_per_week": -1.0}, "--pickups-per-week"),
+        ({"city": None}, "--city"),
+    ):
+        with pytest.raises(InvalidInputError, match=f"^{named}: "):
+            _new_project(None, {**options, "equipment_type": "mixed", **change})
+    with pytest.raises(InvalidInputError, match=r"^--project: "):
+        _new_project(UUID(USER), options)
+
+
+def test_fields_have_the_names_of_their_options() -> None:
+    assert _option_of("containerYards") == "--container-yards"
+    assert _option_of("propertyName") == "--property"
+
+
+def test_files_are_read_before_anything_is_sent(tmp_path: Path) -> None:
+    for name, content in (("a.csv", "a"), ("empty.csv", ""), ("other/a.csv", "b")):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+    (upload,) = _uploads([Path("a.csv")], [])
+    assert (upload.name, upload.content, upload.file_type) == ("a.csv", b"a", "invoice")
+    for invoices, hauls, words in (
+        (["missing.csv"], [], "No such file"),
+        (["empty.csv"], [], "is empty"),
+        (["other"], [], "directory"),
+        (["a.csv"], ["other/a.csv"], "two files are named a.csv"),
+    ):
+        with pytest.raises(InvalidInputError, match=words):
+            _uploads([Path(name) for name in invoices], [Path(name) for name in hauls])
