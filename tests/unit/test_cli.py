@@ -77,10 +77,9 @@ def test_a_wrong_setting_is_one_line(
     monkeypatch.setenv("PORT", "many")
     code, out, err = ran(capsys, "token", "--user", USER)
     assert (code, out) == (2, "")
-    assert (
-        err
-        == "error: PORT: must be a valid integer, unable to parse string as an integer, not 'many'\n"
-    )
+    assert err.startswith("error: PORT: must be a valid integer")
+    assert err.endswith(", not 'many'\n")
+    assert err.count("\n") == 1
 
 
 def test_an_unexpected_error_is_a_line_and_with_debug_a_traceback(
@@ -174,7 +173,7 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_address_for_everybody_is_reached_by_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    for host in ("0.0.0.0", "::"):
+    for host in ("0.0.0.0", "::"):  # noqa: S104 - what a container sets
         monkeypatch.setenv("HOST", host)
         assert urlsplit(find_target(None, None).url).hostname == "127.0.0.1"
     monkeypatch.setenv("HOST", "::1")
@@ -224,8 +223,9 @@ def test_a_new_project_is_checked_before_anything_is_sent() -> None:
 
 
 def test_fields_have_the_names_of_their_options() -> None:
-    assert _option_of("containerYards") == "--container-yards"
-    assert _option_of("propertyName") == "--property"
+    assert _option_of("container_yards") == "--container-yards"
+    assert _option_of("property_name") == "--property"
+    assert _option_of("timeout_seconds") == "--timeout"
 
 
 def test_files_are_read_before_anything_is_sent(tmp_path: Path) -> None:
