@@ -5,9 +5,11 @@ named has lost its lease and nothing was written about it. Errors of PostgreSQL 
 to repeat, and job by job or not, is the caller's decision, because it knows what can wait.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -160,7 +162,7 @@ class JobStore:
             [usage and usage.requests for usage in usages] if spent else None,
             [usage and usage.tokens_input for usage in usages] if spent else None,
             [usage and usage.tokens_output for usage in usages] if spent else None,
-            [usage and usage.cost_usd for usage in usages] if spent else None,
+            [usage and _dollars(usage.cost_usd) for usage in usages] if spent else None,
         )
         return {row[0] for row in rows}
 
@@ -300,6 +302,11 @@ def _errors(
         [orjson.dumps(outcome.details).decode() for outcome in outcomes],
         [outcome.kind for outcome in outcomes],
     )
+
+
+def _dollars(cost: float) -> Decimal | None:
+    # By its shortest text: 0.2 is stored as 0.2, not as the binary fraction behind it.
+    return Decimal(repr(cost)) if math.isfinite(cost) else None
 
 
 async def _enqueue(executor: Executor, jobs: Sequence[NewJob]) -> list[Enqueued]:
