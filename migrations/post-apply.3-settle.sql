@@ -4,6 +4,8 @@
 -- end that holds a row is never the victim, and the caller repeats job by job.
 
 -- mirror_jobs_to_projects: an analysis that ended without a result says so on its project.
+-- The one place where a job's row is held while a project's is waited for. A plain DELETE of a
+-- project goes the other way round, so the wait is short.
 CREATE OR REPLACE FUNCTION mirror_jobs_to_projects(_ids uuid[])
 RETURNS void
 LANGUAGE sql
@@ -13,6 +15,7 @@ SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET enable_nestloop = off
 SET enable_mergejoin = off
+SET lock_timeout = '200ms'
 AS $$
     WITH ended AS MATERIALIZED (
         SELECT a.project_id, a.status, a.error_message

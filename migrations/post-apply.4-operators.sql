@@ -13,16 +13,6 @@ DECLARE
     _status text;
     _answer text;
 BEGIN
-    -- The project first: deleting one locks it and then its jobs.
-    PERFORM 1
-    FROM projects p
-    WHERE p.id = (
-        SELECT j.project_id
-        FROM analysis_jobs j
-        WHERE j.id = _id
-          AND j.status = 'pending'
-    )
-    FOR NO KEY UPDATE;
     SELECT j.status INTO _status
     FROM analysis_jobs j
     WHERE j.id = _id
