@@ -63,6 +63,8 @@ BEGIN
         UPDATE analysis_jobs j
         SET status = 'completed',
             progress_percent = 100,
+            -- The last steps of a quick run are never written: what was is not where it ended.
+            current_step = CASE WHEN j.current_step IS NOT NULL THEN 'Completed' END,
             steps_completed = coalesce(j.total_steps, j.steps_completed),
             result_data = g.result::jsonb,
             completed_at = now(),
