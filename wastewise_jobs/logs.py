@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, TextIO, cast
 
@@ -84,14 +84,15 @@ def configure_logging(level: str = "INFO", fmt: str = "auto") -> None:
     when `level` is DEBUG. May be called again; the last call wins for loggers not yet used.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
-    last = _renderer(fmt)
+    as_json = fmt == "json" or (fmt == "auto" and not sys.stderr.isatty())
+    chain = [*_common(as_json=as_json), _renderer(as_json=as_json)]
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, *_common(), last],
+        processors=[structlog.contextvars.merge_contextvars, *chain],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_: _Stderr(),
         cache_logger_on_first_use=True,
     )
-    _route_standard_library(number, last)
+    _route_standard_library(number, chain)
 
 
 def get_logger(name: str = "") -> FilteringBoundLogger:
@@ -173,10 +174,11 @@ def _event_first(_: WrappedLogger, __: str, record: EventDict) -> EventDict:
     }
 
 
-def _common() -> list[Processor]:
+def _common(*, as_json: bool) -> list[Processor]:
     return [
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # A person at a terminal reads the time on the wall.
+        structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
         structlog.processors.StackInfoRenderer(),
         # Before redaction: an exception's text is as likely as any to hold a DSN.
         structlog.processors.format_exc_info,
@@ -185,12 +187,11 @@ def _common() -> list[Processor]:
     ]
 
 
-def _renderer(fmt: str) -> Processor:
-    terminal = sys.stderr.isatty()
-    if fmt == "json" or (fmt == "auto" and not terminal):
+def _renderer(*, as_json: bool) -> Processor:
+    if as_json:
         return structlog.processors.JSONRenderer(serializer=_to_json)
     return structlog.dev.ConsoleRenderer(
-        colors=terminal and not os.environ.get("NO_COLOR"),
+        colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
         # The other formatters print the values of local variables, secrets among them.
         exception_formatter=structlog.dev.plain_traceback,
         sort_keys=False,
@@ -225,9 +226,9 @@ class _Stderr:
 class _LibraryHandler(logging.Handler):
     """Renders a record of the standard library like one of ours."""
 
-    def __init__(self, last: Processor) -> None:
+    def __init__(self, chain: Sequence[Processor]) -> None:
         super().__init__()
-        self._last = last
+        self._chain = chain
         self._out = _Stderr()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -245,17 +246,18 @@ class _LibraryHandler(logging.Handler):
         }
         if record.exc_info:
             values["exc_info"] = record.exc_info
-        for processor in _common():
-            values = cast("EventDict", processor(None, record.levelname.lower(), values))
-        return cast("str", self._last(None, record.levelname.lower(), values))
+        rendered: Any = values
+        for processor in self._chain:
+            rendered = processor(None, record.levelname.lower(), rendered)
+        return str(rendered)
 
 
-def _route_standard_library(level: int, last: Processor) -> None:
+def _route_standard_library(level: int, chain: Sequence[Processor]) -> None:
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler, _LibraryHandler):
             root.removeHandler(handler)
-    root.addHandler(_LibraryHandler(last))
+    root.addHandler(_LibraryHandler(chain))
     root.setLevel(logging.INFO if level <= logging.DEBUG else max(level, logging.WARNING))
     # Each request is logged once, by our own middleware.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

@@ -13,7 +13,7 @@ from rich.pretty import Pretty
 from rich.table import Table
 from rich.text import Text
 
-from wastewise_jobs.cli.text import duration, moment, plain
+from wastewise_jobs.cli.text import day_or_time, duration, moment, plain
 from wastewise_jobs.wire import JobAnswer, JobSummary
 
 STATUS_STYLES = {
@@ -31,17 +31,16 @@ _BAND_STYLES = {"good": "green", "excellent": "green", "ideal": "green", "poor":
 def jobs_table(jobs: Sequence[JobSummary]) -> Table:
     """One line a job."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("Job", "Type", "Status", "Progress", "Priority", "Attempts", "Created", "Took"):
-        table.add_column(name, no_wrap=name in {"Job", "Created"})
+    for name in ("Job", "Type", "Status", "Done", "Attempt", "Created", "Took"):
+        table.add_column(name, no_wrap=name != "Type", overflow="fold")
     for job in jobs:
         table.add_row(
             str(job.id),
             escape(plain(job.job_type)),
             _status(job),
             f"{job.progress.percent}%",
-            str(job.priority),
             _attempts(job),
-            moment(job.timing.created_at),
+            day_or_time(job.timing.created_at),
             duration(job.timing.duration_seconds),
         )
     return table
@@ -60,8 +59,13 @@ def job_details(job: JobAnswer) -> Group:
         line = f"  attempt {entry.get('attempt', '?')}: {said} ({entry.get('error_code', '-')})"
         parts.append(Text(line, style="red"))
     if job.result is not None:
-        parts += ["", analysis_summary(job.result) or Pretty(job.result, max_length=40)]
+        parts += ["", analysis_summary(job.result) or _outline(job.result)]
     return Group(*parts)
+
+
+def _outline(result: object) -> RenderableType:
+    """The upper levels of a result; `--json` prints all of it."""
+    return Pretty(result, max_depth=2, max_length=12, max_string=200)
 
 
 def _facts(job: JobAnswer) -> Iterator[tuple[str, RenderableType]]:

@@ -20,6 +20,13 @@ def moment(value: datetime | None) -> str:
     return "-" if value is None else value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def day_or_time(value: datetime) -> str:
+    """Local: the time of a moment of today, the date of an older one."""
+    local = value.astimezone()
+    today = datetime.now().astimezone().date()
+    return local.strftime("%H:%M:%S" if local.date() == today else "%Y-%m-%d")
+
+
 def duration(seconds: float | None) -> str:
     """`0.42 s`, `12.3 s`, `3 min 05 s`."""
     minute, ten = 60, 10
