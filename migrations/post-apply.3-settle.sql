@@ -1,5 +1,7 @@
 -- Functions that record the outcome of a run. Every one is fenced: (id, fence) of a processing job,
 -- or nothing is changed and the id is missing from the answer: the lease is lost.
+-- Whether a cancellation was asked for is read under the lock of the row; what is left over for that
+-- reason is then recorded as cancelled. A request that comes later finds the job pending or finished.
 -- They lock in id order and give up after lock_timeout, before anybody's deadlock_timeout: a front
 -- end that holds a row is never the victim, and the caller repeats job by job.
 
@@ -148,12 +150,7 @@ SET enable_mergejoin = off
 SET lock_timeout = '200ms'
 AS $$
 #variable_conflict use_column
-DECLARE
-    _cancelled uuid[];
 BEGIN
-    _cancelled := ARRAY (
-        SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c)
-    );
     PERFORM set_config('wastewise.transition', 'on', true);
     RETURN QUERY
     WITH given AS MATERIALIZED (
@@ -162,7 +159,6 @@ BEGIN
             clock_timestamp() AS failed_at
         FROM unnest(_ids, _fences, _messages, _codes, _details, _kinds, _least_delays)
             AS u (id, fence, message, code, details, kind, least_delay)
-        WHERE u.id <> ALL (_cancelled)
         ORDER BY u.id
     ),
     won AS (
@@ -203,6 +199,7 @@ BEGIN
           AND j.id = g.id
           AND j.fence = g.fence
           AND j.status = 'processing'
+          AND j.cancel_requested_at IS NULL
           AND j.retry_count < j.max_retries
         RETURNING j.id, j.retry_after
     ),
@@ -217,18 +214,18 @@ BEGIN
         WHERE q.id = ANY (_ids)
           AND q.id = w.id
     )
-    SELECT w.id, 'retried'::text, w.retry_after FROM won w
-    UNION ALL
-    SELECT g.id, 'exhausted'::text, NULL::timestamptz
-    FROM given g
+    SELECT w.id, 'retried'::text, w.retry_after FROM won w;
+    RETURN QUERY
+    SELECT c.c, 'cancelled'::text, NULL::timestamptz
+    FROM cancel_running_jobs(_ids, _fences, true) AS c (c);
+    RETURN QUERY
+    SELECT a.id, 'exhausted'::text, NULL::timestamptz
+    FROM unnest(_ids, _fences) AS g (id, fence)
     JOIN analysis_jobs a ON a.id = g.id
     WHERE a.id = ANY (_ids)
       AND a.fence = g.fence
       AND a.status = 'processing'
-      AND a.retry_count >= a.max_retries
-    UNION ALL
-    SELECT c.id, 'cancelled'::text, NULL::timestamptz
-    FROM unnest(_cancelled) AS c (id);
+      AND a.retry_count >= a.max_retries;
     PERFORM set_config('wastewise.transition', 'off', true);
 END
 $$;
@@ -253,12 +250,8 @@ SET enable_mergejoin = off
 SET lock_timeout = '200ms'
 AS $$
 DECLARE
-    _cancelled uuid[];
     _failed uuid[];
 BEGIN
-    _cancelled := ARRAY (
-        SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c)
-    );
     PERFORM set_config('wastewise.transition', 'on', true);
     WITH won AS (
         UPDATE analysis_jobs j
@@ -290,6 +283,7 @@ BEGIN
           AND j.id = g.id
           AND j.fence = g.fence
           AND j.status = 'processing'
+          AND j.cancel_requested_at IS NULL
         RETURNING j.id
     ),
     gone AS (
@@ -299,7 +293,8 @@ BEGIN
     SELECT coalesce(array_agg(w.id), '{}') INTO _failed FROM won w;
     PERFORM set_config('wastewise.transition', 'off', true);
     PERFORM mirror_jobs_to_projects(_failed);
-    RETURN QUERY SELECT unnest(_failed || _cancelled);
+    RETURN QUERY SELECT unnest(_failed);
+    RETURN QUERY SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c);
 END
 $$;
 
@@ -317,7 +312,6 @@ SET enable_mergejoin = off
 SET lock_timeout = '200ms'
 AS $$
 BEGIN
-    RETURN QUERY SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c);
     PERFORM set_config('wastewise.transition', 'on', true);
     RETURN QUERY
     WITH won AS (
@@ -338,6 +332,7 @@ BEGIN
           AND j.id = g.id
           AND j.fence = g.fence
           AND j.status = 'processing'
+          AND j.cancel_requested_at IS NULL
         RETURNING j.id
     ),
     waiting AS (
@@ -350,6 +345,7 @@ BEGIN
     )
     SELECT w.id FROM won w;
     PERFORM set_config('wastewise.transition', 'off', true);
+    RETURN QUERY SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c);
 END
 $$;
 
