@@ -115,6 +115,7 @@ async def run_service(
         jobs.bind(JobStore(pool), doorbell.ring, notifies=settings.notify_enabled)
         worker = None
         if parts.worker:
+            await pool.execute(_SET_STUCK_THRESHOLD, settings.job_stuck_threshold_minutes)
             await JobTypeStore(pool).register(_job_types(jobs, settings, builtin=parts.builtin))
             worker = make_worker(settings, addresses, pool, jobs, queues=parts.queues)
         app = _api(settings, pool, doorbell, worker) if parts.api else None

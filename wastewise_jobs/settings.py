@@ -228,6 +228,8 @@ class Settings(BaseSettings):
                 f"must be at most a third of LEASE_SECONDS ({self.lease_seconds:g}), "
                 f"not {self.heartbeat_seconds:g}",
             )
+        if self.jwt_secret and self.jwt_jwks_url:
+            raise ConfigurationError("JWT_JWKS_URL", "cannot be set together with JWT_SECRET")
         self._email_is_whole()
         return self
 

@@ -212,6 +212,14 @@ async def test_a_signal_during_the_start_leaves_nothing_behind(home: Path, tmp_p
         assert "Traceback" not in process.said()
 
 
+async def test_a_closed_terminal_stops_service_and_server(home: Path, tmp_path: Path) -> None:
+    env = {"WASTEWISE_HOME": str(home), "PORT": "0"}
+    async with start("serve", env=env, cwd=tmp_path) as process:
+        await address_of(process)
+        process.send(signal.SIGHUP)
+        assert await process.ended() == 0
+
+
 async def test_the_embedded_server_is_shared_and_stopped_by_the_last(
     home: Path, tmp_path: Path
 ) -> None:

@@ -133,6 +133,7 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(
         ({"HEARTBEAT_SECONDS": "10.1"}, "HEARTBEAT_SECONDS"),
         ({"LEASE_SECONDS": "20"}, "HEARTBEAT_SECONDS"),
         ({"DATABASE_DIRECT_URL": "postgresql://h/d"}, "DATABASE_URL"),
+        ({"JWT_SECRET": SECRET, "JWT_JWKS_URL": "https://i.example/keys"}, "JWT_JWKS_URL"),
     ],
 )
 def test_a_half_set_combination_names_what_is_missing(

@@ -1,10 +1,7 @@
 """`demo`: everything at once, on a sample property, over the same HTTP that anybody would use."""
 
 import asyncio
-import shlex
-import shutil
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -184,9 +181,10 @@ class _Demo:
     def _addresses(self, address: "Address", job_id: UUID) -> None:
         if self._leave:
             return
+        from wastewise_jobs.cli.console import called_as
         from wastewise_jobs.cli.credentials import LOCAL_USER
 
-        program = _program()
+        program = called_as()
         self._say(
             "\n[bold]Look around[/bold]\n"
             f"  API    {address.url}\n"
@@ -210,11 +208,3 @@ def _is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _program() -> str:
-    """How this program was called, to be typed again."""
-    called = sys.argv[0]
-    if called.endswith("__main__.py"):
-        return f"{shlex.quote(sys.executable)} -m wastewise_jobs"
-    return "wastewise-jobs" if shutil.which("wastewise-jobs") == called else shlex.quote(called)

@@ -1,7 +1,8 @@
 """Runs a coroutine to its end, signals included.
 
-SIGTERM and SIGINT cancel it (pid 1 and start-up included), so that whatever it opened is closed;
-an embedded server would otherwise go on running. Commands that drain pass their own `on_signal`.
+SIGINT, SIGTERM and SIGHUP (the terminal was closed) cancel it, as pid 1 and during the start too,
+so that whatever it opened is closed: an embedded server would otherwise go on running. Commands
+that drain pass their own `on_signal`.
 """
 
 import asyncio
@@ -33,8 +34,10 @@ def run(
                 on_signal(task)
 
         running = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            running.add_signal_handler(number, act)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # nohup wants the process to outlive its terminal.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                running.add_signal_handler(number, act)
         return await task
 
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:

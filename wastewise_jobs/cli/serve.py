@@ -112,9 +112,11 @@ def _announce(address: "Address | None") -> None:
     """For whoever started it at a terminal; the log says it to everybody else."""
     if address is None or not sys.stderr.isatty():
         return
+    from wastewise_jobs.cli.console import called_as
+
     typer.echo(
         f"\n  API    {address.url}\n  Docs   {address.url}/docs\n"
-        "  Token  wastewise-jobs token --user UUID\n  Stop   Ctrl-C\n",
+        f"  Token  {called_as()} token --user UUID\n  Stop   Ctrl-C\n",
         err=True,
     )
 
