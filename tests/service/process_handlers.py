@@ -26,7 +26,6 @@ class Order(BaseModel):
 def in_process(job: JobContext, input: Order) -> dict[str, Any]:
     match input.act:
         case "work":
-            job.progress(50, "half")
             job.record_ai_usage(requests=2)
             sys.stdout.write("a print must not break the protocol\n")
             return {"pid": os.getpid(), "attempt": job.attempt, "id": str(job.id)}
@@ -44,6 +43,7 @@ def in_process(job: JobContext, input: Order) -> dict[str, Any]:
                 time.sleep(60)
         case "until cancelled":
             Path(input.path).write_text(str(os.getpid()), encoding="ascii")
+            job.progress(50, "half")
             while not job.cancelled:
                 time.sleep(0.01)
     return {}

@@ -6,6 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+import asyncpg
+
 from wastewise_jobs.logs import get_logger
 
 log = get_logger(__name__)
@@ -93,4 +95,5 @@ def log_failed_tick(name: str, error: Exception, *, first: bool) -> None:
 
 def _is_outage(error: Exception) -> bool:
     """Errors that say all there is to say without a traceback."""
-    return isinstance(error, OSError | TimeoutError) or hasattr(error, "sqlstate")
+    broken = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+    return isinstance(error, broken) or hasattr(error, "sqlstate")

@@ -219,7 +219,7 @@ class Handler(Generic[P, R]):
         return NewJob(
             new_job_id(),
             self.job_type,
-            self._input_json(given),
+            self.input_json(given),
             terms.user_id,
             terms.project_id,
             terms.priority,
@@ -231,7 +231,8 @@ class Handler(Generic[P, R]):
             delay_seconds=terms.delay_seconds,
         )
 
-    def _input_json(self, given: object) -> str:
+    def input_json(self, given: object) -> str:
+        """The stored form of an input; InvalidInputError names the field that is wrong."""
         model = self.signature.model
         if given is None and model is None:
             return "{}"

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import platform
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -17,18 +17,17 @@ from wastewise_jobs.db.doorbell import CANCEL_TOPIC, WAKE_TOPIC
 from wastewise_jobs.db.loops import Beats
 from wastewise_jobs.db.notifier import Notifier
 from wastewise_jobs.db.pool import Pool
-from wastewise_jobs.handlers.context import JobContext
 from wastewise_jobs.handlers.handler import RunIn
-from wastewise_jobs.handlers.registry import AnyHandler, Jobs
+from wastewise_jobs.handlers.registry import Jobs
 from wastewise_jobs.jobs.store import JobStore, Look
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.claim import ClaimLoop
+from wastewise_jobs.workers.entries import make_entries
 from wastewise_jobs.workers.heartbeat import Heartbeat, Watched
 from wastewise_jobs.workers.journal import Journal
 from wastewise_jobs.workers.lanes import make_lanes
 from wastewise_jobs.workers.look import LookLoop
 from wastewise_jobs.workers.processes import Processes
-from wastewise_jobs.workers.run import Call, Entry
 from wastewise_jobs.workers.runs import Runs
 from wastewise_jobs.workers.slots import Lane
 from wastewise_jobs.workers.stats import WorkerStats
@@ -82,7 +81,7 @@ class Worker:
         self._nudge: asyncio.TimerHandle | None = None
         self._threads = Threads("wastewise handler")
         self._processes = Processes(log_level=log_level, log_format=log_format)
-        entries = {handler.job_type: self._entry(handler) for handler in jobs}
+        entries = make_entries(jobs, self._threads, self._processes)
         cores = os.cpu_count() or 1
         capacities = {
             RunIn.LOOP: concurrency,
@@ -250,20 +249,6 @@ class Worker:
         await asyncio.wait(claims)
         await self._runs.quiet()
 
-    def _entry(self, handler: AnyHandler) -> Entry:
-        wants_input = handler.signature.wants_input
-        match handler.options.run_in:
-            case RunIn.LOOP:
-                function = handler.function
-                call = function if wants_input else _without_input(function)
-                return Entry(handler, call, wants_input)
-            case RunIn.THREAD:
-                function = partial(self._threads.call, handler.function)
-                call = function if wants_input else _without_input(function)
-                return Entry(handler, call, wants_input)
-            case RunIn.PROCESS:
-                return Entry(handler, handler.function, wants_input, self._processes.run)
-
     def _notified(self, topic: str, payload: str) -> None:
         if topic == WAKE_TOPIC:
             for claim in self._claims:
@@ -299,13 +284,6 @@ class Worker:
         """Nothing can run in this lane any more: only a new process helps."""
         log.error("worker_worn_out", lane=lane.name, stuck=lane.capacity)
         self.stop()
-
-
-def _without_input(function: Callable[..., Awaitable[object]]) -> Call:
-    def call(context: JobContext, _input: object) -> Awaitable[object]:
-        return function(context)
-
-    return call
 
 
 def _identity(

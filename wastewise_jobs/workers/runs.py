@@ -80,7 +80,7 @@ class Runs:
         ]
 
     def start(self, lane: Lane, jobs: Sequence[ClaimedJob], lease_until: float) -> None:
-        """Start what was claimed; while releasing, give it back unrun."""
+        """Start what was claimed, one job at least; while releasing, give it back unrun."""
         entries, unsettled, loop = self._entries, self.unsettled, self._loop
         self._quiet.clear()
         for job in jobs:

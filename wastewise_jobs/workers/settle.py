@@ -259,6 +259,6 @@ def _refuses(error: Exception) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return isinstance(error, _BUSY) or state.startswith(_REFUSED_SQLSTATES)
-    # asyncpg's word for a value that it could not even send is an InterfaceError as well.
-    outage = isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError)
-    return isinstance(error, ValueError) or not outage
+    # A value that could not even be sent. Nothing else, because a connection that breaks in the
+    # middle can raise almost anything, asyncpg's InternalClientError among it.
+    return isinstance(error, ValueError | TypeError | OverflowError)

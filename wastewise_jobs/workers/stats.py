@@ -18,7 +18,6 @@ class WorkerStats:
     lease_lost: int = 0
     not_storable: int = 0
     timeouts: int = 0
-    settle_errors: int = 0
     claim_errors: int = 0
     heartbeat_errors: int = 0
     stuck: int = 0
