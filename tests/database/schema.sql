@@ -1,0 +1,496 @@
+-- The migrated schema, for people: `python -m tests.database.schema_dump` writes it, a test
+-- compares it. Nothing reads it to make a database.
+
+CREATE TABLE analysis_jobs (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    user_id uuid,
+    project_id uuid,
+    job_type text NOT NULL,
+    status text NOT NULL DEFAULT 'pending'::text,
+    progress_percent integer NOT NULL DEFAULT 0,
+    current_step text,
+    total_steps integer,
+    steps_completed integer NOT NULL DEFAULT 0,
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    estimated_completion timestamp with time zone,
+    duration_seconds double precision,
+    input_data jsonb NOT NULL DEFAULT '{}'::jsonb,
+    result_data jsonb,
+    error_message text,
+    error_code text,
+    error_details jsonb,
+    failed_at timestamp with time zone,
+    retry_count integer NOT NULL DEFAULT 0,
+    max_retries integer NOT NULL DEFAULT 3,
+    ai_requests integer NOT NULL DEFAULT 0,
+    ai_tokens_input bigint NOT NULL DEFAULT 0,
+    ai_tokens_output bigint NOT NULL DEFAULT 0,
+    ai_cost_usd numeric NOT NULL DEFAULT 0,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    retry_after timestamp with time zone,
+    retry_error_log jsonb NOT NULL DEFAULT '[]'::jsonb,
+    priority integer NOT NULL DEFAULT 5,
+    priority_reason text,
+    worker_id text,
+    claimed_at timestamp with time zone,
+    queue text NOT NULL,
+    fence bigint NOT NULL DEFAULT 0,
+    crash_count integer NOT NULL DEFAULT 0,
+    timeout_seconds double precision,
+    cancel_requested_at timestamp with time zone,
+    idempotency_key text,
+    idempotency_hash bytea,
+    CONSTRAINT analysis_jobs_pkey PRIMARY KEY (id),
+    CONSTRAINT analysis_jobs_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
+    CONSTRAINT analysis_jobs_counts_check CHECK (((retry_count >= 0) AND ((max_retries >= 0) AND (max_retries <= 100)) AND (crash_count >= 0) AND (fence >= 0))) NOT VALID,
+    CONSTRAINT analysis_jobs_idempotency_check CHECK ((((idempotency_key IS NULL) = (idempotency_hash IS NULL)) AND ((length(idempotency_key) >= 1) AND (length(idempotency_key) <= 255)))) NOT VALID,
+    CONSTRAINT analysis_jobs_job_type_check CHECK ((job_type ~ '^[a-z][a-z0-9_.-]{0,62}$'::text)) NOT VALID,
+    CONSTRAINT analysis_jobs_priority_check CHECK (((priority >= 1) AND (priority <= 10))) NOT VALID,
+    CONSTRAINT analysis_jobs_queue_check CHECK ((queue ~ '^[a-z][a-z0-9_.-]{0,62}$'::text)) NOT VALID,
+    CONSTRAINT analysis_jobs_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text, 'cancelled'::text]))) NOT VALID,
+    CONSTRAINT analysis_jobs_timeout_check CHECK (((timeout_seconds > (0)::double precision) AND (timeout_seconds <= (604800)::double precision))) NOT VALID
+) WITH (fillfactor=60);
+
+ALTER TABLE analysis_jobs ENABLE ROW LEVEL SECURITY;
+
+CREATE INDEX analysis_jobs_by_completion ON public.analysis_jobs USING btree (completed_at) WHERE (completed_at IS NOT NULL);
+CREATE INDEX analysis_jobs_by_creation ON public.analysis_jobs USING btree (created_at, id);
+CREATE INDEX analysis_jobs_by_project ON public.analysis_jobs USING btree (project_id, created_at, id) WHERE (project_id IS NOT NULL);
+CREATE INDEX analysis_jobs_by_user ON public.analysis_jobs USING btree (user_id, created_at, id) WHERE (user_id IS NOT NULL);
+CREATE UNIQUE INDEX analysis_jobs_idempotency ON public.analysis_jobs USING btree (COALESCE(user_id, '00000000-0000-0000-0000-000000000000'::uuid), idempotency_key) WHERE (idempotency_key IS NOT NULL);
+
+CREATE TRIGGER wastewise_fence_updated BEFORE UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text) AND ((old.status IS DISTINCT FROM new.status) OR (old.fence IS DISTINCT FROM new.fence)))) EXECUTE FUNCTION fence_updated_job();
+CREATE TRIGGER wastewise_fill_inserted BEFORE INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION fill_inserted_job();
+CREATE TRIGGER wastewise_follow_deleted AFTER DELETE ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION follow_job();
+CREATE TRIGGER wastewise_follow_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION follow_job();
+CREATE TRIGGER wastewise_follow_truncate AFTER TRUNCATE ON public.analysis_jobs FOR EACH STATEMENT EXECUTE FUNCTION empty_job_queue();
+CREATE TRIGGER wastewise_follow_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text) AND ((((((((old.status IS DISTINCT FROM new.status) OR (old.priority IS DISTINCT FROM new.priority)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.retry_after IS DISTINCT FROM new.retry_after)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.fence IS DISTINCT FROM new.fence)) OR (old.id IS DISTINCT FROM new.id)))) EXECUTE FUNCTION follow_job();
+CREATE TRIGGER wastewise_json_written BEFORE INSERT OR UPDATE OF input_data, result_data, error_details, retry_error_log ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION refuse_huge_json();
+
+CREATE TABLE api_keys (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    public_id text NOT NULL,
+    secret_hash bytea NOT NULL,
+    user_id uuid NOT NULL,
+    name text NOT NULL DEFAULT ''::text,
+    scopes text[] NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    CONSTRAINT api_keys_pkey PRIMARY KEY (id),
+    CONSTRAINT api_keys_public_id_key UNIQUE (public_id)
+);
+
+ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;
+
+CREATE INDEX api_keys_by_user ON public.api_keys USING btree (user_id);
+
+CREATE TABLE job_queue (
+    id uuid NOT NULL,
+    queue text NOT NULL,
+    job_type text NOT NULL,
+    priority integer NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    retry_after timestamp with time zone,
+    due boolean NOT NULL,
+    leased boolean NOT NULL DEFAULT false,
+    fence bigint NOT NULL,
+    lease_expires_at timestamp with time zone,
+    deadline_at timestamp with time zone,
+    CONSTRAINT job_queue_pkey PRIMARY KEY (id),
+    CONSTRAINT job_queue_due_or_leased CHECK ((NOT (due AND leased))),
+    CONSTRAINT job_queue_lease CHECK ((leased = (lease_expires_at IS NOT NULL))),
+    CONSTRAINT job_queue_priority_check CHECK (((priority >= 1) AND (priority <= 10))),
+    CONSTRAINT job_queue_waits_for CHECK ((due OR leased OR (retry_after IS NOT NULL)))
+) WITH (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=5000, fillfactor=70);
+
+ALTER TABLE job_queue ENABLE ROW LEVEL SECURITY;
+
+CREATE INDEX job_queue_due ON public.job_queue USING btree (queue, job_type, priority, created_at, id) WHERE due;
+CREATE INDEX job_queue_leased ON public.job_queue USING btree (id) WHERE leased;
+CREATE INDEX job_queue_waiting ON public.job_queue USING btree (priority, retry_after) WHERE ((NOT due) AND (NOT leased));
+
+CREATE TABLE job_reports (
+    job_id uuid NOT NULL,
+    format text NOT NULL,
+    content bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT job_reports_pkey PRIMARY KEY (job_id, format),
+    CONSTRAINT job_reports_job_id_fkey FOREIGN KEY (job_id) REFERENCES analysis_jobs(id) ON DELETE CASCADE,
+    CONSTRAINT job_reports_format_check CHECK ((format = ANY (ARRAY['html'::text, 'xlsx'::text])))
+);
+
+ALTER TABLE job_reports ENABLE ROW LEVEL SECURITY;
+
+CREATE TABLE job_rows (
+    job_id uuid NOT NULL,
+    position integer NOT NULL,
+    data jsonb NOT NULL,
+    CONSTRAINT job_rows_pkey PRIMARY KEY (job_id, "position"),
+    CONSTRAINT job_rows_job_id_fkey FOREIGN KEY (job_id) REFERENCES analysis_jobs(id) ON DELETE CASCADE
+);
+
+ALTER TABLE job_rows ENABLE ROW LEVEL SECURITY;
+
+CREATE TABLE job_types (
+    job_type text NOT NULL,
+    queue text NOT NULL DEFAULT 'default'::text,
+    priority integer NOT NULL DEFAULT 5,
+    timeout_seconds double precision NOT NULL DEFAULT 600,
+    max_retries integer NOT NULL DEFAULT 3,
+    run_in text NOT NULL DEFAULT 'loop'::text,
+    description text NOT NULL DEFAULT ''::text,
+    input_schema jsonb NOT NULL DEFAULT '{}'::jsonb,
+    needs_project boolean NOT NULL DEFAULT false,
+    refusal text,
+    registered_at timestamp with time zone NOT NULL DEFAULT now(),
+    retired_at timestamp with time zone,
+    CONSTRAINT job_types_pkey PRIMARY KEY (job_type),
+    CONSTRAINT job_types_job_type_check CHECK ((job_type ~ '^[a-z][a-z0-9_.-]{0,62}$'::text)),
+    CONSTRAINT job_types_max_retries_check CHECK (((max_retries >= 0) AND (max_retries <= 100))),
+    CONSTRAINT job_types_priority_check CHECK (((priority >= 1) AND (priority <= 10))),
+    CONSTRAINT job_types_queue_check CHECK ((queue ~ '^[a-z][a-z0-9_.-]{0,62}$'::text)),
+    CONSTRAINT job_types_run_in_check CHECK ((run_in = ANY (ARRAY['loop'::text, 'thread'::text, 'process'::text]))),
+    CONSTRAINT job_types_timeout_seconds_check CHECK (((timeout_seconds > (0)::double precision) AND (timeout_seconds <= (604800)::double precision)))
+);
+
+ALTER TABLE job_types ENABLE ROW LEVEL SECURITY;
+
+CREATE TABLE job_workers (
+    worker_id text NOT NULL,
+    name text NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    version text NOT NULL,
+    queues text[] NOT NULL,
+    job_types text[] NOT NULL,
+    concurrency integer NOT NULL,
+    running integer NOT NULL DEFAULT 0,
+    started_at timestamp with time zone NOT NULL DEFAULT now(),
+    last_heartbeat_at timestamp with time zone NOT NULL DEFAULT now(),
+    cpu_percent real,
+    memory_bytes bigint,
+    loop_lag_seconds real,
+    draining boolean NOT NULL DEFAULT false,
+    CONSTRAINT job_workers_pkey PRIMARY KEY (worker_id)
+) WITH (fillfactor=50);
+
+ALTER TABLE job_workers ENABLE ROW LEVEL SECURITY;
+
+CREATE TABLE project_file_contents (
+    file_id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    file_name text NOT NULL,
+    content bytea NOT NULL,
+    CONSTRAINT project_file_contents_pkey PRIMARY KEY (file_id),
+    CONSTRAINT project_file_contents_project_id_file_name_key UNIQUE (project_id, file_name),
+    CONSTRAINT project_file_contents_file_id_fkey FOREIGN KEY (file_id) REFERENCES project_files(id) ON DELETE CASCADE,
+    CONSTRAINT project_file_contents_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
+    CONSTRAINT project_file_contents_content_check CHECK ((length(content) <= 10485760))
+);
+
+ALTER TABLE project_file_contents ENABLE ROW LEVEL SECURITY;
+
+CREATE TABLE project_files (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    project_id uuid NOT NULL,
+    file_name text NOT NULL,
+    file_type text NOT NULL DEFAULT 'other'::text,
+    file_size bigint,
+    mime_type text,
+    storage_path text,
+    processing_status text,
+    processing_error text,
+    uploaded_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT project_files_pkey PRIMARY KEY (id),
+    CONSTRAINT project_files_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
+    CONSTRAINT project_files_file_type_check CHECK ((file_type = ANY (ARRAY['invoice'::text, 'haul_log'::text, 'contract'::text, 'csv'::text, 'other'::text]))) NOT VALID
+);
+
+ALTER TABLE project_files ENABLE ROW LEVEL SECURITY;
+
+CREATE INDEX project_files_by_project ON public.project_files USING btree (project_id, file_name);
+
+CREATE TABLE projects (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    user_id uuid NOT NULL,
+    property_name text NOT NULL,
+    units integer NOT NULL,
+    city text NOT NULL,
+    state text NOT NULL,
+    property_type text,
+    status text NOT NULL DEFAULT 'draft'::text,
+    progress integer NOT NULL DEFAULT 0,
+    total_savings numeric,
+    equipment_type text,
+    analysis_period_months numeric,
+    error_message text,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    containers integer,
+    container_yards numeric,
+    pickups_per_week numeric,
+    CONSTRAINT projects_pkey PRIMARY KEY (id),
+    CONSTRAINT projects_container_yards_check CHECK (((container_yards > (0)::numeric) AND (container_yards <= (100)::numeric))),
+    CONSTRAINT projects_containers_check CHECK (((containers >= 1) AND (containers <= 1000))),
+    CONSTRAINT projects_pickups_per_week_check CHECK (((pickups_per_week > (0)::numeric) AND (pickups_per_week <= (50)::numeric))),
+    CONSTRAINT projects_status_check CHECK ((status = ANY (ARRAY['draft'::text, 'processing'::text, 'completed'::text, 'failed'::text, 'cancelled'::text]))),
+    CONSTRAINT projects_units_check CHECK (((units >= 10) AND (units <= 2000)))
+);
+
+ALTER TABLE projects ENABLE ROW LEVEL SECURITY;
+
+CREATE INDEX projects_by_user ON public.projects USING btree (user_id, created_at, id);
+
+CREATE TABLE schema_info (
+    only_row boolean NOT NULL DEFAULT true,
+    schema_version integer NOT NULL DEFAULT 0,
+    min_compatible integer NOT NULL DEFAULT 0,
+    post_apply_hash text,
+    adopted boolean NOT NULL,
+    stuck_threshold interval NOT NULL DEFAULT '00:30:00'::interval,
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT schema_info_pkey PRIMARY KEY (only_row),
+    CONSTRAINT schema_info_only_row_check CHECK (only_row)
+);
+
+ALTER TABLE schema_info ENABLE ROW LEVEL SECURITY;
+
+FUNCTION assign_job_priority(user_id uuid, job_type text)
+    RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=public, pg_temp;
+
+FUNCTION cancel_job(_id uuid)
+    RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp;
+
+FUNCTION cancel_running_jobs(_ids uuid[], _fences bigint[], _only_requested boolean DEFAULT false)
+    RETURNS SETOF uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off
+    SET enable_bitmapscan=off
+    SET enable_nestloop=off
+    SET enable_mergejoin=off
+    SET lock_timeout=200ms;
+
+FUNCTION claim_jobs(_worker_id text, _queues text[], _job_types text[], _limit integer, _lease interval)
+    RETURNS TABLE(id uuid, fence bigint, job_type text, queue text, user_id uuid, project_id uuid, input_data text, retry_count integer, max_retries integer, crash_count integer, timeout_seconds double precision, priority integer, created_at timestamp with time zone, waited_seconds double precision)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off
+    SET enable_bitmapscan=off
+    SET enable_nestloop=off
+    SET enable_mergejoin=off
+    SET plan_cache_mode=force_generic_plan;
+
+FUNCTION cleanup_old_analysis_jobs(days_to_keep integer DEFAULT 30)
+    RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp;
+
+FUNCTION complete_jobs(_ids uuid[], _fences bigint[], _results text[], _ai_requests integer[] DEFAULT NULL::integer[], _ai_tokens_input bigint[] DEFAULT NULL::bigint[], _ai_tokens_output bigint[] DEFAULT NULL::bigint[], _ai_costs numeric[] DEFAULT NULL::numeric[])
+    RETURNS SETOF uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off
+    SET enable_bitmapscan=off
+    SET enable_nestloop=off
+    SET enable_mergejoin=off
+    SET plan_cache_mode=force_generic_plan
+    SET lock_timeout=200ms;
+
+FUNCTION default_job_priority(_job_type text)
+    RETURNS integer
+    LANGUAGE sql
+    SET search_path=public, pg_temp;
+
+FUNCTION empty_job_queue()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp;
+
+FUNCTION enqueue_jobs(_ids uuid[], _job_types text[], _inputs text[], _user_ids uuid[], _project_ids uuid[], _priorities integer[], _priority_reasons text[], _queues text[], _max_retries integer[], _timeouts double precision[], _run_at timestamp with time zone[], _idempotency_keys text[], _idempotency_hashes bytea[], _delays double precision[] DEFAULT NULL::double precision[])
+    RETURNS TABLE("position" integer, id uuid, status text, priority integer, priority_reason text, created_at timestamp with time zone, disposition text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off;
+
+FUNCTION fail_jobs(_ids uuid[], _fences bigint[], _messages text[], _codes text[], _details text[], _kinds text[])
+    RETURNS SETOF uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off
+    SET enable_bitmapscan=off
+    SET enable_nestloop=off
+    SET enable_mergejoin=off
+    SET lock_timeout=200ms;
+
+FUNCTION fence_updated_job()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp;
+
+FUNCTION fill_inserted_job()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp;
+
+FUNCTION follow_job()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp;
+
+FUNCTION get_next_job(worker_identifier text)
+    RETURNS uuid
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=public, pg_temp;
+
+FUNCTION heartbeat_jobs(_ids uuid[], _fences bigint[], _lease interval)
+    RETURNS TABLE(id uuid, held boolean, cancel_requested boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off
+    SET enable_bitmapscan=off
+    SET enable_nestloop=off
+    SET enable_mergejoin=off
+    SET plan_cache_mode=force_generic_plan;
+
+FUNCTION is_analysis(_job_type text)
+    RETURNS boolean
+    LANGUAGE sql;
+
+FUNCTION is_first_analysis(_user_id uuid)
+    RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off;
+
+FUNCTION job_priority_reason(_job_type text, _priority integer, _first boolean)
+    RETURNS text
+    LANGUAGE sql;
+
+FUNCTION mirror_jobs_to_projects(_ids uuid[])
+    RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off
+    SET enable_bitmapscan=off
+    SET enable_nestloop=off
+    SET enable_mergejoin=off
+    SET lock_timeout=200ms;
+
+FUNCTION progress_jobs(_ids uuid[], _fences bigint[], _percents integer[], _steps text[], _steps_completed integer[], _total_steps integer[])
+    RETURNS SETOF uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off
+    SET enable_bitmapscan=off
+    SET enable_nestloop=off
+    SET enable_mergejoin=off
+    SET lock_timeout=200ms;
+
+FUNCTION promote_due_jobs(_limit integer)
+    RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off
+    SET enable_hashjoin=off
+    SET enable_mergejoin=off
+    SET plan_cache_mode=force_generic_plan;
+
+FUNCTION prune_jobs(_older_than interval, _limit integer)
+    RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp;
+
+FUNCTION queue_jobs(_ids uuid[])
+    RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off;
+
+FUNCTION queued_kinds()
+    RETURNS TABLE(queue text, job_type text)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off;
+
+FUNCTION refuse_huge_json()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp;
+
+FUNCTION release_jobs(_ids uuid[], _fences bigint[])
+    RETURNS SETOF uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off
+    SET enable_bitmapscan=off
+    SET enable_nestloop=off
+    SET enable_mergejoin=off
+    SET lock_timeout=200ms;
+
+FUNCTION repair_job_queue()
+    RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp;
+
+FUNCTION requeue_job(_id uuid)
+    RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp;
+
+FUNCTION rescue_jobs(_limit integer)
+    RETURNS TABLE(id uuid, job_type text, worker_id text, crash_count integer, settled text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off
+    SET enable_bitmapscan=off
+    SET enable_nestloop=off
+    SET enable_mergejoin=off;
+
+FUNCTION retry_delay(_retry_count integer)
+    RETURNS interval
+    LANGUAGE sql;
+
+FUNCTION retry_jobs(_ids uuid[], _fences bigint[], _messages text[], _codes text[], _details text[], _kinds text[], _least_delays double precision[])
+    RETURNS TABLE(id uuid, settled text, retry_after timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off
+    SET enable_bitmapscan=off
+    SET enable_nestloop=off
+    SET enable_mergejoin=off
+    SET lock_timeout=200ms;
+
+FUNCTION schedule_job_retry(job_id uuid, error_msg text, error_cd text DEFAULT NULL::text)
+    RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp;
+
+FUNCTION seconds_until_due()
+    RETURNS double precision
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off;
+
+FUNCTION seconds_until_rescue()
+    RETURNS double precision
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET enable_seqscan=off;
+
+FUNCTION stuck_threshold()
+    RETURNS interval
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=public, pg_temp;
+
+FUNCTION with_error(_log jsonb, _entry jsonb)
+    RETURNS jsonb
+    LANGUAGE sql;
