@@ -13,7 +13,7 @@ import pytest
 from asyncpg.pgproto.pgproto import UUID as PgUUID  # noqa: N811 - another class of that name
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from wastewise_jobs.errors import InvalidInputError
 from wastewise_jobs.jobs.storable import (
@@ -31,6 +31,15 @@ LIMIT = 300_000
 class Bill(BaseModel):
     total: Decimal = Decimal("1.10")
     share: float = 0.5
+
+
+class Open(BaseModel):
+    """Whatever pydantic lets through."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants", arbitrary_types_allowed=True)
+
+    value: Any = None
+    named: int = Field(default=1, alias="otherName")
 
 
 @dataclasses.dataclass
@@ -132,6 +141,13 @@ def nested(levels: int) -> list[Any]:
         (math.nan, ""),
         ({"a": [1, {"b": math.inf}]}, "a.1.b"),
         ({"m": Bill(share=math.nan)}, "m.share"),
+        (Bill(share=math.inf), "share"),
+        (Open(value=math.nan), "value"),
+        (Open(value={"a": [2**64]}), "value.a.0"),
+        (Open(value="\0"), "value"),
+        (Open(value="\ud800"), "value"),
+        (Open(value=object()), ""),
+        (Open(value=nested(MAX_DEPTH)), ""),
         (Point(-math.inf), "x"),
         ({"a": [1, {"b": "\0"}]}, "a.1.b"),
         ({"k": {"a\0": 1}}, "k"),
@@ -159,6 +175,9 @@ def test_a_result_that_cannot_be_stored_is_refused_with_its_path(value: object, 
     [
         (None, None),
         ({"a": None, "b": "null"}, {"a": None, "b": "null"}),
+        (Open(value=None), {"value": None, "otherName": 1}),
+        (Open(value="1" * 30), {"value": "1" * 30, "otherName": 1}),
+        ([Open(value=2**64 - 1)], [{"value": 2**64 - 1, "otherName": 1}]),
         (Bill(), {"total": "1.10", "share": 0.5}),
         ([Point(1.0, Color.RED)], [{"x": 1.0, "y": "red"}]),
         ({1: "a", Color.RED: "b"}, {"1": "a", "red": "b"}),

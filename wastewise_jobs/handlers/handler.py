@@ -1,6 +1,8 @@
 """One handler: the function, its options, and the way to enqueue jobs for it."""
 
+import asyncio
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -29,6 +31,7 @@ R = TypeVar("R")
 
 # More in one statement gains nothing and holds its locks longer.
 _ENQUEUED_TOGETHER = 1000
+_STATEMENTS_UNDER_WAY = 2
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 DEFAULT_MAX_RETRIES = 3
 DEFAULT_PRIORITY = 5
@@ -150,7 +153,7 @@ class Handler(Generic[P, R]):
             timeout_seconds=_seconds(timeout),
             queue=queue,
         )
-        job = self._new_job(input, terms)
+        job = self._new_job(self.input_json(input), terms)
         if idempotency_key is not None:
             job = _with_key(job, idempotency_key)
         answers = await self._insert([job], terms, connection)
@@ -192,11 +195,29 @@ class Handler(Generic[P, R]):
             timeout_seconds=_seconds(timeout),
             queue=queue,
         )
-        jobs = [self._new_job(one, terms) for one in inputs]
+        texts = [self.input_json(one) for one in inputs]
+        chunks = (
+            texts[start : start + _ENQUEUED_TOGETHER]
+            for start in range(0, len(texts), _ENQUEUED_TOGETHER)
+        )
         answers: list[Enqueued | JobRefusedError] = []
-        for start in range(0, len(jobs), _ENQUEUED_TOGETHER):
-            together = jobs[start : start + _ENQUEUED_TOGETHER]
-            answers += await self._insert(together, terms, connection)
+        under_way: deque[asyncio.Task[list[Enqueued | JobRefusedError]]] = deque()
+        # A connection takes one statement at a time.
+        most = _STATEMENTS_UNDER_WAY if connection is None else 1
+        try:
+            for chunk in chunks:
+                jobs = [self._new_job(text, terms) for text in chunk]
+                under_way.append(asyncio.create_task(self._insert(jobs, terms, connection)))
+                # Sent now: PostgreSQL inserts these while the next ones are made here.
+                await asyncio.sleep(0)
+                if len(under_way) == most:
+                    answers += await under_way.popleft()
+            while under_way:
+                answers += await under_way.popleft()
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
         return answers
 
     async def _insert(
@@ -215,11 +236,11 @@ class Handler(Generic[P, R]):
             await connection.execute("SELECT pg_notify($1, $2)", WAKE_TOPIC, queue)
         return answers
 
-    def _new_job(self, given: object, terms: "_Terms") -> NewJob:
+    def _new_job(self, input_json: str, terms: "_Terms") -> NewJob:
         return NewJob(
             new_job_id(),
             self.job_type,
-            self.input_json(given),
+            input_json,
             terms.user_id,
             terms.project_id,
             terms.priority,

@@ -40,6 +40,8 @@ _BRACKETS_OUTSIDE_STRINGS = re.compile(
     r'"(?:[^"\\]|\\(?:.|\Z))*(?:"|\Z)|([\[{])|([\]}])', re.DOTALL
 )
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+# What may stand for NaN, Infinity or an integer beyond 64 bits in a text of pydantic's.
+_SUSPECT_OF_PYDANTIC = re.compile(rb"null|NaN|Infinity|\d{20}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -78,15 +80,20 @@ def dump_json(value: object, *, max_bytes: int = MAX_RESULT_BYTES) -> str:
     RESULT_NOT_STORABLE and the dotted path of what cannot be stored.
     """
     try:
-        raw = orjson.dumps(value, default=_default)
-    except TypeError:
-        # orjson says what, but not where; and it refuses keys that can be made strings.
+        if isinstance(value, BaseModel):
+            raw = value.__pydantic_serializer__.to_json(value, by_alias=True)
+            suspect = _SUSPECT_OF_PYDANTIC.search(raw) is not None
+        else:
+            raw = orjson.dumps(value, default=_default)
+            # orjson writes NaN and Infinity as null, so only a text with a null can hide one.
+            suspect = b"null" in raw and value is not None
+    except (TypeError, ValueError):
+        # They say what, but not where; and they refuse keys that can be made strings.
+        raw, suspect = b"", True
+    if suspect:
         raw = _dump_slowly(value)
     if len(raw) > max_bytes:
         _refuse("", f"{len(raw)} bytes, at most {max_bytes} can be stored", NOT_STORABLE)
-    # orjson writes NaN and Infinity as null, so only a text with a null can hide one.
-    if b"null" in raw and value is not None:
-        raw = _dump_slowly(value)
     if b"\\u0000" in raw and _NUL_ESCAPE.search(raw):
         _plain(value, "", 0)
     text = raw.decode()
@@ -221,7 +228,7 @@ def _default(value: object) -> object:
     """What orjson does not know by itself; a TypeError for what nobody knows."""
     match value:
         case BaseModel():
-            return value.model_dump(mode="json")
+            return value.model_dump(mode="json", by_alias=True)
         case Decimal() | PurePath() | UUID():
             return str(value)
         case timedelta():
