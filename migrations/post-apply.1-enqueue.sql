@@ -10,9 +10,9 @@ AS $$
 $$;
 
 -- is_first_analysis: true when the user has no earlier analysis that waits, runs or completed.
--- Of callers at the same moment one gets true: the advisory lock is tried, never waited for, and
--- whoever misses it is not the first. Taken before the look, and the look is a statement of its
--- own, so that it sees what the last holder committed.
+-- Of callers at the same moment exactly one gets true: the advisory lock is tried, never waited for,
+-- and whoever misses it is not the first. Each look is a statement of its own, so that it sees what
+-- others committed meanwhile.
 CREATE OR REPLACE FUNCTION is_first_analysis(_user_id uuid)
 RETURNS boolean
 LANGUAGE plpgsql
@@ -22,16 +22,28 @@ SET enable_seqscan = off
 AS $$
 BEGIN
     IF _user_id IS NULL
-        OR NOT pg_try_advisory_xact_lock(hashtextextended('wastewise_first:' || _user_id, 0))
+        OR EXISTS (
+            SELECT 1
+            FROM analysis_jobs j
+            WHERE j.user_id = _user_id
+              AND is_analysis(j.job_type)
+              AND j.status IN ('pending', 'processing', 'completed')
+        )
     THEN
         RETURN false;
     END IF;
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('wastewise_first:' || _user_id, 0)) THEN
+        RETURN false;
+    END IF;
+    -- Whoever had the lock before may have been the first. Those who missed it because of us, and were
+    -- quicker to commit, were not.
     RETURN NOT EXISTS (
         SELECT 1
         FROM analysis_jobs j
         WHERE j.user_id = _user_id
           AND is_analysis(j.job_type)
           AND j.status IN ('pending', 'processing', 'completed')
+          AND j.priority = 3
     );
 END
 $$;

@@ -102,11 +102,13 @@ async def test_a_priority_that_is_asked_for_is_kept_and_uses_up_no_first(store: 
 
 
 async def test_of_many_who_enqueue_at_once_one_gets_the_first(store: JobStore) -> None:
-    user = uuid4()
-    jobs = [[make_job(user_id=user), make_job(user_id=user)] for _ in range(16)]
-    answers = await asyncio.gather(*(store.enqueue(batch) for batch in jobs))
-    found = sorted(a.priority for batch in answers for a in batch if isinstance(a, Enqueued))
-    assert found == [3] + [5] * 31
+    # Again and again: who is quicker to commit than the first is a matter of luck.
+    for _ in range(15):
+        user = uuid4()
+        jobs = [[make_job(user_id=user), make_job(user_id=user)] for _ in range(16)]
+        answers = await asyncio.gather(*(store.enqueue(batch) for batch in jobs))
+        found = sorted(a.priority for batch in answers for a in batch if isinstance(a, Enqueued))
+        assert found == [3] + [5] * 31
 
 
 async def test_a_first_that_is_rolled_back_is_still_to_be_had(
