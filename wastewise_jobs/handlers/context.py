@@ -19,6 +19,8 @@ from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.jobs.model import AiUsage, ClaimedJob, JobId, Progress
 from wastewise_jobs.logs import get_logger
 
+_GREATEST_COUNT = 2**31 - 1
+
 
 class Link(Protocol):
     """What a context asks of whoever runs the job: a worker, a child process or a test."""
@@ -130,8 +132,10 @@ class JobContext:
 
         Only the newest is written, a few times a second. None leaves what was said before.
         """
-        bounded = round(min(max(percent, 0), 100))
-        self._link.report_progress(self, Progress(bounded, step, steps_completed, total_steps))
+        # NaN is not less than anything: it counts as nothing.
+        bounded = round(min(percent, 100)) if percent > 0 else 0
+        progress = Progress(bounded, step, _count(steps_completed), _count(total_steps))
+        self._link.report_progress(self, progress)
 
     def record_ai_usage(
         self,
@@ -188,3 +192,8 @@ class JobContext:
         if self._waiter is not None:
             loop, event = self._waiter
             loop.call_soon_threadsafe(event.set)
+
+
+def _count(number: int | None) -> int | None:
+    """What the column holds."""
+    return None if number is None else min(max(number, 0), _GREATEST_COUNT)

@@ -70,7 +70,7 @@ def main() -> None:
     threading.Thread(target=_listen, args=(jobs, link), daemon=True).start()
     while True:
         command, context = jobs.get()
-        link.send(done=_run(command, context))
+        link.send(done=_run(command, context, link))
 
 
 def _listen(jobs: SimpleQueue[tuple[dict[str, Any], JobContext]], link: ChildLink) -> None:
@@ -86,11 +86,13 @@ def _listen(jobs: SimpleQueue[tuple[dict[str, Any], JobContext]], link: ChildLin
     os._exit(_ORPHANED)
 
 
-def _run(command: dict[str, Any], context: JobContext) -> dict[str, Any]:
+def _run(command: dict[str, Any], context: JobContext, link: ChildLink) -> dict[str, Any]:
     try:
         handler = resolve(command["module"], command["name"])
         text = command["job"]["input_json"]
         given = (handler.parse_input(text),) if handler.signature.wants_input else ()
+        # The imports are done: from here on the timeout counts.
+        link.send(started=True)
         if handler.signature.is_async:
             outcome = completed(context, asyncio.run(handler.function(context, *given)))
         else:

@@ -121,6 +121,7 @@ class Heartbeat:
         await self._say_goodbye()
 
     async def _tick(self, backoff: Backoff) -> float:
+        self.beat.stamp()
         try:
             async with asyncio.timeout(self._limit):
                 await self._renew()
@@ -130,7 +131,6 @@ class Heartbeat:
             delay = backoff.next()
             log_failed_tick("heartbeat", error, first=backoff.failures == 1)
             return delay
-        self.beat.stamp()
         if backoff.reset():
             log.info("loop_recovered", loop="heartbeat")
         # Without notifications this is also how a request to cancel is heard of.

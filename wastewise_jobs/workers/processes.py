@@ -124,7 +124,10 @@ class _Child:
                 answer = await self._answer()
                 if "done" in answer:
                     return _outcome(answer["done"])
-                report_progress(run.context, answer["progress"])
+                if "started" in answer:
+                    run.start_clock()
+                else:
+                    report_progress(run.context, answer["progress"])
         finally:
             run.context.on_cancel = None
 

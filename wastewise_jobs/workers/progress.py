@@ -1,8 +1,11 @@
 """Writes how far runs are: only the newest of each, a few times a second, all together."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
+
+import asyncpg
 
 from wastewise_jobs.jobs.model import Progress
 from wastewise_jobs.jobs.storable import clean_text
@@ -34,7 +37,9 @@ class ProgressBoard:
             first = not self._newest
             self._newest[run] = _merged(self._newest.get(run), progress)
         if first:
-            self._loop.call_soon_threadsafe(self._filled.set)
+            # A thread may outlive the loop.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._filled.set)
 
     async def run(self) -> None:
         """Flush until cancelled; no timer runs while nobody reports."""
@@ -56,6 +61,15 @@ class ProgressBoard:
         batch = [(run, progress) for run, progress in reports.items() if not run.settling]
         if not batch:
             return
+        try:
+            await self._write(batch)
+        except asyncpg.PostgresError:
+            # One row that somebody holds, or one odd value, harms only itself.
+            for item in batch:
+                with contextlib.suppress(asyncpg.PostgresError):
+                    await self._write([item])
+
+    async def _write(self, batch: list[tuple[Run, Progress]]) -> None:
         held = await self._store.progress([(run.job, progress) for run, progress in batch])
         for run, _ in batch:
             if run.job.id not in held and not run.settling and not run.context.completed:

@@ -102,9 +102,7 @@ class Run:
         self.lane = lane
         self.desk = desk
         self.context = JobContext(job, self)
-        self.started = time.monotonic()
-        timeout = job.timeout_seconds
-        self.deadline = self.started + timeout if timeout else NEVER
+        self.start_clock()
         # Written by the heartbeat thread as well.
         self.lease_until = lease_until
         self.stop: Stop | None = None
@@ -113,6 +111,12 @@ class Run:
         # From the moment the outcome is known: nothing stops the run any more.
         self.settling = False
         self.task: asyncio.Task[None] | None = None
+
+    def start_clock(self) -> None:
+        """The timeout counts from now; again when a child process gets to the handler."""
+        self.started = time.monotonic()
+        timeout = self.job.timeout_seconds
+        self.deadline = self.started + timeout if timeout else NEVER
 
     def report_progress(self, _context: JobContext, progress: Progress) -> None:
         """For the context."""
