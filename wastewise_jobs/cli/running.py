@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_LAST_TASKS_SECONDS = 1.0
+
 
 def run(
     main: Coroutine[Any, Any, T],
@@ -40,13 +42,27 @@ def run(
                 running.add_signal_handler(number, act)
         return await task
 
-    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-        try:
-            return runner.run(supervised())
-        except asyncio.CancelledError:
-            if asked_to_stop:
-                raise KeyboardInterrupt from None
-            raise
+    runner = asyncio.Runner(loop_factory=loop_factory(loop))
+    try:
+        return runner.run(supervised())
+    except asyncio.CancelledError:
+        if asked_to_stop:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        # close() waits for every task, and a handler may swallow its cancellation for ever.
+        if runner.run(_everything_ends()):
+            runner.close()
+
+
+async def _everything_ends() -> bool:
+    """Cancel what is left; whether all of it ended in time."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=_LAST_TASKS_SECONDS)
+    return all(task.done() for task in left)
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
