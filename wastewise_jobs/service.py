@@ -1,6 +1,6 @@
 """The composition root: what runs in a process, in which order it starts and stops.
 
-    start   database ▶ schema ▶ pool ▶ job types ▶ doorbell ▶ worker ▶ API
+    start   database ▶ schema ▶ pool ▶ job types ▶ doorbell ▶ API ▶ worker
     stop    API and claiming ▶ running jobs (grace) ▶ leases, listener, doorbell ▶ pool ▶ database
 
 Whatever fails on the way up closes what was opened before it; an embedded server is always the
@@ -134,14 +134,17 @@ async def _run_parts(
     async with asyncio.TaskGroup() as running:
         ringing = running.create_task(doorbell.run(), name="doorbell")
         tasks: list[asyncio.Task[None]] = []
+        address = None
+        if app is not None:
+            listens: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
+            serving = _serve(app, settings, stop=stop, listens=listens)
+            tasks.append(running.create_task(serving, name="api"))
+            # A port that is taken ends the group, and this wait, before anything is claimed.
+            address = await listens
         if worker is not None:
             tasks.append(running.create_task(worker.run(), name="worker"))
-        if app is not None:
-            serving = _serve(app, settings, stop=stop, on_up=on_up)
-            tasks.append(running.create_task(serving, name="api"))
-        else:
-            stop.up = True
-            on_up(None)
+        stop.up = True
+        on_up(address)
         asked = running.create_task(stop.asked.wait(), name="stop")
         await asyncio.wait([asked, *tasks], return_when=asyncio.FIRST_COMPLETED)
         by_itself = not stop.asked.is_set()
@@ -162,12 +165,11 @@ async def _serve(
     settings: Settings,
     *,
     stop: Stop,
-    on_up: Callable[[Address | None], None],
+    listens: "asyncio.Future[Address]",
 ) -> None:
     async with listening(app, settings.host, settings.port) as address:
         log.info("api_started", url=address.url)
-        stop.up = True
-        on_up(address)
+        listens.set_result(address)
         await stop.asked.wait()
 
 

@@ -235,6 +235,21 @@ async def test_the_embedded_server_is_shared_and_stopped_by_the_last(
             assert await worker.ended() == 0
 
 
+async def test_a_taken_port_is_one_line_and_nothing_is_claimed(site: Site) -> None:
+    async with start("api", env=site.env, cwd=site.folder) as api:
+        port = (await address_of(api)).rpartition(":")[2]
+        done = await run("serve", "--port", port, env=site.env, cwd=site.folder)
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].startswith("error: PORT: cannot listen on")
+        assert "worker_started" not in done.stderr
+
+
+async def test_a_worker_without_handlers_does_not_start(site: Site) -> None:
+    done = await run("worker", "--no-builtin", env=site.env, cwd=site.folder)
+    assert done.returncode == 2
+    assert done.stderr == "error: --no-builtin: leaves nothing to run; give --app\n"
+
+
 @pytest.mark.parametrize("command", ["serve", "api"])
 async def test_an_api_that_could_verify_nobody_does_not_start(site: Site, command: str) -> None:
     done = await run(command, env=site.env | {"JWT_SECRET": ""}, cwd=site.folder)

@@ -48,11 +48,7 @@ def serve(
 
     The first Ctrl-C or SIGTERM lets running jobs end, the second one does not wait.
     """
-    from wastewise_jobs.service import Parts
-
-    parts = Parts(
-        api=True, worker=True, builtin=builtin, app_jobs=_load(app), queues=_queues(queues)
-    )
+    parts = _parts(api=True, app=app, builtin=builtin, queues=queues)
     _run(parts, host=host, port=port, worker_concurrency=concurrency)
 
 
@@ -75,12 +71,18 @@ def worker(
 
     The first Ctrl-C or SIGTERM lets running jobs end, the second one does not wait.
     """
+    parts = _parts(api=False, app=app, builtin=builtin, queues=queues)
+    _run(parts, worker_concurrency=concurrency, worker_name=name)
+
+
+def _parts(*, api: bool, app: str | None, builtin: bool, queues: str | None) -> "Parts":
+    from wastewise_jobs.errors import InvalidInputError
     from wastewise_jobs.service import Parts
 
-    parts = Parts(
-        api=False, worker=True, builtin=builtin, app_jobs=_load(app), queues=_queues(queues)
-    )
-    _run(parts, worker_concurrency=concurrency, worker_name=name)
+    app_jobs = _load(app)
+    if not builtin and not app_jobs:
+        raise InvalidInputError("--no-builtin", "leaves nothing to run; give --app")
+    return Parts(api=api, worker=True, builtin=builtin, app_jobs=app_jobs, queues=_queues(queues))
 
 
 def _run(parts: "Parts", **flags: Any) -> None:  # noqa: ANN401 - any field's value
