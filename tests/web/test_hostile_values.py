@@ -1,4 +1,4 @@
-"""Whatever is sent is answered 4xx with a code and the field; nothing of it reaches a log as a crash."""
+"""Whatever is sent is answered 4xx with a code and the field, and nothing crashes inside."""
 
 import json
 from collections.abc import AsyncIterator
@@ -101,7 +101,7 @@ WRONG: dict[str, list[Any]] = {
         "9999-12-31T23:59:59-14:00",
         "3000-01-01T00:00:00Z",
         "2026-01-01T00:00:00Zjunk",
-        "２026-01-01T00:00:00Z",
+        "\N{FULLWIDTH DIGIT TWO}026-01-01T00:00:00Z",
     ],
 }
 PROJECT_WRONG: dict[str, list[Any]] = {

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from tests.support import eventually
 from tests.web.api import ADA, ANN, SECRET, Api, serving, token
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.errors import ConfigurationError
@@ -72,7 +73,7 @@ FORGED_HS = {
     "other secret": raw_token('{"alg":"HS256"}', json.dumps(claims()), b"another" * 8),
     "empty secret": raw_token('{"alg":"HS256"}', json.dumps(claims()), b""),
     "alg none": raw_token('{"alg":"none"}', json.dumps(claims())),
-    "alg None unsigned": jwt.encode(claims(), None, algorithm="none"),
+    "alg None unsigned": jwt.encode(claims(), "", algorithm="none"),
     "alg nOnE": raw_token('{"alg":"nOnE"}', json.dumps(claims())),
     "alg missing": raw_token("{}", json.dumps(claims())),
     "alg null": raw_token('{"alg":null}', json.dumps(claims())),
@@ -380,8 +381,7 @@ async def test_a_client_that_goes_away_does_not_take_the_fetch_with_it() -> None
         keys = JwksKeys(issuer.url)
         first = asyncio.create_task(keys.key_for({"kid": "e1"}))
         second = asyncio.create_task(keys.key_for({"kid": "e1"}))
-        while not issuer.fetches:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: issuer.fetches)
         first.cancel()
         issuer.hold.set()
         assert (await second)[1] == "ES256"

@@ -20,7 +20,13 @@ from wastewise_jobs.web.job_data import JobDataResource
 from wastewise_jobs.web.jobs import JobsResource
 from wastewise_jobs.web.keys import KeyStore
 from wastewise_jobs.web.limits import RateLimit
-from wastewise_jobs.web.middleware import answer_options, explain, identify, on_every_answer
+from wastewise_jobs.web.middleware import (
+    answer_expect,
+    answer_options,
+    explain,
+    identify,
+    on_every_answer,
+)
 from wastewise_jobs.web.openapi import openapi
 from wastewise_jobs.web.projects import FilesResource, ProjectsResource
 from wastewise_jobs.web.route import Rings, Route, mount
@@ -79,7 +85,13 @@ def create_app(
 
     app = web.Application(middlewares=[identify, explain, answer_options(cors_allowed_origins)])
     app.on_response_prepare.append(on_every_answer(cors_allowed_origins, behind_tls=behind_tls))
-    mount(app, routes, authenticator=authenticator, rate_limit=RateLimit(rate_limit_per_minute))
+    mount(
+        app,
+        routes,
+        authenticator=authenticator,
+        rate_limit=RateLimit(rate_limit_per_minute),
+        expect=answer_expect,
+    )
     app[ROUTES] = routes
     app[WATCHER] = watcher
 

@@ -14,6 +14,7 @@ from wastewise_jobs.logs import get_logger
 from wastewise_jobs.web.limits import RATE_HEADERS
 from wastewise_jobs.web.problems import (
     BAD_REQUEST,
+    EXPECTATION_FAILED,
     INTERNAL_ERROR,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
@@ -54,8 +55,7 @@ _log = get_logger(__name__)
 @web.middleware
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its id, bind it to the logs, and log the answer."""
-    given = request.headers.get("X-Request-Id", "")
-    request[REQUEST_ID] = given if _PLAIN_ID.fullmatch(given) else uuid.uuid4().hex
+    request[REQUEST_ID] = _request_id(request)
     started = time.monotonic()
     with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
         response = await handler(request)
@@ -70,6 +70,11 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
                 duration_seconds=round(time.monotonic() - started, 4),
             )
         return response
+
+
+def _request_id(request: web.Request) -> str:
+    given = request.headers.get("X-Request-Id", "")
+    return given if _PLAIN_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 @web.middleware
@@ -110,6 +115,20 @@ def _of_router(request: web.Request, error: web.HTTPException) -> ProblemError:
     if _CLIENT_ERROR <= error.status < _SERVER_ERROR:
         return ProblemError(Refusal(error.status, BAD_REQUEST.code), error.reason)
     return ProblemError(INTERNAL_ERROR, "something went wrong here; the request id names it")
+
+
+async def answer_expect(request: web.Request) -> web.StreamResponse | None:
+    """Ask for the body with 100 Continue, and refuse any other expectation.
+
+    aiohttp calls this before the middlewares; returning None goes on with the request.
+    """
+    if request.headers["Expect"].lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # What follows is the whole answer, as if nothing had been written.
+        request.writer.output_size = 0
+        return None
+    request[REQUEST_ID] = _request_id(request)
+    return _answered(request, ProblemError(EXPECTATION_FAILED, "only 100-continue is expected"))
 
 
 def answer_options(origins: Collection[str]) -> Middleware:

@@ -14,7 +14,13 @@ from wastewise_jobs.web.route import JSON, PUBLIC, NoBody, Parameters, RawBody, 
 from wastewise_jobs.wire import JsonObject, Problem, RequestModel
 
 _REF = "#/components/schemas/{model}"
-_RAW_REFUSALS = (no.BODY_TIMEOUT, no.TOO_LARGE, no.UNSUPPORTED_MEDIA_TYPE, no.BAD_REQUEST)
+_RAW_REFUSALS = (
+    no.BODY_TIMEOUT,
+    no.TOO_LARGE,
+    no.UNSUPPORTED_MEDIA_TYPE,
+    no.BAD_REQUEST,
+    no.EXPECTATION_FAILED,
+)
 _BEARER = "bearer"
 _FIRST_ERROR = 400
 _DESCRIPTION = """\
@@ -59,7 +65,7 @@ def refusals_of(route: Route) -> list[Refusal]:
     if issubclass(route.parts.body, RawBody):
         found += _RAW_REFUSALS
     elif not issubclass(route.parts.body, NoBody):
-        found += [*no.BODY_REFUSALS, no.BAD_REQUEST]
+        found += [*no.BODY_REFUSALS, no.BAD_REQUEST, no.EXPECTATION_FAILED]
     return list(dict.fromkeys(found))
 
 

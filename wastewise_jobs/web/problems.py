@@ -145,7 +145,10 @@ def database_unavailable(error: BaseException) -> bool:
     """Whether trying the same again later may help."""
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_PASSING_SQLSTATES)
-    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError)
+    # InternalClientError: a pooled connection that died while it was given back.
+    return isinstance(
+        error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.InternalClientError
+    )
 
 
 def answer(error: ProblemError, *, request_id: str, instance: str | None = None) -> web.Response:

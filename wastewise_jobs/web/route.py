@@ -126,11 +126,12 @@ def mount(
     *,
     authenticator: Authenticates,
     rate_limit: Limits,
+    expect: Callable[[web.Request], Awaitable[web.StreamResponse | None]],
 ) -> None:
-    """Put every route into the router, behind its checks."""
+    """Put every route into the router, behind its checks; `expect` answers the Expect header."""
     for route in routes:
         endpoint = _endpoint(route, authenticator, rate_limit)
-        app.router.add_route(route.method, route.path, endpoint)
+        app.router.add_route(route.method, route.path, endpoint, expect_handler=expect)
         if route.method == "GET" and route.also_head:
             app.router.add_route("HEAD", route.path, endpoint)
 
