@@ -11,6 +11,7 @@ from wastewise_jobs.errors import ConfigurationError
 from wastewise_jobs.settings import (
     SECRET_FILE,
     Settings,
+    _link_new_secret,
     default_home,
     generated_secret,
     load_settings,
@@ -221,6 +222,14 @@ def test_processes_that_start_together_share_one_secret(tmp_path: Path) -> None:
     assert len(secrets[0]) >= 32
     assert [path.name for path in home.iterdir()] == [SECRET_FILE]
     assert stat.S_IMODE((home / SECRET_FILE).stat().st_mode) == 0o600
+
+
+def test_whoever_comes_late_keeps_the_secret_that_is_there(tmp_path: Path) -> None:
+    first = _secret_of(tmp_path)
+    # As a process does that had looked before the file was there.
+    _link_new_secret(tmp_path / SECRET_FILE)
+    assert _secret_of(tmp_path) == first
+    assert [path.name for path in tmp_path.iterdir()] == [SECRET_FILE]
 
 
 def test_a_damaged_secret_is_refused(tmp_path: Path) -> None:
