@@ -209,6 +209,7 @@ async def test_a_signal_during_the_start_leaves_nothing_behind(home: Path, tmp_p
         await eventually((home / "start.lock").exists)
         process.send(signal.SIGTERM)
         assert await process.ended() == 0
+        assert "api_started" not in process.said()
         assert "Traceback" not in process.said()
 
 
