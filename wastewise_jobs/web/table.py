@@ -123,7 +123,7 @@ def job_routes(
             "/api/jobs/{id}/events",
             streams.events,
             READ,
-            "Follow a job: server-sent events `status` and `progress`, data as of the job itself",
+            "Follow a job: server-sent events status and progress, with the whole job in each",
             answers={200: "text/event-stream", 204: None},
             refusals=(no.JOB_NOT_FOUND, no.TOO_MANY_STREAMS),
             tag=JOBS,

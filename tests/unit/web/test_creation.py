@@ -1,0 +1,62 @@
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from wastewise_jobs.web.caller import ADMIN, READ, WRITE, Caller
+from wastewise_jobs.web.creation import new_job
+from wastewise_jobs.web.problems import ProblemError
+from wastewise_jobs.wire import AnalyzeRequest
+
+USER = Caller(UUID(int=1), frozenset({READ, WRITE}))
+RULER = Caller(UUID(int=2), frozenset({READ, WRITE, ADMIN}))
+
+
+def job(caller: Caller = USER, *, key: str | None = None, floor: int = 1, **body: Any) -> Any:
+    request = AnalyzeRequest.model_validate({"jobType": "echo"} | body)
+    return new_job(request, caller=caller, key_in_header=key, priority_floor=floor)
+
+
+@pytest.mark.parametrize(
+    ("caller", "asked", "floor", "priority"),
+    [
+        (USER, None, 1, None),
+        (USER, None, 9, None),
+        (USER, 1, 1, 1),
+        (USER, 1, 4, 4),
+        (USER, 4, 4, 4),
+        (USER, 10, 4, 10),
+        (RULER, None, 4, 1),
+        (RULER, 1, 4, 1),
+        (RULER, 10, 4, 10),
+    ],
+)
+def test_who_may_ask_for_which_priority(
+    caller: Caller, asked: int | None, floor: int, priority: int | None
+) -> None:
+    assert job(caller, floor=floor, priority=asked).priority == priority
+
+
+def test_the_hash_is_of_what_was_asked_for_and_not_of_how() -> None:
+    first = job(key="k", inputData={"a": 1, "b": [1, {"x": 2, "y": 3}]})
+    other = job(idempotencyKey="k", inputData={"b": [1, {"y": 3, "x": 2}], "a": 1})
+    assert (first.idempotency_key, first.idempotency_hash) == ("k", other.idempotency_hash)
+    assert len(first.idempotency_hash) == 32
+    times = [job(key="k", runAt=t) for t in ("2026-01-01T10:00:00Z", "2026-01-01T12:00:00+02:00")]
+    assert times[0].idempotency_hash == times[1].idempotency_hash
+
+
+def test_without_a_key_there_is_no_hash() -> None:
+    assert (job().idempotency_key, job().idempotency_hash) == (None, None)
+
+
+@pytest.mark.parametrize("key", ["", " ", " a", "a ", "a\tb", "ä", "x" * 256, "\udcff"])
+def test_a_key_in_the_header_is_plain(key: str) -> None:
+    with pytest.raises(ProblemError, match="Idempotency-Key"):
+        job(key=key)
+
+
+def test_one_key_may_be_given_twice() -> None:
+    assert job(key="same", idempotencyKey="same").idempotency_key == "same"
+    with pytest.raises(ProblemError, match="differs"):
+        job(key="same", idempotencyKey="other")
