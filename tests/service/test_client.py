@@ -113,7 +113,7 @@ async def test_one_key_makes_one_job(client: Client) -> None:
     second = await client.submit("fail_at_once", idempotency_key="k")
     assert first.job_id == second.job_id
     with pytest.raises(ConflictError, match="idempotency"):
-        await client.submit("cleanup", idempotency_key="k")
+        await client.submit("wait_until_cancelled", idempotency_key="k")
     assert (await client.submit("fail_at_once")).job_id != first.job_id
 
 

@@ -177,6 +177,7 @@ def test_durations_are_short(seconds: float | None, text: str) -> None:
         (InvalidInputError("--units", "too few"), "--units: too few", 2),
         (ServiceUnreachableError("http://x", "refused"), "wastewise-jobs serve", 1),
         (NotAuthorizedError(401, {"detail": "no"}), "WASTEWISE_TOKEN", 1),
+        (NotAuthorizedError(403, {"detail": "admins only", "code": "x"}), "admins only (x)", 1),
         (FileNotFoundError(2, "No such file"), "No such file", 1),
         (KeyError("x"), "--debug", 1),
         (
@@ -191,3 +192,7 @@ def test_every_error_is_one_line_with_a_next_step(error: Exception, words: str, 
     assert words in text
     assert exit_code == code
     assert "\n" not in text
+
+
+def test_who_is_known_but_not_allowed_needs_no_other_token() -> None:
+    assert "--token" not in explain(NotAuthorizedError(403, {"detail": "admins only"}))[0]

@@ -39,7 +39,8 @@ def _leaves(error: BaseException) -> list[BaseException]:
 def _next_step(error: client.ClientError) -> str:
     if isinstance(error, client.ServiceUnreachableError):
         return "; is it running (`wastewise-jobs serve`), and is --url right?"
-    if isinstance(error, client.NotAuthorizedError):
+    unknown_caller = 401
+    if isinstance(error, client.NotAuthorizedError) and error.status == unknown_caller:
         return "; give a token with --token or WASTEWISE_TOKEN (`wastewise-jobs token` makes one)"
     if isinstance(error, client.ServiceError) and error.request_id:
         return f"; request {error.request_id} in the service's log says more"
