@@ -117,7 +117,8 @@ async def test_whoever_lost_its_lease_is_stopped_and_its_outcome_dropped(db: str
         await go_on.wait()
         return len(runs)
 
-    async with bench(db, jobs) as b, b.worker() as worker:
+    # A long lease: only the heartbeat's answer can tell in time.
+    async with bench(db, jobs) as b, b.worker(lease=timedelta(seconds=90)) as worker:
         job_id = (await waits.enqueue()).id
         await started.wait()
         await _give_to_another_worker(b, job_id)
@@ -353,21 +354,23 @@ async def test_abort_does_not_wait_for_the_grace_period(db: str) -> None:
 
 async def test_jobs_claimed_while_stopping_are_released(db: str) -> None:
     jobs = Jobs()
-    ran: list[int] = []
 
-    @jobs.handler("plain")
-    async def plain(job: JobContext) -> None:
-        ran.append(1)
+    @jobs.handler("waits")
+    async def waits(job: JobContext) -> None:
+        await asyncio.Event().wait()
 
     async with bench(db, jobs) as b:
-        await plain.enqueue_many([None] * 300)
+        await waits.enqueue_many([None] * 1000)
         for _ in range(10):
-            async with b.worker(concurrency=20, shutdown_grace=timedelta(0)) as worker:
-                await eventually(lambda w=worker: w.stats.claimed, every=0.001)  # type: ignore[misc]
+            nothing = timedelta(0)
+            async with b.worker(concurrency=400, shutdown_grace=nothing) as worker:
+                # The first claim has been answered, the second one is under way.
+                await eventually(lambda w=worker: w.stats.claimed, every=0.0005)  # type: ignore[misc]
             left = await b.pool.fetchval(
                 "SELECT count(*) FROM analysis_jobs WHERE status = 'processing'"
             )
             assert left == 0
+            assert worker.stats.released == worker.stats.claimed
         charged = await b.pool.fetchval(
             "SELECT count(*) FROM analysis_jobs WHERE retry_count + crash_count > 0"
         )
