@@ -43,6 +43,8 @@ CREATE TABLE job_types (
     description text NOT NULL DEFAULT '',
     input_schema jsonb NOT NULL DEFAULT '{}'::jsonb,
     needs_project boolean NOT NULL DEFAULT false,
+    -- Its jobs touch what belongs to everybody.
+    admin_only boolean NOT NULL DEFAULT false,
     -- Set for a type that is known but cannot be enqueued; says what an operator must do.
     refusal text,
     registered_at timestamptz NOT NULL DEFAULT now(),

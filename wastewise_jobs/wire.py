@@ -374,6 +374,7 @@ class JobTypeAnswer(AnswerModel):
     description: str
     input_schema: dict[str, Any]
     needs_project: bool
+    admin_only: bool
     refusal: str | None
 
 

@@ -145,6 +145,7 @@ CREATE TABLE job_types (
     description text NOT NULL DEFAULT ''::text,
     input_schema jsonb NOT NULL DEFAULT '{}'::jsonb,
     needs_project boolean NOT NULL DEFAULT false,
+    admin_only boolean NOT NULL DEFAULT false,
     refusal text,
     registered_at timestamp with time zone NOT NULL DEFAULT now(),
     retired_at timestamp with time zone,

@@ -55,6 +55,7 @@ TYPES = (
     ),
     JobTypeInfo("regulatory_research", refusal="no endpoint is configured for regulatory research"),
     JobTypeInfo("echo"),
+    JobTypeInfo("sweep", admin_only=True),
 )
 PROJECT = {
     "propertyName": "Oak Court",

@@ -54,6 +54,14 @@ async def test_a_new_job_is_answered_with_its_place(api: Api) -> None:
     assert api.bell.rings == ["default"]
 
 
+async def test_work_on_everybodys_jobs_is_for_admins(api: Api) -> None:
+    refused = await api.post("/api/analyze", {"jobType": "sweep"})
+    assert (refused.status, refused.code) == (403, "forbidden")
+    assert refused.json["field"] == "jobType"
+    allowed = await api.post("/api/analyze", {"jobType": "sweep"}, user=ADA, admin=True)
+    assert allowed.status == 201
+
+
 async def test_the_queue_of_the_job_type_is_rung(api: Api) -> None:
     await api.new_job(jobType="report_generation")
     assert api.bell.rings == ["reports"]
@@ -178,7 +186,7 @@ async def test_an_unknown_job_type_is_answered_with_those_that_exist(api: Api) -
     reply = await api.analyze(jobType="complete analysis")
     problem = (
         "is no known job type; known are: complete_analysis, echo, regulatory_research, "
-        "report_generation, resize"
+        "report_generation, resize, sweep"
     )
     assert reply.status == 400
     assert reply.json == {

@@ -256,6 +256,7 @@ def builtin_jobs(pool: Pool, offload: Offload) -> Jobs:
         "cleanup",
         timeout=timedelta(hours=1),
         priority=9,
+        admin_only=True,
         description="Prunes old finished jobs.",
     )(handlers.cleanup)
     return jobs

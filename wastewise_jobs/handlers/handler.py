@@ -56,6 +56,7 @@ class Options:
     run_in: RunIn = RunIn.LOOP
     description: str = ""
     needs_project: bool = False
+    admin_only: bool = False
 
 
 class Handler(Generic[P, R]):
@@ -106,6 +107,7 @@ class Handler(Generic[P, R]):
             description=options.description,
             input_schema=self.signature.schema,
             needs_project=options.needs_project,
+            admin_only=options.admin_only,
         )
 
     def parse_input(self, text: str) -> Any:  # noqa: ANN401 - whatever the function wants

@@ -71,12 +71,14 @@ class Jobs:
         run_in: Literal["loop", "thread", "process"] | None = None,
         description: str = "",
         needs_project: bool = False,
+        admin_only: bool = False,
     ) -> Callable[[Callable[P, R]], Handler[P, R]]:
         """Make a function the handler of `job_type`.
 
         `timeout` (a timedelta or seconds) counts from the start of the handler. `run_in` is the
         loop for `async def` and a thread for a plain function, unless given. A handler that runs
-        in a process is imported there by module and name. Without `timeout` and `max_retries` the
+        in a process is imported there by module and name. `admin_only` keeps users from enqueueing
+        it over HTTP. Without `timeout` and `max_retries` the
         settings of the worker's process count.
         """
 
@@ -90,6 +92,7 @@ class Jobs:
                 run_in=_run_in(function, signature, run_in),
                 description=description or _first_line(function.__doc__),
                 needs_project=needs_project,
+                admin_only=admin_only,
             )
             _check(job_type, options)
             handler = Handler(job_type, function, signature, options, self)

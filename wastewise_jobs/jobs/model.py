@@ -196,3 +196,4 @@ class JobTypeInfo:
     input_schema: JsonObject = field(default_factory=dict)
     needs_project: bool = False
     refusal: str | None = None
+    admin_only: bool = False

@@ -196,11 +196,11 @@ REPORT = "SELECT content FROM job_reports WHERE job_id = $1 AND format = $2"
 REGISTER_TYPE = """
 INSERT INTO job_types (
     job_type, queue, priority, timeout_seconds, max_retries, run_in, description, input_schema,
-    needs_project, refusal
+    needs_project, refusal, admin_only
 )
 SELECT * FROM unnest(
     $1::text[], $2::text[], $3::integer[], $4::double precision[], $5::integer[], $6::text[],
-    $7::text[], $8::jsonb[], $9::boolean[], $10::text[]
+    $7::text[], $8::jsonb[], $9::boolean[], $10::text[], $11::boolean[]
 )
 ON CONFLICT (job_type) DO UPDATE
 SET queue = EXCLUDED.queue,
@@ -212,6 +212,7 @@ SET queue = EXCLUDED.queue,
     input_schema = EXCLUDED.input_schema,
     needs_project = EXCLUDED.needs_project,
     refusal = EXCLUDED.refusal,
+    admin_only = EXCLUDED.admin_only,
     registered_at = now(),
     retired_at = NULL
 """
@@ -221,7 +222,7 @@ RETIRE_TYPE = "UPDATE job_types SET retired_at = now() WHERE job_type = $1 AND r
 TYPES = """
 SELECT
     job_type, queue, priority, timeout_seconds, max_retries, run_in, description, input_schema,
-    needs_project, refusal
+    needs_project, refusal, admin_only
 FROM job_types
 WHERE retired_at IS NULL
 ORDER BY job_type

@@ -93,10 +93,10 @@ class JobStore:
         executor = connection or self._pool
         try:
             if connection is None:
-                return list(await _enqueue(executor, jobs))
+                return await _enqueue(executor, jobs)
             # A savepoint: a refused job must not take the caller's transaction with it.
             async with connection.transaction():
-                return list(await _enqueue(connection, jobs))
+                return await _enqueue(connection, jobs)
         except REFUSALS as error:
             if len(jobs) == 1:
                 return [_refusal(error)]
@@ -309,7 +309,7 @@ def _dollars(cost: float) -> Decimal | None:
     return Decimal(repr(cost)) if math.isfinite(cost) else None
 
 
-async def _enqueue(executor: Executor, jobs: Sequence[NewJob]) -> list[Enqueued]:
+async def _enqueue(executor: Executor, jobs: Sequence[NewJob]) -> list[Enqueued | JobRefusedError]:
     rows = await executor.fetch(
         sql.ENQUEUE,
         [job.id for job in jobs],
@@ -322,11 +322,13 @@ async def _enqueue(executor: Executor, jobs: Sequence[NewJob]) -> list[Enqueued]
         answers[position - 1] = Enqueued(
             job_id, Status(status), priority, reason, created_at, disposition
         )
-    if None in answers:
-        # The job that held the key was deleted between the two looks: the key is free again.
-        message = "the idempotency key was released at this moment; repeat the request"
-        raise JobRefusedError("idempotency_key_released", message, field="idempotencyKey")
-    return [answer for answer in answers if answer is not None]
+    return [answer or _released_key() for answer in answers]
+
+
+def _released_key() -> JobRefusedError:
+    # The job that held the key was deleted between the two looks of the statement.
+    message = "the idempotency key was released at this moment; repeat the request"
+    return JobRefusedError("idempotency_key_released", message, field="idempotencyKey")
 
 
 def _column(jobs: Sequence[NewJob], name: str) -> list[Any] | None:

@@ -11,6 +11,7 @@ from wastewise_jobs.jobs.model import JobTypeInfo, NewJob
 from wastewise_jobs.jobs.storable import dump_json
 from wastewise_jobs.web.caller import Caller
 from wastewise_jobs.web.problems import (
+    FORBIDDEN,
     INVALID_VALUE,
     JOB_TYPE_REFUSED,
     PROJECT_REQUIRED,
@@ -33,8 +34,13 @@ _ASKED = {
 }
 
 
-def check_type(info: JobTypeInfo, body: AnalyzeRequest) -> None:
-    """Raise ProblemError when this type takes no job, or none without a project."""
+def check_type(info: JobTypeInfo, body: AnalyzeRequest, caller: Caller) -> None:
+    """Raise ProblemError when this caller cannot have a job of this type, or not like that."""
+    if info.admin_only and not caller.admin:
+        message = (
+            f"jobType: {info.job_type} touches what belongs to everybody; admins may ask for it"
+        )
+        raise ProblemError(FORBIDDEN, message, field="jobType")
     if info.refusal is not None:
         raise ProblemError(JOB_TYPE_REFUSED, info.refusal, field="jobType")
     if info.needs_project and body.project_id is None:

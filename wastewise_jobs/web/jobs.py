@@ -12,6 +12,7 @@ from pydantic import Field
 from wastewise_jobs.errors import JobRefusedError
 from wastewise_jobs.jobs.model import Enqueued, JobFilter, JobView, NewJob, Status
 from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.logs import get_logger
 from wastewise_jobs.web.batcher import EnqueueBatcher
 from wastewise_jobs.web.caller import Caller
 from wastewise_jobs.web.catalogue import Catalogue
@@ -47,6 +48,8 @@ from wastewise_jobs.wire import (
     RetryAnswer,
     WireUuid,
 )
+
+log = get_logger(__name__)
 
 LONGEST_WAIT_SECONDS = 60
 _MOST_WAITS = 100
@@ -102,7 +105,7 @@ class JobsResource:
     ) -> web.StreamResponse:
         """201 with a new job, or 200 with the one that the same request made before."""
         known = await self._catalogue.get(call.body.job_type)
-        check_type(known.info, call.body)
+        check_type(known.info, call.body, call.caller)
         known.check(call.body.input_data)
         job = new_job(
             call.body,
@@ -111,8 +114,15 @@ class JobsResource:
             priority_floor=self._priority_floor,
         )
         enqueued = await self._enqueue(job, call.caller)
-        if enqueued.disposition == "created" and not _is_delayed(job):
-            self._doorbell.ring(known.info.queue)
+        if enqueued.disposition == "created":
+            log.info(
+                "job_enqueued",
+                job_id=str(enqueued.id),
+                job_type=job.job_type,
+                priority=enqueued.priority,
+            )
+            if not _is_delayed(job):
+                self._doorbell.ring(known.info.queue)
         return _created(enqueued)
 
     async def get(self, call: Call[IdInPath, JobQuery, NoBody]) -> web.StreamResponse:
@@ -149,9 +159,11 @@ class JobsResource:
         job_id = call.path.id
         match await self._store.cancel(job_id, user_id=call.caller.sees_only):
             case "cancelled":
+                log.info("job_cancelled", job_id=str(job_id))
                 body = CancelAnswer(job_id=job_id, status="cancelled", message="Cancelled.")
                 return answer(body)
             case "requested":
+                log.info("job_cancel_requested", job_id=str(job_id))
                 message = "The worker is asked to stop; the job ends within seconds."
                 body = CancelAnswer(job_id=job_id, status="processing", message=message)
                 return answer(body, status=202)
@@ -165,6 +177,7 @@ class JobsResource:
         job_id = call.path.id
         match await self._store.requeue(job_id, user_id=call.caller.sees_only):
             case "requeued":
+                log.info("job_requeued", job_id=str(job_id))
                 for view in await self._store.views([job_id]):
                     self._doorbell.ring(view.queue)
                 message = "The job is pending again."
