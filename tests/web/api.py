@@ -102,7 +102,7 @@ class Reply:
         return str(self.json["code"])
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Api:
     """The service and a client that speaks as Ann unless told otherwise."""
 
@@ -115,6 +115,9 @@ class Api:
     bell: Bell
     watcher: JobWatcher
     document: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Api({self.url})"
 
     async def request(
         self,

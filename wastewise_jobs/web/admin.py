@@ -1,5 +1,6 @@
 """What only admins may do: API keys and the list of job types."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from aiohttp import web
@@ -7,10 +8,17 @@ from pydantic import Field
 
 from wastewise_jobs.web.catalogue import Catalogue
 from wastewise_jobs.web.keys import KeyStore
-from wastewise_jobs.web.problems import KEY_NOT_FOUND, ProblemError
+from wastewise_jobs.web.problems import INVALID_VALUE, KEY_NOT_FOUND, ProblemError
 from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, answer
 from wastewise_jobs.web.views import job_type_answer, key_answer
-from wastewise_jobs.wire import JobTypeList, KeyList, KeyMade, KeyRequest, WireUuid
+from wastewise_jobs.wire import (
+    FieldProblem,
+    JobTypeList,
+    KeyList,
+    KeyMade,
+    KeyRequest,
+    WireUuid,
+)
 
 
 class KeyInPath(Parameters):
@@ -36,6 +44,7 @@ class AdminResource:
         self, call: Call[NoParameters, NoParameters, KeyRequest]
     ) -> web.StreamResponse:
         """Make an API key; the answer is the only place where it can be read."""
+        _check_usable(call.body)
         info, key = await self._keys.create(
             call.body.user_id,
             scopes=call.body.scopes,
@@ -61,4 +70,20 @@ class AdminResource:
         known = await self._catalogue.all()
         return answer(
             JobTypeList(job_types=[job_type_answer(known[name].info) for name in sorted(known)])
+        )
+
+
+def _check_usable(body: KeyRequest) -> None:
+    """A key that could never be used is a slip, and better said at once."""
+    problems = {}
+    if body.user_id.int == 0:
+        problems["userId"] = "is nobody's"
+    if body.expires_at is not None and body.expires_at <= datetime.now(UTC):
+        problems["expiresAt"] = "is past"
+    for field, problem in problems.items():
+        raise ProblemError(
+            INVALID_VALUE,
+            f"{field}: {problem}",
+            field=field,
+            errors=[FieldProblem(field=field, problem=problem)],
         )

@@ -75,7 +75,7 @@ def create_app(
         *job_routes(
             jobs,
             JobDataResource(store=job_store),
-            EventsResource(store=job_store, watcher=watcher),
+            EventsResource(store=job_store, watcher=watcher, authenticator=authenticator),
         ),
         *project_routes(ProjectsResource(store=project_store), FilesResource(store=project_store)),
         *admin_routes(AdminResource(keys=KeyStore(pool), catalogue=catalogue)),

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 import orjson
 
@@ -54,10 +55,10 @@ def check_type(info: JobTypeInfo, body: AnalyzeRequest, caller: Caller) -> None:
 
 
 def new_job(
-    body: AnalyzeRequest, *, caller: Caller, key_in_header: str | None, priority_floor: int
+    body: AnalyzeRequest, *, caller: Caller, keys_in_header: Sequence[str], priority_floor: int
 ) -> NewJob:
     """Return the job to enqueue; raises ProblemError for an input or a key that cannot be."""
-    key = _idempotency_key(body, key_in_header)
+    key = _idempotency_key(body, keys_in_header)
     priority, reason = _priority(body.priority, caller, priority_floor)
     return NewJob(
         id=new_job_id(),
@@ -75,10 +76,13 @@ def new_job(
     )
 
 
-def _idempotency_key(body: AnalyzeRequest, in_header: str | None) -> str | None:
-    if in_header is None:
+def _idempotency_key(body: AnalyzeRequest, in_headers: Sequence[str]) -> str | None:
+    if not in_headers:
         return body.idempotency_key
-    if not _KEY_IN_HEADER.fullmatch(in_header):
+    in_header = in_headers[0]
+    if len(in_headers) > 1:
+        problem = "is given more than once"
+    elif not _KEY_IN_HEADER.fullmatch(in_header):
         problem = "must be 1 to 255 printable ASCII characters"
     elif body.idempotency_key not in {None, in_header}:
         problem = "differs from idempotencyKey in the body"

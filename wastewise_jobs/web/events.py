@@ -16,8 +16,8 @@ from wastewise_jobs.logs import get_logger
 from wastewise_jobs.web.jobs import no_such_job
 from wastewise_jobs.web.limits import Gate
 from wastewise_jobs.web.parameters import IdInPath
-from wastewise_jobs.web.problems import TOO_MANY_STREAMS
-from wastewise_jobs.web.route import Call, NoBody, NoParameters
+from wastewise_jobs.web.problems import TOO_MANY_STREAMS, ProblemError
+from wastewise_jobs.web.route import Authenticates, Call, NoBody, NoParameters
 from wastewise_jobs.web.views import job_answer
 from wastewise_jobs.web.watch import JobWatcher, version
 
@@ -33,9 +33,15 @@ class EventsResource:
     """The handler of a job's event stream."""
 
     def __init__(
-        self, *, store: JobStore, watcher: JobWatcher, most_streams: int = _MOST_STREAMS
+        self,
+        *,
+        store: JobStore,
+        watcher: JobWatcher,
+        authenticator: Authenticates,
+        most_streams: int = _MOST_STREAMS,
     ) -> None:
         self._store = store
+        self._authenticator = authenticator
         self._watcher = watcher
         self._streams = Gate(most_streams, TOO_MANY_STREAMS, "event streams")
 
@@ -58,17 +64,19 @@ class EventsResource:
         await response.prepare(request)
         try:
             async with response:
-                await self._send_all(response, view, seen)
+                await self._send_all(request, response, view, seen)
         except (ConnectionResetError, TimeoutError):
             _log.debug("event_stream_broken", job_id=str(view.id))
         except asyncio.CancelledError:
             raise
+        except ProblemError:
+            _log.info("event_stream_unauthorized", job_id=str(view.id))
         except Exception as error:  # noqa: BLE001 - around a handler's run: the answer has begun, so it can only end
             _log.warning("event_stream_failed", job_id=str(view.id), error=type(error).__name__)
         return response
 
     async def _send_all(
-        self, response: EventSourceResponse, view: JobView, seen: str | None
+        self, request: web.Request, response: EventSourceResponse, view: JobView, seen: str | None
     ) -> None:
         with self._watcher.watch(view) as watch:
             if seen != version(view):
@@ -78,6 +86,8 @@ class EventsResource:
                 newer = await watch.next()
                 if newer is None:
                     return
+                # A stream may outlive its credential: nothing is told to one that was revoked.
+                await self._authenticator.authenticate(request)
                 view = newer
                 if view.status.finished:
                     # Only this look brings the result; the row may be requeued meanwhile.

@@ -110,7 +110,7 @@ class JobsResource:
         job = new_job(
             call.body,
             caller=call.caller,
-            key_in_header=call.request.headers.get("Idempotency-Key"),
+            keys_in_header=call.request.headers.getall("Idempotency-Key", []),
             priority_floor=self._priority_floor,
         )
         enqueued = await self._enqueue(job, call.caller)

@@ -72,7 +72,7 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
         return response
 
 
-def _request_id(request: web.Request) -> str:
+def _request_id(request: web.BaseRequest) -> str:
     given = request.headers.get("X-Request-Id", "")
     return given if _PLAIN_ID.fullmatch(given) else uuid.uuid4().hex
 
@@ -118,17 +118,22 @@ def _of_router(request: web.Request, error: web.HTTPException) -> ProblemError:
 
 
 async def answer_expect(request: web.Request) -> web.StreamResponse | None:
-    """Ask for the body with 100 Continue, and refuse any other expectation.
+    """Refuse every expectation but 100-continue, which is met where the body is read.
 
     aiohttp calls this before the middlewares; returning None goes on with the request.
     """
     if request.headers["Expect"].lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # What follows is the whole answer, as if nothing had been written.
-        request.writer.output_size = 0
         return None
-    request[REQUEST_ID] = _request_id(request)
-    return _answered(request, ProblemError(EXPECTATION_FAILED, "only 100-continue is expected"))
+    return unmet_expectation(request)
+
+
+def unmet_expectation(request: web.BaseRequest) -> web.Response:
+    """The answer to any other Expect header."""
+    problem = ProblemError(EXPECTATION_FAILED, "only 100-continue is expected")
+    request_id = _request_id(request)
+    response = answer(problem, request_id=request_id, instance=request.rel_url.raw_path)
+    response.headers.update({**SECURITY_HEADERS, "X-Request-Id": request_id})
+    return response
 
 
 def answer_options(origins: Collection[str]) -> Middleware:

@@ -18,7 +18,6 @@ _RAW_REFUSALS = (
     no.BODY_TIMEOUT,
     no.TOO_LARGE,
     no.UNSUPPORTED_MEDIA_TYPE,
-    no.BAD_REQUEST,
     no.EXPECTATION_FAILED,
 )
 _BEARER = "bearer"
@@ -57,7 +56,7 @@ def openapi(routes: Sequence[Route], *, version: str) -> JsonObject:
 
 def refusals_of(route: Route) -> list[Refusal]:
     """Everything that the route, or a check before it, can refuse with."""
-    found = [*no.PARAMETER_REFUSALS, *route.refusals, no.DATABASE_UNAVAILABLE]
+    found = [no.BAD_REQUEST, *no.PARAMETER_REFUSALS, *route.refusals, no.DATABASE_UNAVAILABLE]
     if route.access != PUBLIC:
         found += [no.UNAUTHENTICATED, no.FORBIDDEN]
     if route.rate_limited:
@@ -65,7 +64,7 @@ def refusals_of(route: Route) -> list[Refusal]:
     if issubclass(route.parts.body, RawBody):
         found += _RAW_REFUSALS
     elif not issubclass(route.parts.body, NoBody):
-        found += [*no.BODY_REFUSALS, no.BAD_REQUEST, no.EXPECTATION_FAILED]
+        found += [*no.BODY_REFUSALS, no.EXPECTATION_FAILED]
     return list(dict.fromkeys(found))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar, get_origin
+from urllib.parse import unquote_to_bytes
 
 import aiohttp
 from aiohttp import web
@@ -56,6 +57,7 @@ def read_query(request: web.Request, model: type[ModelT]) -> ModelT:
         for name, field in model.model_fields.items()
         if get_origin(field.annotation) is list
     }
+    _check_encoding(request.rel_url.raw_query_string, "the query")
     values: dict[str, Any] = {}
     for name in request.query:
         given = request.query.getall(name)
@@ -71,6 +73,7 @@ def read_query(request: web.Request, model: type[ModelT]) -> ModelT:
 
 def read_path(request: web.Request, model: type[ModelT]) -> ModelT:
     """The parts of the path as `model`."""
+    _check_encoding(request.rel_url.raw_path, "the path")
     values = dict(request.match_info)
     for name, value in values.items():
         _check_texts([value], field=name)
@@ -91,6 +94,7 @@ async def read_body(
         )
     if request.content_length is not None and request.content_length > limit:
         raise _too_large(limit)
+    await _ask_for_it(request)
     parts = bytearray()
     try:
         async with asyncio.timeout(total_seconds):
@@ -105,6 +109,15 @@ async def read_body(
             BAD_REQUEST, "the body is not well-formed HTTP", headers=_CLOSE
         ) from None
     return bytes(parts)
+
+
+async def _ask_for_it(request: web.Request) -> None:
+    # Not before size and credential are known to be good: the body would be sent for nothing.
+    expected = request.headers.get("Expect", "").lower() == "100-continue"
+    if expected and request.version >= aiohttp.HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # What follows is the whole answer, as if nothing had been written.
+        request.writer.output_size = 0
 
 
 async def _chunks(content: aiohttp.StreamReader, silence_seconds: float) -> AsyncIterator[bytes]:
@@ -133,6 +146,14 @@ def _check_media_type(request: web.Request) -> None:
         )
     if (request.charset or "utf-8").lower().replace("_", "-") not in {"utf-8", "utf8", "us-ascii"}:
         raise ProblemError(UNSUPPORTED_MEDIA_TYPE, "send the body in UTF-8", headers=_CLOSE)
+
+
+def _check_encoding(raw: str, what: str) -> None:
+    # The parser leaves bytes that are no UTF-8 as they are, which would name something else.
+    try:
+        unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise ProblemError(BAD_REQUEST, f"{what} is not UTF-8") from None
 
 
 def _check_texts(texts: Sequence[str], *, field: str) -> None:
@@ -181,6 +202,20 @@ def _field_problem(item: ErrorDetails) -> FieldProblem:
         problem = "is not a known field"
     elif item["type"] == "missing":
         problem = "is required"
+    elif item["type"] in {"too_long", "too_short"} and _is_text(item):
+        problem = _length_problem(item)
     else:
         problem = item["msg"].removeprefix("Value error, ").replace("Input should", "should")
     return FieldProblem(field=clean_text(field, _LONGEST_FIELD), problem=clean_text(problem, 500))
+
+
+def _is_text(item: ErrorDetails) -> bool:
+    # Behind a validator of ours pydantic counts the "items" of a text.
+    return item.get("ctx", {}).get("field_type") == "Value"
+
+
+def _length_problem(item: ErrorDetails) -> str:
+    limits = item.get("ctx", {})
+    if item["type"] == "too_long":
+        return f"should have at most {limits['max_length']} characters"
+    return f"should have at least {limits['min_length']} characters"

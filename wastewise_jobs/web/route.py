@@ -5,6 +5,7 @@ nothing is open that does not say PUBLIC.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, get_args, get_type_hints
@@ -21,6 +22,7 @@ from wastewise_jobs.wire import AnswerModel, RequestModel
 PUBLIC = "public"
 REQUEST_ID = web.RequestKey("request_id", str)
 CALLER = web.RequestKey("caller", Caller)
+_PART = re.compile(r"\{(\w+)\}")
 JSON = "application/json"
 
 
@@ -131,9 +133,11 @@ def mount(
     """Put every route into the router, behind its checks; `expect` answers the Expect header."""
     for route in routes:
         endpoint = _endpoint(route, authenticator, rate_limit)
-        app.router.add_route(route.method, route.path, endpoint, expect_handler=expect)
+        # By itself aiohttp lets no brace into a part of a path; a file may be called a{1}.csv.
+        path = _PART.sub(r"{\1:[^/]+}", route.path)
+        app.router.add_route(route.method, path, endpoint, expect_handler=expect)
         if route.method == "GET" and route.also_head:
-            app.router.add_route("HEAD", route.path, endpoint)
+            app.router.add_route("HEAD", path, endpoint, expect_handler=expect)
 
 
 def _endpoint(

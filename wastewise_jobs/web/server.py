@@ -7,6 +7,7 @@ answer has one for being taken. Behind a reverse proxy this is the second line, 
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from aiohttp import web
 
 from wastewise_jobs.errors import ConfigurationError
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.web.middleware import SECURITY_HEADERS
+from wastewise_jobs.web.middleware import SECURITY_HEADERS, unmet_expectation
 from wastewise_jobs.web.problems import BAD_REQUEST, INTERNAL_ERROR, ProblemError, answer
 
 HEADER_SECONDS = 15.0
@@ -163,6 +164,9 @@ class _Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send the answer; a client that does not take it is cut off."""
+        if isinstance(resp, web.HTTPExpectationFailed):
+            # Where no route matches, aiohttp refuses by itself, before the middlewares.
+            resp = unmet_expectation(request)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await super().finish_response(request, resp, start_time)
@@ -185,10 +189,12 @@ class _Connection(web.RequestHandler):
         if status >= _SERVER_ERROR:
             _log.error("connection_crashed", exc_info=exc)
         refusal = INTERNAL_ERROR if status >= _SERVER_ERROR else BAD_REQUEST
+        request_id = uuid.uuid4().hex
+        _log.info("request_malformed", request_id=request_id)
         response = answer(
-            ProblemError(refusal, "the request is not well-formed HTTP"), request_id="-"
+            ProblemError(refusal, "the request is not well-formed HTTP"), request_id=request_id
         )
-        response.headers.update(SECURITY_HEADERS)
+        response.headers.update({**SECURITY_HEADERS, "X-Request-Id": request_id})
         response.force_close()
         return response
 
