@@ -12,7 +12,7 @@ import pytest
 from tests.service.workers import Bench, bench
 from wastewise_jobs.analysis.sample import sample_files, sample_property
 from wastewise_jobs.db.pool import Pool
-from wastewise_jobs.handlers.builtin import REGULATORY_RESEARCH, builtin_job_types, builtin_jobs
+from wastewise_jobs.handlers.builtin import REGULATORY_RESEARCH, builtin_jobs
 from wastewise_jobs.handlers.offload import Offload
 from wastewise_jobs.jobs.ids import new_job_id
 from wastewise_jobs.jobs.model import JobView, NewJob
@@ -234,7 +234,8 @@ async def test_the_research_type_is_known_and_says_why_it_is_refused(
     pool: Pool, offload: Offload
 ) -> None:
     types: dict[str, Any] = {
-        info.job_type: info for info in builtin_job_types(builtin_jobs(pool, offload))
+        info.job_type: info
+        for info in [*builtin_jobs(pool, offload).job_types(), REGULATORY_RESEARCH]
     }
 
     assert sorted(types) == [

@@ -171,3 +171,14 @@ async def test_a_key_needs_known_scopes(api: Api) -> None:
             "/api/admin/keys", {"userId": str(ANN), "scopes": scopes}, user=ADA, admin=True
         )
         assert (reply.status, reply.json["field"].partition(".")[0]) == (400, "scopes")
+
+
+async def test_a_retired_job_type_takes_no_more_jobs_and_keeps_those_it_has(api: Api) -> None:
+    waiting = await api.new_job()
+    path = "/api/admin/job-types/echo"
+    assert (await api.delete(path)).status == 403
+    assert (await api.delete(path, user=ADA, admin=True)).status == 204
+    assert (await api.analyze()).code == "unknown_job_type"
+    assert (await api.get(f"/api/jobs/{waiting}")).json["status"] == "pending"
+    again = await api.delete(path, user=ADA, admin=True)
+    assert (again.status, again.code) == (404, "job_type_not_found")

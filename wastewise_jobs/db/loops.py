@@ -1,9 +1,7 @@
 """How every long-running loop lives: it beats, and a failing tick only slows it down."""
 
-import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -57,31 +55,6 @@ class Backoff:
 def jittered(seconds: float) -> float:
     """An interval with up to a tenth more or less, so that processes drift apart."""
     return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - not a secret
-
-
-async def tick_forever(
-    name: str,
-    tick: Callable[[], Awaitable[float]],
-    *,
-    beat: Beat,
-    cap: float = 5.0,
-) -> None:
-    """Call `tick` until cancelled; it returns the seconds to wait before the next one.
-
-    A tick that fails is logged (once until it succeeds again) and repeated after a growing delay.
-    """
-    backoff = Backoff(cap=cap)
-    while True:
-        beat.stamp()
-        try:
-            delay = await tick()
-        except Exception as error:  # noqa: BLE001 - a loop's tick: nothing may end the loop
-            delay = backoff.next()
-            log_failed_tick(name, error, first=backoff.failures == 1)
-        else:
-            if backoff.reset():
-                log.info("loop_recovered", loop=name)
-        await asyncio.sleep(delay)
 
 
 def log_failed_tick(name: str, error: Exception, *, first: bool) -> None:

@@ -262,11 +262,6 @@ def builtin_jobs(pool: Pool, offload: Offload) -> Jobs:
     return jobs
 
 
-def builtin_job_types(jobs: Jobs) -> list[JobTypeInfo]:
-    """Everything that a fresh installation knows: the registry's types and the refused one."""
-    return [*jobs.job_types(), REGULATORY_RESEARCH]
-
-
 @contextmanager
 def _refusals() -> Iterator[None]:
     """What the analysis refuses, it refuses every time."""

@@ -129,13 +129,3 @@ WHERE f.project_id = $1
 )
 
 DELETE_FILE = "DELETE FROM project_files WHERE project_id = $1 AND file_name = $2 RETURNING id"
-
-CONTENTS = (
-    _STORED
-    + """
-WHERE f.project_id = $1
-  AND ($2::uuid IS NULL OR p.user_id = $2)
-  AND ($3::text[] IS NULL OR f.file_name = ANY ($3))
-ORDER BY f.file_name
-"""
-)

@@ -144,16 +144,6 @@ class ProjectStore:
             return None
         return bool(await self._pool.fetch(sql.DELETE_FILE, project_id, file_name))
 
-    async def contents(
-        self, project_id: UUID, *, user_id: UUID | None, file_names: Sequence[str] | None = None
-    ) -> list[StoredFile]:
-        """Return the project's files with their contents, by name; all of them, or those named.
-
-        Files that the existing front end keeps in its own storage are left out.
-        """
-        rows = await self._pool.fetch(sql.CONTENTS, project_id, user_id, file_names)
-        return [StoredFile(*row) for row in rows]
-
 
 async def _lock(
     connection: Connection, statement: str, project_id: UUID, user_id: UUID | None

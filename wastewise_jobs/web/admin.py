@@ -8,7 +8,12 @@ from pydantic import Field
 
 from wastewise_jobs.web.catalogue import Catalogue
 from wastewise_jobs.web.keys import KeyStore
-from wastewise_jobs.web.problems import INVALID_VALUE, KEY_NOT_FOUND, ProblemError
+from wastewise_jobs.web.problems import (
+    INVALID_VALUE,
+    JOB_TYPE_NOT_FOUND,
+    KEY_NOT_FOUND,
+    ProblemError,
+)
 from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, answer
 from wastewise_jobs.web.views import job_type_answer, key_answer
 from wastewise_jobs.wire import (
@@ -25,6 +30,12 @@ class KeyInPath(Parameters):
     """An API key, by its id or its public id."""
 
     id: Annotated[str, Field(pattern=r"^[0-9A-Fa-f-]{16,36}$")]
+
+
+class JobTypeInPath(Parameters):
+    """A job type, by its name."""
+
+    job_type: Annotated[str, Field(min_length=1, max_length=63)]
 
 
 class KeyListQuery(Parameters):
@@ -71,6 +82,14 @@ class AdminResource:
         return answer(
             JobTypeList(job_types=[job_type_answer(known[name].info) for name in sorted(known)])
         )
+
+    async def retire_job_type(
+        self, call: Call[JobTypeInPath, NoParameters, NoBody]
+    ) -> web.StreamResponse:
+        """Take no more jobs of the type; those that wait stay."""
+        if not await self._catalogue.retire(call.path.job_type):
+            raise ProblemError(JOB_TYPE_NOT_FOUND, "there is no such job type")
+        return web.Response(status=204)
 
 
 def _check_usable(body: KeyRequest) -> None:

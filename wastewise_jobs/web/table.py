@@ -287,6 +287,16 @@ def admin_routes(admin: AdminResource) -> tuple[Route, ...]:
             answers={200: JobTypeList},
             tag=ADMINS,
         ),
+        Route(
+            "DELETE",
+            "/api/admin/job-types/{jobType}",
+            admin.retire_job_type,
+            ADMIN,
+            "Retire a job type: no new jobs until a worker registers it again",
+            answers={204: None},
+            refusals=(no.JOB_TYPE_NOT_FOUND,),
+            tag=ADMINS,
+        ),
     )
 
 

@@ -14,7 +14,9 @@ RULER = Caller(UUID(int=2), frozenset({READ, WRITE, ADMIN}))
 
 def job(caller: Caller = USER, *, key: str | None = None, floor: int = 1, **body: Any) -> Any:
     request = AnalyzeRequest.model_validate({"jobType": "echo"} | body)
-    return new_job(request, caller=caller, keys_in_header=[] if key is None else [key], priority_floor=floor)
+    return new_job(
+        request, caller=caller, keys_in_header=[] if key is None else [key], priority_floor=floor
+    )
 
 
 @pytest.mark.parametrize(
