@@ -6,6 +6,7 @@ says that doing it twice is harmless, also after a broken connection and after 4
 """
 
 import asyncio
+import io
 import os
 import random
 import time
@@ -136,7 +137,8 @@ class Transport:
             self._url(path),
             params=params,
             headers=headers,
-            data=data,
+            # As a file: aiohttp sends those in parts, and warns of large bodies in one piece.
+            data=None if data is None else io.BytesIO(data),
             allow_redirects=False,
         ) as response:
             _refuse_redirect(response)

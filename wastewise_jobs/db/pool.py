@@ -112,7 +112,11 @@ async def prepare_connection(connection: Connection) -> None:
         state = getattr(query.exception, "sqlstate", None) or ""
         held = reference()
         if held is not None and state.startswith(_UNUSABLE_SQLSTATES):
-            held.terminate()
+            # terminate() would get into the way of the release that follows; a connection whose
+            # transport is gone is dropped there, and the caller sees the server's own error.
+            transport = getattr(held, "_transport", None)
+            if transport is not None:
+                transport.abort()
 
     connection.add_query_logger(close_if_unusable)
 
