@@ -345,6 +345,14 @@ BEGIN
     )
     SELECT w.id FROM won w;
     PERFORM set_config('wastewise.transition', 'off', true);
+    -- Whoever releases is on its way out: idle workers elsewhere take over at once.
+    PERFORM pg_notify('wastewise_wake', q.queue)
+    FROM (
+        SELECT DISTINCT i.queue
+        FROM job_queue i
+        WHERE i.id = ANY (_ids)
+          AND i.due
+    ) AS q;
     RETURN QUERY SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c);
 END
 $$;

@@ -89,6 +89,7 @@ BEGIN
     WHERE id = _id;
     PERFORM set_config('wastewise.transition', 'off', true);
     PERFORM queue_jobs(ARRAY[_id]);
+    PERFORM pg_notify('wastewise_wake', j.queue) FROM analysis_jobs j WHERE j.id = _id;
     RETURN 'requeued';
 END
 $$;

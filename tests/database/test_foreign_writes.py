@@ -273,7 +273,17 @@ async def test_a_worker_is_told_of_the_job_that_a_foreign_write_takes_from_it(
     assert await store.complete([(untouched, Completed())]) == {untouched.id}
 
 
-async def test_our_own_transitions_wake_nobody(
+async def test_what_is_due_again_by_a_release_or_a_requeue_wakes_other_workers(
+    store: JobStore, connection: Connection, heard: Heard
+) -> None:
+    released, failed = [await make_running(store) for _ in range(2)]
+    await store.release([released])
+    await store.fail([(failed, Failed("X", "x", "permanent"))])
+    await store.requeue(failed.id, user_id=None)
+    assert await everything_heard(connection, heard) == [("wastewise_wake", "default")] * 2
+
+
+async def test_our_other_transitions_wake_nobody(
     store: JobStore, connection: Connection, heard: Heard
 ) -> None:
     await enqueue(store, *(make_job() for _ in range(4)))
@@ -281,9 +291,7 @@ async def test_our_own_transitions_wake_nobody(
     await store.retry([(jobs[0], RetryLater("X", "x", "retryable"))])
     await store.fail([(jobs[1], Failed("X", "x", "permanent"))])
     await store.complete([(jobs[2], Completed())])
-    await store.release([jobs[3]])
-    await store.requeue(jobs[1].id, user_id=None)
-    await store.cancel(jobs[3].id, user_id=None)
+    await store.cancel((await enqueue_one(store)), user_id=None)
     await enqueue_one(store, run_at=at(minutes=1))
     await connection.execute("UPDATE job_queue SET lease_expires_at = now() WHERE leased")
     await store.rescue()
