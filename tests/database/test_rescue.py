@@ -242,6 +242,22 @@ async def test_a_rescue_that_is_rolled_back_has_done_nothing(
     assert await queue_row(connection, job.id)
 
 
+async def test_a_finished_job_is_not_brought_back_by_a_queue_row_that_was_left_behind(
+    store: JobStore, connection: Connection
+) -> None:
+    """As after a restore without triggers; mending the queue is the repair's work."""
+    job = await make_running(store)
+    await expire_leases(connection, job.id)
+    async with connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute("UPDATE analysis_jobs SET status = 'completed'")
+    before = await everything(connection)
+    assert await store.rescue() == []
+    assert await everything(connection) == before
+    assert await connection.fetchval("SELECT repair_job_queue()") == 1
+    await assert_invariant(connection)
+
+
 async def _waits(connection: Connection, pid: int) -> bool:
     found: bool = await connection.fetchval(
         "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1", pid
