@@ -8,6 +8,7 @@ import asyncpg
 import orjson
 import pytest
 from pydantic import BaseModel
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from tests.service.workers import bench, everything_agrees, statuses
@@ -498,3 +499,21 @@ async def test_a_burst_on_a_busy_worker_is_claimed_in_order_of_priority(db: str)
         async with b.worker(concurrency=1):
             await eventually(lambda: len(order) == 4)
         assert order == [1, 5, 7, 9]
+
+
+async def test_the_summary_of_quick_jobs_is_in_nobodys_name_but_the_workers(db: str) -> None:
+    jobs = Jobs()
+
+    @jobs.handler("quick")
+    async def quick(job: JobContext) -> None:
+        async with job.transaction():
+            job.set_result({"n": 1})
+
+    async with bench(db, jobs) as b:
+        with capture_logs(processors=[merge_contextvars]) as logs:
+            async with b.worker() as worker:
+                await b.until((await quick.enqueue()).id, "completed")
+                await eventually(lambda: any(log["event"] == "jobs_completed" for log in logs))
+        (summary,) = [log for log in logs if log["event"] == "jobs_completed"]
+        assert summary["worker_id"] == worker.worker_id
+        assert not {"job_id", "job_type", "attempt"} & set(summary)

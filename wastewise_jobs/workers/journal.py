@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from contextvars import copy_context
 
 from wastewise_jobs.jobs.model import RescuedJob
 from wastewise_jobs.jobs.outcome import Failed, RetryLater
@@ -24,6 +25,11 @@ class Journal:
         self.stats = stats
         self._quick: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
+        self._context = copy_context()
+
+    def begin(self) -> None:
+        """Speak in the caller's name from now on, whoever's run has the last word in a second."""
+        self._context = copy_context()
 
     def completed(self, runs: list[Run]) -> None:
         """Their completion is durable."""
@@ -39,7 +45,9 @@ class Journal:
                 log.info("job_completed", **_about(run), duration_seconds=round(seconds, 3))
         if quick and self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(_SUMMARY_EVERY_SECONDS, self.summarize)
+            self._timer = loop.call_later(
+                _SUMMARY_EVERY_SECONDS, self.summarize, context=self._context
+            )
 
     def summarize(self) -> None:
         """Log the quick successes since the last summary."""

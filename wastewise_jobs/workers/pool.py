@@ -187,6 +187,7 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop()` or `abort()`; a cancellation counts as `abort()`."""
         bind_contextvars(worker_id=self.worker_id)
+        self._journal.begin()
         slots = {lane.name: lane.capacity for lane in self.lanes}
         log.info("worker_started", job_types=self.identity.job_types, slots=slots)
         self._heartbeat.start()
