@@ -18,6 +18,7 @@ RETURNS boolean
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 SET enable_seqscan = off
 AS $$
 BEGIN
@@ -54,6 +55,7 @@ RETURNS integer
 LANGUAGE sql
 STABLE
 SET search_path = public, pg_temp
+SET jit = off
 AS $$
     SELECT CASE
         WHEN is_analysis(_job_type) THEN 5
@@ -86,6 +88,7 @@ RETURNS integer
 LANGUAGE sql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 AS $$
     SELECT CASE
         WHEN is_analysis(assign_job_priority.job_type)
@@ -128,6 +131,7 @@ RETURNS TABLE (
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 SET enable_seqscan = off
 AS $$
 #variable_conflict use_column

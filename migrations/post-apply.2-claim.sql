@@ -4,6 +4,9 @@
 -- few rows reads all of a hundred thousand. So every statement here and in the settling functions
 -- names the rows of a table by primary key (id = ANY (...)), which leaves an index scan in id order
 -- as the only way in, and joins only what that scan found, by hash.
+--
+-- jit = off on every function: until PostgreSQL 17 a plan type that is switched off counts as
+-- enormously dear, which makes a server with LLVM compile each statement for a tenth of a second.
 
 -- stuck_threshold: the lease of a claim that nobody renews.
 CREATE OR REPLACE FUNCTION stuck_threshold()
@@ -12,6 +15,7 @@ LANGUAGE sql
 STABLE
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 AS $$
     SELECT coalesce((SELECT s.stuck_threshold FROM schema_info s), interval '30 minutes')
 $$;
@@ -24,6 +28,7 @@ RETURNS integer
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -63,6 +68,7 @@ LANGUAGE sql
 STABLE
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 SET enable_seqscan = off
 AS $$
     SELECT extract(epoch FROM min(w.retry_after) - clock_timestamp())::double precision
@@ -86,6 +92,7 @@ LANGUAGE sql
 STABLE
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 SET enable_seqscan = off
 AS $$
     SELECT extract(epoch FROM min(q.lease_expires_at) - clock_timestamp())::double precision
@@ -101,6 +108,7 @@ LANGUAGE sql
 STABLE
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 SET enable_seqscan = off
 AS $$
     WITH RECURSIVE kinds AS (
@@ -157,6 +165,7 @@ RETURNS TABLE (
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET enable_nestloop = off
@@ -280,6 +289,7 @@ RETURNS uuid
 LANGUAGE sql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 AS $$
     SELECT c.id
     FROM claim_jobs(get_next_job.worker_identifier, NULL, NULL, 1, stuck_threshold()) c
@@ -295,6 +305,7 @@ RETURNS TABLE (id uuid, held boolean, cancel_requested boolean)
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET enable_nestloop = off
@@ -341,6 +352,7 @@ RETURNS SETOF uuid
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET enable_nestloop = off

@@ -8,6 +8,7 @@ RETURNS text
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 AS $$
 DECLARE
     _status text;
@@ -52,6 +53,7 @@ RETURNS text
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 AS $$
 DECLARE
     _status text;
@@ -102,6 +104,7 @@ RETURNS boolean
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 AS $$
 DECLARE
     _job analysis_jobs;

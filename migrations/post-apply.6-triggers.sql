@@ -10,6 +10,7 @@ RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 AS $$
 DECLARE
     _type job_types;
@@ -40,6 +41,7 @@ RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 AS $$
 BEGIN
     IF octet_length(NEW.input_data::text) > 1048576
@@ -62,6 +64,7 @@ RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 AS $$
 BEGIN
     NEW.fence := greatest(OLD.fence, NEW.fence);
@@ -92,6 +95,7 @@ RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 AS $$
 BEGIN
     IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND OLD.id <> NEW.id) THEN
@@ -118,6 +122,7 @@ RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET jit = off
 AS $$
 BEGIN
     DELETE FROM job_queue;

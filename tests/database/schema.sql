@@ -263,17 +263,20 @@ ALTER TABLE schema_info ENABLE ROW LEVEL SECURITY;
 FUNCTION assign_job_priority(user_id uuid, job_type text)
     RETURNS integer
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION cancel_job(_id uuid)
     RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION cancel_running_jobs(_ids uuid[], _fences bigint[], _only_requested boolean DEFAULT false)
     RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
     SET enable_nestloop=off
@@ -284,6 +287,7 @@ FUNCTION claim_jobs(_worker_id text, _queues text[], _job_types text[], _limit i
     RETURNS TABLE(id uuid, fence bigint, job_type text, queue text, user_id uuid, project_id uuid, input_data text, retry_count integer, max_retries integer, crash_count integer, timeout_seconds double precision, priority integer, created_at timestamp with time zone, waited_seconds double precision)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
     SET enable_nestloop=off
@@ -293,12 +297,14 @@ FUNCTION claim_jobs(_worker_id text, _queues text[], _job_types text[], _limit i
 FUNCTION cleanup_old_analysis_jobs(days_to_keep integer DEFAULT 30)
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION complete_jobs(_ids uuid[], _fences bigint[], _results text[], _ai_requests integer[] DEFAULT NULL::integer[], _ai_tokens_input bigint[] DEFAULT NULL::bigint[], _ai_tokens_output bigint[] DEFAULT NULL::bigint[], _ai_costs numeric[] DEFAULT NULL::numeric[])
     RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
     SET enable_nestloop=off
@@ -309,23 +315,27 @@ FUNCTION complete_jobs(_ids uuid[], _fences bigint[], _results text[], _ai_reque
 FUNCTION default_job_priority(_job_type text)
     RETURNS integer
     LANGUAGE sql
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION empty_job_queue()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION enqueue_jobs(_ids uuid[], _job_types text[], _inputs text[], _user_ids uuid[], _project_ids uuid[], _priorities integer[], _priority_reasons text[], _queues text[], _max_retries integer[], _timeouts double precision[], _run_at timestamp with time zone[], _idempotency_keys text[], _idempotency_hashes bytea[], _delays double precision[] DEFAULT NULL::double precision[])
     RETURNS TABLE("position" integer, id uuid, status text, priority integer, priority_reason text, created_at timestamp with time zone, disposition text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off;
 
 FUNCTION fail_jobs(_ids uuid[], _fences bigint[], _messages text[], _codes text[], _details text[], _kinds text[])
     RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
     SET enable_nestloop=off
@@ -335,27 +345,32 @@ FUNCTION fail_jobs(_ids uuid[], _fences bigint[], _messages text[], _codes text[
 FUNCTION fence_updated_job()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION fill_inserted_job()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION follow_job()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION get_next_job(worker_identifier text)
     RETURNS uuid
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION heartbeat_jobs(_ids uuid[], _fences bigint[], _lease interval)
     RETURNS TABLE(id uuid, held boolean, cancel_requested boolean)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
     SET enable_nestloop=off
@@ -370,6 +385,7 @@ FUNCTION is_first_analysis(_user_id uuid)
     RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off;
 
 FUNCTION job_priority_reason(_job_type text, _priority integer, _first boolean)
@@ -380,6 +396,7 @@ FUNCTION mirror_jobs_to_projects(_ids uuid[])
     RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
     SET enable_nestloop=off
@@ -390,6 +407,7 @@ FUNCTION progress_jobs(_ids uuid[], _fences bigint[], _percents integer[], _step
     RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
     SET enable_nestloop=off
@@ -400,6 +418,7 @@ FUNCTION promote_due_jobs(_limit integer)
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off
     SET enable_hashjoin=off
     SET enable_mergejoin=off
@@ -408,29 +427,34 @@ FUNCTION promote_due_jobs(_limit integer)
 FUNCTION prune_jobs(_older_than interval, _limit integer)
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION queue_jobs(_ids uuid[])
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off;
 
 FUNCTION queued_kinds()
     RETURNS TABLE(queue text, job_type text)
     LANGUAGE sql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off;
 
 FUNCTION refuse_huge_json()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION release_jobs(_ids uuid[], _fences bigint[])
     RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
     SET enable_nestloop=off
@@ -440,17 +464,20 @@ FUNCTION release_jobs(_ids uuid[], _fences bigint[])
 FUNCTION repair_job_queue()
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION requeue_job(_id uuid)
     RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION rescue_jobs(_limit integer)
     RETURNS TABLE(id uuid, job_type text, worker_id text, crash_count integer, settled text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
     SET enable_nestloop=off
@@ -464,6 +491,7 @@ FUNCTION retry_jobs(_ids uuid[], _fences bigint[], _messages text[], _codes text
     RETURNS TABLE(id uuid, settled text, retry_after timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
     SET enable_nestloop=off
@@ -473,24 +501,28 @@ FUNCTION retry_jobs(_ids uuid[], _fences bigint[], _messages text[], _codes text
 FUNCTION schedule_job_retry(job_id uuid, error_msg text, error_cd text DEFAULT NULL::text)
     RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION seconds_until_due()
     RETURNS double precision
     LANGUAGE sql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off;
 
 FUNCTION seconds_until_rescue()
     RETURNS double precision
     LANGUAGE sql SECURITY DEFINER
     SET search_path=public, pg_temp
+    SET jit=off
     SET enable_seqscan=off;
 
 FUNCTION stuck_threshold()
     RETURNS interval
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp;
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION with_error(_log jsonb, _entry jsonb)
     RETURNS jsonb

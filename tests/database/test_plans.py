@@ -214,3 +214,14 @@ async def test_status_changes_are_hot_but_for_the_one_that_dates_the_end(
     assert row["n_tup_upd"] == 120
     # Five claims and releases of twenty each; only a full page costs one of them its HOT update.
     assert row["n_tup_hot_upd"] >= 85
+
+
+async def test_no_function_of_ours_is_ever_compiled(connection: Connection) -> None:
+    compiled = await connection.fetch(
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+        " AND prosecdef AND NOT 'jit=off' = ANY (coalesce(proconfig, '{}'))"
+    )
+    assert compiled == []
+    assert await connection.fetchval(
+        "SELECT count(*) FROM pg_proc WHERE 'jit=off' = ANY (proconfig)"
+    )

@@ -93,6 +93,8 @@ def connect_options(
         # A little later than ours, so that the client's clearer error comes first.
         settings["statement_timeout"] = str(round(command_timeout * 1000) + 5000)
         settings["idle_in_transaction_session_timeout"] = _IDLE_IN_TRANSACTION
+        # Our statements are short; compiling them costs more than it can save.
+        settings["jit"] = "off"
     return options
 
 
