@@ -356,7 +356,6 @@ BEGIN
         SELECT DISTINCT i.queue
         FROM job_queue i
         WHERE i.id = ANY (_ids)
-          AND i.due
     ) AS q;
     RETURN QUERY SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c);
 END
