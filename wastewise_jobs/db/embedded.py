@@ -6,7 +6,8 @@ Processes with the same home share one server; whoever leaves last stops it. Two
 there, because the kernel drops them with their process: `users.lock`, held shared by everyone
 inside, and `start.lock`, held by whoever is starting or stopping the server. What postmaster.pid
 says is never believed: a server runs if it answers, or if a process was started on our data.
-Whatever was killed, the next one in recovers it.
+Whatever was killed, the next one in recovers it; a server that dies under its users is brought
+back by one of them.
 """
 
 import asyncio
@@ -27,7 +28,16 @@ import psutil
 
 from wastewise_jobs.db.embedded_binaries import drop_old_copies
 from wastewise_jobs.db.embedded_files import Place, find_place, make_data, make_home
-from wastewise_jobs.db.embedded_process import answers, log_length, postmasters, read_log, spawn
+from wastewise_jobs.db.embedded_process import (
+    accepts,
+    answers,
+    is_postmaster,
+    log_length,
+    postmasters,
+    read_log,
+    spawn,
+)
+from wastewise_jobs.db.embedded_watch import watched
 from wastewise_jobs.db.to_the_end import to_the_end
 from wastewise_jobs.errors import DatabaseUnusableError
 from wastewise_jobs.logs import get_logger
@@ -66,7 +76,8 @@ async def embedded_postgres(
         try:
             await to_the_end(server.run(locks.start.fileno()))
             fcntl.flock(locks.start, fcntl.LOCK_UN)
-            yield server.dsn
+            async with watched(server.lives, lambda: _bring_back(locks, server)):
+                yield server.dsn
         finally:
             await to_the_end(asyncio.to_thread(_leave, locks, server))
 
@@ -106,6 +117,14 @@ async def _take_start_lock(locks: _Locks) -> None:
             await asyncio.sleep(_POLL_SECONDS)
 
 
+async def _bring_back(locks: _Locks, server: "_Server") -> None:
+    await _take_start_lock(locks)
+    try:
+        await server.run_again()
+    finally:
+        fcntl.flock(locks.start, fcntl.LOCK_UN)
+
+
 def _leave(locks: _Locks, server: "_Server") -> None:
     """Stop the server if nobody else is inside. Runs in a thread, where no cancellation comes."""
     until = time.monotonic() + _LOCK_LIMIT_SECONDS
@@ -134,7 +153,7 @@ async def _limit(seconds: float, problem: str) -> AsyncIterator[None]:
 
 
 class _Server:
-    """One postmaster on one data directory; call everything under the start lock."""
+    """One postmaster on one data directory; call all but lives() under the start lock."""
 
     def __init__(self, home: Path, bin_dir: Path | None, options: Mapping[str, str]) -> None:
         self._home = home
@@ -142,6 +161,7 @@ class _Server:
         self._options = options
         self._place: Place | None = None
         self._started: subprocess.Popen[bytes] | None = None
+        self._seen: psutil.Process | None = None
         self._log_begins_at = 0
 
     @property
@@ -157,14 +177,44 @@ class _Server:
     async def run(self, lock: int) -> None:
         """See to it that a server answers."""
         await asyncio.to_thread(self._prepare, lock)
+        await self._until_it_answers()
+        if self._started is not None:
+            log.debug("embedded_postgres_started", data=str(self._where.data))
+
+    async def run_again(self) -> None:
+        """Start a server that is gone, unless another process did so meanwhile.
+
+        The data is taken as it is: lost data must not become an empty database under its users.
+        """
+        if await self.lives():
+            return
+        # What it wrote when it ended says nothing about why the next one does not start.
+        self._started = None
+        await self._until_it_answers()
+        if self._started is not None:
+            log.warning("embedded_postgres_restarted", data=str(self._where.data))
+
+    async def lives(self) -> bool:
+        """Whether a server runs; asks the processes, so that it costs no connection."""
+        return await to_the_end(asyncio.to_thread(self._lives))
+
+    def _lives(self) -> bool:
+        if self._started is not None and self._started.poll() is None:
+            return True
+        data = self._where.data
+        if self._seen is None or not is_postmaster(self._seen, data):
+            self._seen = next(iter(postmasters(data)), None)
+        # One in another container that shares our home has no process here, only a socket.
+        return self._seen is not None or accepts(self._where)
+
+    async def _until_it_answers(self) -> None:
+        """May be cancelled: a thread never starts a server after that."""
         async with _limit(_START_LIMIT_SECONDS, f"see {self._where.log}"):
             while not await answers(self._where.dsn):
                 # One that is recovering, or that a killed process was stopping, needs only time.
                 if not await asyncio.to_thread(postmasters, self._where.data):
-                    await asyncio.to_thread(self._start)
+                    await to_the_end(asyncio.to_thread(self._start))
                 await asyncio.sleep(_POLL_SECONDS)
-        if self._started is not None:
-            log.debug("embedded_postgres_started", data=str(self._where.data))
 
     def stop(self) -> None:
         """Stop it in order (`fast`): sessions end, a checkpoint is written, the socket goes."""

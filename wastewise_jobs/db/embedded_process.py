@@ -1,5 +1,6 @@
 """The server's process: whether it answers, whether it lives, and starting it."""
 
+import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,19 @@ async def answers(dsn: str) -> bool:
     return True
 
 
+def accepts(place: Place) -> bool:
+    """Whether somebody listens on the socket; nothing is sent, so the server logs nothing."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        try:
+            client.connect(str(place.socket_folder / ".s.PGSQL.5432"))
+        except BlockingIOError:  # its queue is full
+            return True
+        except OSError:
+            return False
+    return True
+
+
 def postmasters(data: Path) -> list[psutil.Process]:
     """Living processes that were started on this data directory; a zombie has no command line."""
     return [
@@ -33,6 +47,14 @@ def postmasters(data: Path) -> list[psutil.Process]:
         for process in psutil.process_iter(["name", "cmdline"])
         if process.info["name"] == "postgres" and _is_postmaster(process.info["cmdline"], data)
     ]
+
+
+def is_postmaster(process: psutil.Process, data: Path) -> bool:
+    """Whether this process is still one of those; its number may be another's by now."""
+    try:
+        return _is_postmaster(process.cmdline(), data)
+    except psutil.Error:
+        return False
 
 
 def _is_postmaster(command_line: list[str] | None, data: Path) -> bool:

@@ -6,6 +6,7 @@ gave up before its batch left is not inserted.
 """
 
 import asyncio
+import contextvars
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -64,7 +65,10 @@ class EnqueueBatcher:
         self._waiting.append(wanted)
         self._bytes_waiting += len(job.input_json)
         if self._sending is None:
-            self._sending = asyncio.create_task(self._send_all(), name="enqueue batches")
+            # In nobody's context: a batch is not part of the request that happens to start it.
+            self._sending = asyncio.create_task(
+                self._send_all(), name="enqueue batches", context=contextvars.Context()
+            )
         return await wanted.answer
 
     async def close(self) -> None:

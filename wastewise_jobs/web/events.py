@@ -89,9 +89,6 @@ class EventsResource:
                 # A stream may outlive its credential: nothing is told to one that was revoked.
                 await self._authenticator.authenticate(request)
                 view = newer
-                if view.status.finished:
-                    # Only this look brings the result; the row may be requeued meanwhile.
-                    view = await self._store.get(view.id, user_id=None) or view
                 await _send(response, "progress" if view.status == status else "status", view)
                 status = view.status
 

@@ -130,8 +130,8 @@ class JobsResource:
         view = await self._seen(call.path.id, call.caller)
         if call.query.wait and not view.status.finished:
             with self._waits.enter(call.caller):
-                await self._wait(view, call.query.wait)
-            view = await self._seen(call.path.id, call.caller)
+                finished = await self._finished(view, call.query.wait)
+            view = finished or await self._seen(call.path.id, call.caller)
         return answer(job_answer(view))
 
     async def list_jobs(self, call: Call[NoParameters, JobListQuery, NoBody]) -> web.StreamResponse:
@@ -206,11 +206,13 @@ class JobsResource:
             raise no_such_job()
         return view
 
-    async def _wait(self, view: JobView, seconds: float) -> None:
+    async def _finished(self, view: JobView, seconds: float) -> JobView | None:
         with self._watcher.watch(view) as watch, contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while (now := await watch.next()) is not None and not now.status.finished:
-                    pass
+                while (now := await watch.next()) is not None:
+                    if now.status.finished:
+                        return now
+        return None
 
 
 def no_such_job() -> ProblemError:

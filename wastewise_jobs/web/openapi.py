@@ -18,7 +18,6 @@ _RAW_REFUSALS = (
     no.BODY_TIMEOUT,
     no.TOO_LARGE,
     no.UNSUPPORTED_MEDIA_TYPE,
-    no.EXPECTATION_FAILED,
 )
 _BEARER = "bearer"
 _FIRST_ERROR = 400
@@ -57,6 +56,7 @@ def openapi(routes: Sequence[Route], *, version: str) -> JsonObject:
 def refusals_of(route: Route) -> list[Refusal]:
     """Everything that the route, or a check before it, can refuse with."""
     found = [no.BAD_REQUEST, *no.PARAMETER_REFUSALS, *route.refusals, no.DATABASE_UNAVAILABLE]
+    found.append(no.EXPECTATION_FAILED)
     if route.access != PUBLIC:
         found += [no.UNAUTHENTICATED, no.FORBIDDEN]
     if route.rate_limited:
@@ -64,7 +64,7 @@ def refusals_of(route: Route) -> list[Refusal]:
     if issubclass(route.parts.body, RawBody):
         found += _RAW_REFUSALS
     elif not issubclass(route.parts.body, NoBody):
-        found += [*no.BODY_REFUSALS, no.EXPECTATION_FAILED]
+        found += no.BODY_REFUSALS
     return list(dict.fromkeys(found))
 
 
@@ -156,7 +156,9 @@ def _headers(route: Route, status: int) -> dict[str, JsonObject]:
         names.append("Retry-After")
     if status == HTTPStatus.UNAUTHORIZED:
         names.append("WWW-Authenticate")
-    if status < _FIRST_ERROR and route.method in {"POST", "PUT"} and not route.path.count("{id}/c"):
+    if status == HTTPStatus.FORBIDDEN:
+        names.append("WWW-Authenticate")
+    if status < _FIRST_ERROR and route.located:
         names.append("Location")
     if route.rate_limited:
         names += ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"]

@@ -75,6 +75,7 @@ class Route:
 
     `answers` maps each status of success to its model, to a media type, or to None for no body;
     `refusals` are those of the handler, the general ones are added by the checks that make them.
+    `located` answers carry the Location of what was made.
     """
 
     method: str
@@ -91,6 +92,7 @@ class Route:
     request_headers: Mapping[str, str] = field(default_factory=dict)
     rate_limited: bool = False
     also_head: bool = True
+    located: bool = False
 
     @property
     def parts(self) -> Parts:
@@ -152,8 +154,6 @@ def _endpoint(
                 caller = await authenticator.authenticate(request)
                 request[CALLER] = caller
                 _check_scope(route.access, caller)
-            if route.rate_limited:
-                rate_limit.admit(request, caller)
             call = Call(
                 request=request,
                 caller=caller,
@@ -161,6 +161,9 @@ def _endpoint(
                 query=read_query(request, parts.query),
                 body=await _body(request, parts.body, route.body_limit),
             )
+            # Behind the checks: a request that is refused anyway creates nothing.
+            if route.rate_limited:
+                rate_limit.admit(request, caller)
             return await route.handler(call)
 
     return endpoint

@@ -66,6 +66,7 @@ def job_routes(
                 "Idempotency-Key": "the same request with the same key makes one job only"
             },
             rate_limited=True,
+            located=True,
         ),
         Route(
             "GET",
@@ -165,6 +166,7 @@ def project_routes(projects: ProjectsResource, files: FilesResource) -> tuple[Ro
             "Create a property",
             answers={201: ProjectAnswer},
             refusals=(no.CONSTRAINT_VIOLATED,),
+            located=True,
             tag=PROJECTS,
         ),
         Route(
@@ -221,6 +223,7 @@ def project_routes(projects: ProjectsResource, files: FilesResource) -> tuple[Ro
                 no.TOO_MANY_UPLOADS,
                 no.CONSTRAINT_VIOLATED,
             ),
+            located=True,
             tag=PROJECTS,
             time_limit=UPLOAD_SECONDS + 60.0,
         ),

@@ -5,6 +5,7 @@ Long polls and event streams subscribe here. While nobody watches there is no qu
 
 import asyncio
 import contextlib
+import contextvars
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -51,13 +52,20 @@ class Watch:
         self._changed = asyncio.Event()
 
     async def next(self) -> JobView | None:
-        """Wait for a state that was not seen yet; None when there will be no more of them."""
+        """Wait for a state that was not seen yet; None when there will be no more of them.
+
+        A finished job comes with its result, any other without.
+        """
         await self._changed.wait()
         self._changed.clear()
         view, self._newest = self._newest, None
         if view is None and self._ended:
             self._changed.set()
         return view
+
+    def awaits(self, view: JobView) -> bool:
+        """Whether this state would be news."""
+        return version(view) != self._known_version
 
     def offer(self, view: JobView) -> None:
         """Show the job as it is now."""
@@ -92,7 +100,10 @@ class JobWatcher:
             watch.end()
         self._watches.setdefault(view.id, set()).add(watch)
         if self._looking is None and not self._stopped:
-            self._looking = asyncio.create_task(self._look_on(), name="watch jobs")
+            # In nobody's context: the look is not part of the request that happens to start it.
+            self._looking = asyncio.create_task(
+                self._look_on(), name="watch jobs", context=contextvars.Context()
+            )
         try:
             yield watch
         finally:
@@ -111,25 +122,36 @@ class JobWatcher:
             await asyncio.gather(self._looking, return_exceptions=True)
 
     async def _look_on(self) -> None:
+        failing = False
         try:
             while self._watches:
-                pause = self._interval_seconds
                 try:
                     await self._look()
                 except Exception as error:  # noqa: BLE001 - a loop's tick: watchers wait for the next one
-                    _log.warning("watch_failed", error=type(error).__name__)
-                    pause = _PAUSE_AFTER_FAILURE_SECONDS
-                await asyncio.sleep(pause)
+                    if not failing:
+                        _log.warning("watch_failed", error=type(error).__name__)
+                    failing = True
+                    await asyncio.sleep(_PAUSE_AFTER_FAILURE_SECONDS)
+                else:
+                    if failing:
+                        _log.info("watch_recovered")
+                    failing = False
+                    await asyncio.sleep(self._interval_seconds)
         finally:
             self._looking = None
 
     async def _look(self) -> None:
         watched = list(self._watches)
         self.queries += 1
-        found = {view.id: view for view in await self._store.views(watched)}
+        found: dict[UUID, JobView] = {view.id: view for view in await self._store.views(watched)}
         for job_id in watched:
-            view = found.get(job_id)  # type: ignore[call-overload]
-            for watch in self._watches.get(job_id, ()):
+            watches = self._watches.get(job_id, set())
+            view = found.get(job_id)
+            if view is not None and view.status.finished and any(w.awaits(view) for w in watches):
+                # The result, once for all of them.
+                view = await self._store.get(job_id, user_id=None)
+            # A copy: a watcher may have gone while the result was on its way.
+            for watch in tuple(watches):
                 if view is None:
                     watch.end()
                 else:
