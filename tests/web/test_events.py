@@ -3,19 +3,24 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import aiohttp
+import pytest
 
 from tests.factories import claim
 from tests.support import eventually
-from tests.web.api import ANN, BOB, Api, serving, token
+from tests.web.api import ANN, BOB, SECRET, Api, serving, token
 from wastewise_jobs.db.pool import Pool
-from wastewise_jobs.jobs.model import ClaimedJob, Progress
+from wastewise_jobs.jobs.model import ClaimedJob, JobView, Progress
 from wastewise_jobs.jobs.outcome import Completed
+from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.web.auth import Authenticator, KeyVerifier
+from wastewise_jobs.web.keys import KeyStore
+from wastewise_jobs.web.tokens import SharedSecret, TokenVerifier
 
 
 @dataclass(frozen=True)
@@ -233,3 +238,44 @@ async def test_a_stream_survives_a_failing_look(api: Api, monkeypatch: Any) -> N
         event = await events.next()
     assert event is not None
     assert event.data["progress"]["percent"] == 50
+
+
+async def test_the_result_is_fetched_once_for_all_who_watch(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await running(api)
+    fetched: list[UUID] = []
+    get = JobStore.get
+
+    async def counting(self: JobStore, job_id: UUID, *, user_id: UUID | None) -> JobView | None:
+        fetched.append(job_id)
+        return await get(self, job_id, user_id=user_id)
+
+    async with AsyncExitStack() as opened:
+        streams = [await opened.enter_async_context(stream(api, str(job.id))) for _ in range(8)]
+        for events in streams:
+            await events.next()
+        monkeypatch.setattr(JobStore, "get", counting)
+        await api.jobs.complete([(job, Completed('{"saved": 5}'))])
+        last = [await events.next() for events in streams]
+    assert [event and event.data["result"] for event in last] == [{"saved": 5}] * 8
+    assert fetched == [job.id]
+
+
+async def test_a_stream_tells_nothing_to_a_credential_that_was_revoked(web_pool: Pool) -> None:
+    keys = KeyStore(web_pool)
+    info, key = await keys.create(ANN, scopes=["read"])
+    verifier = Authenticator(
+        tokens=TokenVerifier(SharedSecret(SECRET), audience="authenticated", issuer=None),
+        keys=KeyVerifier(keys, remembered_seconds=0.0),
+    )
+    async with serving(web_pool, authenticator=verifier) as api:
+        job = await running(api)
+        url = f"{api.url}/api/jobs/{job.id}/events"
+        headers = {"Authorization": f"Bearer {key}"}
+        async with api.session.get(url, headers=headers) as response:
+            events = Stream(response)
+            assert await events.next() is not None
+            await keys.revoke(str(info.id))
+            await step(api, job, 30)
+            assert await events.next() is None

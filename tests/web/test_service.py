@@ -133,6 +133,7 @@ async def test_unknown_paths_and_methods_are_problems_too(shared_api: Api) -> No
 
 async def test_creations_are_limited_for_each_user(web_pool: Pool) -> None:
     async with serving(web_pool, rate_limit_per_minute=3) as api:
+        assert (await api.analyze(bogus=1)).status == 400
         replies = [await api.analyze() for _ in range(4)]
         other = await api.analyze(user=BOB)
         looking = await api.get("/api/jobs")
