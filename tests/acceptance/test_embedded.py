@@ -93,6 +93,30 @@ async def visit_and_leave(home: Path, number: int, **env: str) -> None:
         await visit(process, number)
 
 
+async def visits(home: Path) -> int:
+    """How many there were; 0 while no server answers."""
+    dsn = f"postgresql://postgres@/postgres?host={home / 'server' / 's'}&port=5432"
+    try:
+        async with connected(dsn) as connection:
+            return int(await connection.fetchval("SELECT count(*) FROM visits"))
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return 0
+
+
+async def kill_and_recover(home: Path) -> psutil.Process:
+    """Kill the server and wait for the one server that others bring back."""
+    (killed,) = servers(home)
+    killed.kill()
+    await eventually(lambda: killed not in servers(home))
+    await eventually(lambda: visits(home), within=30)
+    (successor,) = servers(home)
+    return successor
+
+
+def restarts(*processes: Process) -> int:
+    return sum(process.said().count("embedded_postgres_restarted") for process in processes)
+
+
 async def test_data_survives_the_orderly_end(home: Path) -> None:
     await visit_and_leave(home, 1)
     assert servers(home) == []
@@ -147,9 +171,61 @@ async def test_a_killed_server_is_started_anew_with_its_data(home: Path) -> None
     async with client(home) as process:
         await visit(process, 1)
         (server,) = servers(home)
-        # The first process is its parent and does not reap it: a zombie, as under a lazy PID 1.
+        # Its parent, stopped, does not reap it: a zombie, as under a lazy PID 1.
+        process.send(signal.SIGSTOP)
         server.kill()
-        await visit_and_leave(home, 2)
+        try:
+            await visit_and_leave(home, 2)
+        finally:
+            process.send(signal.SIGCONT)
+
+
+async def test_a_server_killed_under_its_user_is_brought_back_with_its_data(home: Path) -> None:
+    async with client(home) as process:
+        await visit(process, 1)
+        await kill_and_recover(home)
+        await kill_and_recover(home)
+        await eventually(lambda: restarts(process) == 2)
+        assert "loop_tick_failed" not in process.said()
+    assert servers(home) == []
+
+
+async def test_a_server_killed_under_two_processes_is_brought_back_by_one(home: Path) -> None:
+    async with client(home) as second:
+        async with client(home) as first:
+            await eventually(lambda: "visit" in first.said() and "visit" in second.said())
+            successor = await kill_and_recover(home)
+            await eventually(lambda: restarts(first, second) == 1)
+        assert servers(home) == [successor]
+        await kill_and_recover(home)
+        await eventually(lambda: restarts(second) >= 1)
+    assert servers(home) == []
+
+
+async def test_a_process_that_leaves_while_its_server_is_gone_leaves_none(home: Path) -> None:
+    async with client(home) as process:
+        await visit(process, 1)
+        (server,) = servers(home)
+        server.kill()
+        process.send(signal.SIGTERM)
+        await process.ended()
+    assert servers(home) == []
+    await visit_and_leave(home, 2)
+
+
+async def test_a_server_that_cannot_be_brought_back_is_tried_again(home: Path) -> None:
+    async with client(home) as process:
+        await visit(process, 1)
+        (server,) = servers(home)
+        control = home / "server" / "data" / "global" / "pg_control"
+        control.rename(control.with_suffix(".away"))
+        server.kill()
+        await eventually(lambda: process.has_said("loop_tick_failed"), within=30)
+        assert "pg_control" in process.said()
+        control.with_suffix(".away").rename(control)
+        await eventually(lambda: process.has_said("loop_recovered"), within=30)
+        assert await visits(home) == 1
+    assert servers(home) == []
 
 
 async def test_server_and_process_killed_together_recover(home: Path) -> None:

@@ -1,0 +1,47 @@
+"""Brings an embedded server back while somebody uses it, whoever killed it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from wastewise_jobs.db.loops import Backoff, jittered, log_failed_tick
+from wastewise_jobs.db.to_the_end import to_the_end
+from wastewise_jobs.logs import get_logger
+
+log = get_logger(__name__)
+
+_LOOP = "watch embedded postgres"
+_LOOK_SECONDS = 2.0
+_LONGEST_BACKOFF_SECONDS = 60.0
+
+
+@asynccontextmanager
+async def watched(
+    lives: Callable[[], Awaitable[bool]], bring_back: Callable[[], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Call `bring_back` whenever the server does not live; neither runs any more after the end."""
+    task = asyncio.create_task(_watch(lives, bring_back), name=_LOOP)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await to_the_end(asyncio.gather(task, return_exceptions=True))
+
+
+async def _watch(
+    lives: Callable[[], Awaitable[bool]], bring_back: Callable[[], Awaitable[None]]
+) -> None:
+    backoff = Backoff(first=_LOOK_SECONDS, cap=_LONGEST_BACKOFF_SECONDS)
+    delay = jittered(_LOOK_SECONDS)
+    while True:
+        await asyncio.sleep(delay)
+        try:
+            if not await lives():
+                await bring_back()
+        except Exception as error:  # noqa: BLE001 - a loop's tick: the next one may succeed
+            delay = backoff.next()
+            log_failed_tick(_LOOP, error, first=backoff.failures == 1)
+        else:
+            delay = jittered(_LOOK_SECONDS)
+            if backoff.reset():
+                log.info("loop_recovered", loop=_LOOP)
