@@ -47,6 +47,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "input_schema_unusable": "the stored input schema of a job type cannot be used to validate",
     "job_cancel_requested": "somebody asked for the end of a running job",
     "job_cancelled": "a job ended because somebody asked for it",
+    "job_claimed": "a job was taken from the queue to be run",
     "job_completed": "a job that took a while completed",
     "job_enqueued": "a request created a job",
     "job_failed": "a job failed for good",

@@ -1,6 +1,7 @@
 """The runs in progress: started, watched, stopped, settled. Only the worker's loop touches them."""
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -83,6 +84,8 @@ class Runs:
         """Start what was claimed, one job at least; while releasing, give it back unrun."""
         entries, unsettled, loop = self._entries, self.unsettled, self._loop
         self._quiet.clear()
+        if log.is_enabled_for(logging.DEBUG):
+            _tell_claims(jobs)
         for job in jobs:
             run = Run(job, entries[job.job_type], lane, self, lease_until)
             unsettled.add(run)
@@ -202,3 +205,15 @@ class Runs:
             run.stuck = False
         else:
             run.lane.give_back(1)
+
+
+def _tell_claims(jobs: Sequence[ClaimedJob]) -> None:
+    for job in jobs:
+        log.debug(
+            "job_claimed",
+            job_id=str(job.id),
+            job_type=job.job_type,
+            attempt=job.attempt,
+            fence=job.fence,
+            waited_seconds=round(job.waited_seconds, 3),
+        )
