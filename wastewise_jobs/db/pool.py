@@ -2,11 +2,14 @@
 
 Every statement has a limit on both sides: asyncpg's command timeout ends our wait, and the server's
 statement timeout ends the work when nobody waits any more. A connection that turns out to lead to
-a read-only or stopping server is closed, so that the next one finds the new primary.
+a read-only or stopping server is closed, so that the next one finds the new primary; so is one
+whose server does not answer a request to cancel.
 """
 
+import asyncio
 import socket
 import weakref
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
@@ -28,6 +31,7 @@ else:
     Executor = Pool | Connection
 
 CONNECT_TIMEOUT_SECONDS = 10.0
+CANCEL_SECONDS = 1.0
 _IDLE_CONNECTION_SECONDS = 300.0
 _IDLE_IN_TRANSACTION = "15min"
 _JSONB_VERSION = b"\x01"
@@ -43,6 +47,18 @@ class PooledConnection(_Connection):
     def get_reset_query(self) -> str:
         """Nothing; a transaction that was left open is rolled back all the same."""
         return ""
+
+    def _cancel_current_command(self, *waiters: "asyncio.Future[None]") -> None:
+        """Ask the server to stop, as asyncpg does, but wait for its answer a moment only.
+
+        A release waits for that answer, for half a minute and more when the server hangs.
+        """
+        super()._cancel_current_command(*waiters)  # type: ignore[misc]  # not in their stubs
+        asyncio.get_running_loop().call_later(CANCEL_SECONDS, self._drop_unless, waiters)
+
+    def _drop_unless(self, waiters: "Sequence[asyncio.Future[None]]") -> None:
+        if not all(waiter.done() for waiter in waiters):
+            _drop(self)
 
 
 def create_pool(
@@ -114,13 +130,17 @@ async def prepare_connection(connection: Connection) -> None:
         state = getattr(query.exception, "sqlstate", None) or ""
         held = reference()
         if held is not None and state.startswith(_UNUSABLE_SQLSTATES):
-            # terminate() would get into the way of the release that follows; a connection whose
-            # transport is gone is dropped there, and the caller sees the server's own error.
-            transport = getattr(held, "_transport", None)
-            if transport is not None:
-                transport.abort()
+            _drop(held)
 
     connection.add_query_logger(close_if_unusable)
+
+
+def _drop(connection: Connection) -> None:
+    # terminate() would get into the way of the release that follows; a connection whose
+    # transport is gone is dropped there, and the caller sees the error that led here.
+    transport = getattr(connection, "_transport", None)
+    if transport is not None:
+        transport.abort()
 
 
 def _encode_jsonb(value: object) -> bytes:

@@ -4,6 +4,7 @@ Cookies are never read. Every failure gets the same answer, whatever the reason 
 """
 
 import asyncio
+import contextvars
 import hmac
 import time
 from dataclasses import dataclass
@@ -149,7 +150,10 @@ class KeyVerifier:
         if len(self._touched_at) >= _MOST_REMEMBERED:
             self._touched_at.clear()
         self._touched_at[public_id] = now
-        task = asyncio.create_task(self._write_touch(public_id), name="touch api key")
+        # In nobody's context: the note is not part of the request that happens to cause it.
+        task = asyncio.create_task(
+            self._write_touch(public_id), name="touch api key", context=contextvars.Context()
+        )
         self._touching.add(task)
         task.add_done_callback(self._touching.discard)
 

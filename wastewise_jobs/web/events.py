@@ -17,7 +17,7 @@ from wastewise_jobs.web.jobs import no_such_job
 from wastewise_jobs.web.limits import Gate
 from wastewise_jobs.web.parameters import IdInPath
 from wastewise_jobs.web.problems import TOO_MANY_STREAMS, ProblemError
-from wastewise_jobs.web.route import Authenticates, Call, NoBody, NoParameters
+from wastewise_jobs.web.route import READ_SECONDS, Authenticates, Call, NoBody, NoParameters
 from wastewise_jobs.web.views import job_answer
 from wastewise_jobs.web.watch import JobWatcher, version
 
@@ -47,7 +47,8 @@ class EventsResource:
 
     async def events(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """Stream until the job has finished; 204 when there is nothing more to say."""
-        view = await self._store.get(call.path.id, user_id=call.caller.sees_only)
+        async with asyncio.timeout(READ_SECONDS):
+            view = await self._store.get(call.path.id, user_id=call.caller.sees_only)
         if view is None:
             raise no_such_job()
         seen = call.request.headers.get("Last-Event-ID")

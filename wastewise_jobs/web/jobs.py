@@ -34,7 +34,15 @@ from wastewise_jobs.web.problems import (
     USER_UNKNOWN,
     ProblemError,
 )
-from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, Rings, answer
+from wastewise_jobs.web.route import (
+    READ_SECONDS,
+    Call,
+    NoBody,
+    NoParameters,
+    Parameters,
+    Rings,
+    answer,
+)
 from wastewise_jobs.web.views import job_answer, job_summary
 from wastewise_jobs.web.watch import JobWatcher
 from wastewise_jobs.wire import (
@@ -201,7 +209,9 @@ class JobsResource:
             ) from None
 
     async def _seen(self, job_id: UUID, caller: Caller) -> JobView:
-        view = await self._store.get(job_id, user_id=caller.sees_only)
+        # A limit of its own: the route's is meant for those who wait for the job.
+        async with asyncio.timeout(READ_SECONDS):
+            view = await self._store.get(job_id, user_id=caller.sees_only)
         if view is None:
             raise no_such_job()
         return view

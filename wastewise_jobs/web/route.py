@@ -5,6 +5,7 @@ nothing is open that does not say PUBLIC.
 """
 
 import asyncio
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -22,6 +23,9 @@ from wastewise_jobs.wire import AnswerModel, RequestModel
 PUBLIC = "public"
 REQUEST_ID = web.RequestKey("request_id", str)
 CALLER = web.RequestKey("caller", Caller)
+# A connection that hangs is given up a little later than the statement on it.
+READ_SECONDS = 8.0
+WRITE_SECONDS = 30.0
 _PART = re.compile(r"\{(\w+)\}")
 JSON = "application/json"
 
@@ -75,7 +79,8 @@ class Route:
 
     `answers` maps each status of success to its model, to a media type, or to None for no body;
     `refusals` are those of the handler, the general ones are added by the checks that make them.
-    `located` answers carry the Location of what was made.
+    `located` answers carry the Location of what was made. `time_limit` None gives reads a short
+    limit and everything else a longer one; math.inf leaves it to the handler.
     """
 
     method: str
@@ -88,7 +93,7 @@ class Route:
     refusals: Sequence[Refusal] = ()
     tag: str = ""
     body_limit: int = 64 * 1024
-    time_limit: float | None = 30.0
+    time_limit: float | None = None
     request_headers: Mapping[str, str] = field(default_factory=dict)
     rate_limited: bool = False
     also_head: bool = True
@@ -98,6 +103,13 @@ class Route:
     def parts(self) -> Parts:
         """What the handler takes."""
         return Parts(*get_args(get_type_hints(self.handler)["call"]))
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the whole request may take; None is for ever."""
+        if self.time_limit is None:
+            return READ_SECONDS if self.method == "GET" else WRITE_SECONDS
+        return self.time_limit if math.isfinite(self.time_limit) else None
 
 
 class Authenticates(Protocol):
@@ -148,10 +160,11 @@ def _endpoint(
     parts = route.parts
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        async with asyncio.timeout(route.time_limit):
+        async with asyncio.timeout(route.seconds):
             caller = NOBODY
             if route.access != PUBLIC:
-                caller = await authenticator.authenticate(request)
+                async with asyncio.timeout(READ_SECONDS):
+                    caller = await authenticator.authenticate(request)
                 request[CALLER] = caller
                 _check_scope(route.access, caller)
             call = Call(

@@ -1,5 +1,7 @@
 """The route table: every address of the service, who may use it, and what it can answer."""
 
+import math
+
 from wastewise_jobs.web import problems as no
 from wastewise_jobs.web.admin import AdminResource
 from wastewise_jobs.web.caller import ADMIN, READ, WRITE
@@ -128,7 +130,7 @@ def job_routes(
             answers={200: "text/event-stream", 204: None},
             refusals=(no.JOB_NOT_FOUND, no.TOO_MANY_STREAMS),
             tag=JOBS,
-            time_limit=None,
+            time_limit=math.inf,
             request_headers={"Last-Event-ID": "the id of the last event that was seen"},
             also_head=False,
         ),
