@@ -356,8 +356,9 @@ async def test_a_key_works_until_it_is_revoked(site: Site) -> None:
         assert (await run("jobs", "list", env=env, cwd=site.folder)).returncode == 0
         assert key not in api.said()
         listed = await run("keys", "list", env=site.env, cwd=site.folder)
-        assert key.split("_")[1] in listed.stdout
-        assert key.split("_")[2] not in listed.stdout
+        _, public_id, secret = key.split("_", 2)
+        assert public_id in listed.stdout
+        assert secret not in listed.stdout
         revoked = await run("keys", "revoke", key, env=site.env, cwd=site.folder)
         assert revoked.stdout == "revoked\n"
 
