@@ -25,6 +25,7 @@ _DEEPEST = 8
 
 # Every event that this package logs, and what it tells. A test compares it with the code.
 EVENTS: Final[Mapping[str, str]] = {
+    "answer_not_taken": "a client took too little of its answer for too long and was cut off",
     "api_started": "the API accepts requests at this address",
     "connection_crashed": "the HTTP server failed outside of any request; with its traceback",
     "connections_budgeted": "how many connections this process may use",
@@ -250,14 +251,26 @@ class _LibraryHandler(logging.Handler):
             "event": "library_message",
             "module": record.name,
             "message": record.getMessage(),
-            **structlog.contextvars.get_contextvars(),
         }
-        if record.exc_info:
+        # A pool works for everybody, in the context of whichever request came first.
+        of_pool = record.name.startswith("asyncpg")
+        if not of_pool:
+            values.update(structlog.contextvars.get_contextvars())
+        if of_pool and record.exc_info and _is_lost_connection(record.exc_info[1]):
+            values["error"] = type(record.exc_info[1]).__name__
+        elif record.exc_info:
             values["exc_info"] = record.exc_info
         rendered: Any = values
         for processor in self._chain:
             rendered = processor(None, record.levelname.lower(), rendered)
         return str(rendered)
+
+
+def _is_lost_connection(error: BaseException | None) -> bool:
+    """Whether it is an outage, which every attempt repeats and no traceback explains."""
+    # By their SQLSTATE: logging does not depend on the driver.
+    state = str(getattr(error, "sqlstate", None) or "")
+    return isinstance(error, OSError | TimeoutError) or state.startswith(("08", "57P"))
 
 
 def _route_standard_library(level: int, chain: Sequence[Processor]) -> None:

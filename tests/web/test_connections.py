@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -135,6 +136,47 @@ async def test_many_silent_connections_do_not_stop_the_others(quick: Api) -> Non
     assert set(ends) == {b""}
     for _, writer in held:
         writer.close()
+
+
+async def _ask_for_a_large_file(api: Api, writer: asyncio.StreamWriter) -> int:
+    project, size = await api.new_project(), 10 * 1024 * 1024
+    path = f"/api/projects/{project}/files/large.txt"
+    assert (await api.put(path, io.BytesIO(b"x" * size))).status == 201
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token(ANN)}\r\n\r\n"
+    writer.write(head.encode())
+    return size
+
+
+async def test_who_takes_an_answer_slowly_gets_all_of_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "TAKE_SECONDS", 0.4)
+    monkeypatch.setattr(server, "LEAST_TAKEN_BYTES", 1)
+    async with connection(api) as (reader, writer):
+        size = await _ask_for_a_large_file(api, writer)
+        await reader.readuntil(b"\r\n\r\n")
+        left = size
+        while left:
+            part = await reader.read(256 * 1024)
+            assert part, f"cut off {left} bytes before the end"
+            left -= len(part)
+            await asyncio.sleep(0.02)
+
+
+async def test_who_takes_nothing_of_an_answer_is_cut_off(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(server, "TAKE_SECONDS", 0.3)
+    said = ""
+
+    def is_cut() -> bool:
+        nonlocal said
+        said += "".join(capsys.readouterr())
+        return "answer_not_taken" in said
+
+    async with connection(api) as (_, writer):
+        await _ask_for_a_large_file(api, writer)
+        await eventually(is_cut)
 
 
 AMBIGUOUS = [

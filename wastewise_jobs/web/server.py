@@ -23,7 +23,8 @@ from wastewise_jobs.web.problems import BAD_REQUEST, INTERNAL_ERROR, ProblemErro
 
 HEADER_SECONDS = 15.0
 KEEP_ALIVE_SECONDS = 60.0
-ANSWER_SECONDS = 60.0
+TAKE_SECONDS = 30.0
+LEAST_TAKEN_BYTES = 32 * 1024
 LINGER_SECONDS = 5.0
 STOP_SECONDS = 10.0
 MOST_CONNECTIONS = 4096
@@ -130,12 +131,13 @@ async def listening(
 class _Connection(web.RequestHandler):
     """aiohttp's connection with deadlines: for a whole header, and for taking an answer."""
 
-    __slots__ = ("_deadline", "_header_seconds")
+    __slots__ = ("_deadline", "_header_seconds", "_progress")
 
     def __init__(self, server: web.Server, *, header_seconds: float, **kwargs: Any) -> None:  # noqa: ANN401 - aiohttp's own
         super().__init__(server, **kwargs)
         self._header_seconds = header_seconds
         self._deadline: asyncio.TimerHandle | None = None
+        self._progress: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock: nothing obliges the other side to send anything."""
@@ -163,17 +165,24 @@ class _Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send the answer; a client that does not take it is cut off."""
+        """Send the answer; a client that takes nothing of it for long is cut off.
+
+        However slow its line is, it may have all of a large file: there is no limit on the whole.
+        """
         if isinstance(resp, web.HTTPExpectationFailed):
             # Where no route matches, aiohttp refuses by itself, before the middlewares.
             resp = unmet_expectation(request)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(None) as limit:
+                self._expect_progress(request, limit, taken=0)
                 return await super().finish_response(request, resp, start_time)
         except TimeoutError:
+            _log.info("answer_not_taken", request_id=resp.headers.get("X-Request-Id"))
             if self.transport is not None:
                 self.transport.abort()
             return resp, True
+        finally:
+            self._progress.cancel()
 
     def handle_error(
         self,
@@ -197,6 +206,20 @@ class _Connection(web.RequestHandler):
         response.headers.update({**SECURITY_HEADERS, "X-Request-Id": request_id})
         response.force_close()
         return response
+
+    def _expect_progress(
+        self, request: web.BaseRequest, limit: asyncio.Timeout, *, taken: int
+    ) -> None:
+        def look() -> None:
+            transport = self.transport
+            waiting = 0 if transport is None else transport.get_write_buffer_size()
+            now = request.writer.output_size - waiting
+            if now - taken < LEAST_TAKEN_BYTES:
+                limit.reschedule(self._loop.time())
+            else:
+                self._expect_progress(request, limit, taken=now)
+
+        self._progress = self._loop.call_later(TAKE_SECONDS, look)
 
     def _start_clock(self) -> None:
         self._deadline = self._loop.call_later(self._header_seconds, self._too_slow)
