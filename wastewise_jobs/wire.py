@@ -17,7 +17,7 @@ MAX_INPUT_BYTES = 256 * 1024
 MAX_FILE_BYTES = 10 * 1024 * 1024
 MAX_PAGE = 200
 DEFAULT_PAGE = 50
-LATEST_YEAR = 2999
+EARLIEST_YEAR, LATEST_YEAR = 1970, 2999
 
 JobStatus = Literal["pending", "processing", "completed", "failed", "cancelled"]
 FileType = Literal["invoice", "haul_log", "contract", "csv", "other"]
@@ -52,6 +52,9 @@ def _moment(value: object) -> object:
         moment = value.astimezone(UTC)
     except OverflowError:
         raise ValueError("is outside the calendar") from None
+    # PostgreSQL would keep the very first moment as -infinity, with which it cannot reckon.
+    if moment.year < EARLIEST_YEAR:
+        raise ValueError(f"must not be before the year {EARLIEST_YEAR}")
     if moment.year > LATEST_YEAR:
         raise ValueError(f"must not be after the year {LATEST_YEAR}")
     return moment

@@ -181,6 +181,10 @@ class Api:
             return
         documented = operation["responses"].get(str(reply.status))
         assert documented, f"{method} {path} answered {reply.status}: {reply.body[:300]!r}"
+        described = documented.get("headers", {})
+        for name in ("Location", "Retry-After", "WWW-Authenticate", "X-RateLimit-Limit"):
+            assert name in described or name not in reply.headers, f"{path} sent {name}"
+        assert "Location" not in described or "Location" in reply.headers, path
         if not reply.body or method == "HEAD":
             return
         media_type = reply.headers["Content-Type"].partition(";")[0]

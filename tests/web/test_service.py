@@ -150,6 +150,18 @@ async def test_creations_are_limited_for_each_user(web_pool: Pool) -> None:
     assert "X-RateLimit-Limit" not in looking.headers
 
 
+async def test_a_request_that_creates_nothing_is_not_counted(web_pool: Pool) -> None:
+    async with serving(web_pool, rate_limit_per_minute=2) as api:
+        key = {"Idempotency-Key": "once"}
+        repeats = [await api.analyze(headers=key) for _ in range(5)]
+        unknown = [await api.analyze(jobType="no_such_type") for _ in range(3)]
+        second, third = await api.analyze(), await api.analyze()
+    assert [reply.status for reply in repeats] == [201, 200, 200, 200, 200]
+    assert {reply.headers["X-RateLimit-Remaining"] for reply in repeats} == {"1"}
+    assert {reply.status for reply in unknown} == {400}
+    assert (second.status, third.status) == (201, 429)
+
+
 async def test_a_crash_inside_is_logged_and_told_without_details(
     api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

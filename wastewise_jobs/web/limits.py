@@ -54,6 +54,14 @@ class Gcra:
         remaining = int((_SECONDS - (paid_off_at - now)) / self._interval + _ROUNDING)
         return Verdict(True, remaining, 0.0, paid_off_at - now)
 
+    def give_back(self, key: UUID) -> Verdict:
+        """Count one less; whoever gives back was let in before."""
+        now = self._clock()
+        paid_off_at = max(self._paid_off_at.get(key, now) - self._interval, now)
+        self._paid_off_at[key] = paid_off_at
+        remaining = int((_SECONDS - (paid_off_at - now)) / self._interval + _ROUNDING)
+        return Verdict(True, remaining, 0.0, paid_off_at - now)
+
     def _sweep(self, now: float) -> None:
         if len(self._paid_off_at) >= _SWEEP_AT:
             self._paid_off_at = {k: at for k, at in self._paid_off_at.items() if at > now}
@@ -71,12 +79,7 @@ class RateLimit:
         if self._gcra is None:
             return
         verdict = self._gcra.admit(caller.user_id)
-        headers = {
-            "X-RateLimit-Limit": str(self._per_minute),
-            "X-RateLimit-Remaining": str(verdict.remaining),
-            "X-RateLimit-Reset": str(math.ceil(verdict.reset_after)),
-        }
-        request[RATE_HEADERS] = headers
+        self._tell(request, verdict)
         if not verdict.admitted:
             seconds = max(1, math.ceil(verdict.retry_after))
             raise ProblemError(
@@ -84,6 +87,18 @@ class RateLimit:
                 f"at most {self._per_minute} jobs a minute; try again in {seconds} s",
                 headers={"Retry-After": str(seconds)},
             )
+
+    def give_back(self, request: web.Request, caller: Caller) -> None:
+        """Uncount what was admitted: nothing was created."""
+        if self._gcra is not None:
+            self._tell(request, self._gcra.give_back(caller.user_id))
+
+    def _tell(self, request: web.Request, verdict: Verdict) -> None:
+        request[RATE_HEADERS] = {
+            "X-RateLimit-Limit": str(self._per_minute),
+            "X-RateLimit-Remaining": str(verdict.remaining),
+            "X-RateLimit-Reset": str(math.ceil(verdict.reset_after)),
+        }
 
 
 class Gate:

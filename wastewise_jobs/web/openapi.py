@@ -21,6 +21,13 @@ _RAW_REFUSALS = (
 )
 _BEARER = "bearer"
 _FIRST_ERROR = 400
+# Refused before the limit is looked at.
+_UNCOUNTED = {
+    no.UNAUTHENTICATED.status,
+    no.BODY_TIMEOUT.status,
+    no.UNSUPPORTED_MEDIA_TYPE.status,
+    no.EXPECTATION_FAILED.status,
+}
 _DESCRIPTION = """\
 Jobs that analyse what a property pays for waste collection. Send `Authorization: Bearer` with a
 token of your identity provider or with an API key. Every refusal is an RFC 9457 problem with a
@@ -152,7 +159,8 @@ def _schema_of(media_type: str) -> JsonObject:
 
 def _headers(route: Route, status: int) -> dict[str, JsonObject]:
     names = ["X-Request-Id"]
-    if status in {no.RATE_LIMITED.status, no.OVERLOADED.status}:
+    refusals = [refusal for refusal in refusals_of(route) if refusal.status == status]
+    if any(r.retry_after_seconds is not None or r is no.RATE_LIMITED for r in refusals):
         names.append("Retry-After")
     if status == HTTPStatus.UNAUTHORIZED:
         names.append("WWW-Authenticate")
@@ -160,7 +168,7 @@ def _headers(route: Route, status: int) -> dict[str, JsonObject]:
         names.append("WWW-Authenticate")
     if status < _FIRST_ERROR and route.located:
         names.append("Location")
-    if route.rate_limited:
+    if route.rate_limited and status not in _UNCOUNTED:
         names += ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"]
     return {name: {"schema": {"type": "string"}} for name in names}
 

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from http import HTTPStatus
 from typing import Any, Generic, Protocol, TypeVar, get_args, get_type_hints
 
 from aiohttp import web
@@ -135,6 +136,10 @@ class Limits(Protocol):
         """Count one creation; raises ProblemError when it is one too many."""
         ...
 
+    def give_back(self, request: web.Request, caller: Caller) -> None:
+        """Uncount a request that created nothing."""
+        ...
+
 
 def mount(
     app: web.Application,
@@ -176,10 +181,25 @@ def _endpoint(
             )
             # Behind the checks: a request that is refused anyway creates nothing.
             if route.rate_limited:
-                rate_limit.admit(request, caller)
+                return await _counted(route, call, rate_limit)
             return await route.handler(call)
 
     return endpoint
+
+
+async def _counted(
+    route: Route, call: Call[Any, Any, Any], rate_limit: Limits
+) -> web.StreamResponse:
+    rate_limit.admit(call.request, call.caller)
+    try:
+        response = await route.handler(call)
+    except ProblemError:
+        rate_limit.give_back(call.request, call.caller)
+        raise
+    # The same request made it before: who repeats safely pays once.
+    if response.status != HTTPStatus.CREATED:
+        rate_limit.give_back(call.request, call.caller)
+    return response
 
 
 def _check_scope(scope: str, caller: Caller) -> None:

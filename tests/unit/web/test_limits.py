@@ -62,6 +62,18 @@ def test_waiting_as_long_as_told_is_enough() -> None:
             assert gcra.admit(ANN).admitted
 
 
+def test_what_is_given_back_can_be_had_again() -> None:
+    clock = Clock()
+    gcra = Gcra(2, clock=clock)
+    gcra.admit(ANN)
+    gcra.admit(ANN)
+    assert gcra.give_back(ANN).remaining == 1
+    assert gcra.admit(ANN).remaining == 0
+    assert not gcra.admit(ANN).admitted
+    clock.now += 600
+    assert gcra.give_back(ANN).remaining == 2
+
+
 def test_a_gate_counts_each_user_and_forgets_who_left() -> None:
     gate = Gate(2, TOO_MANY_STREAMS, "streams")
     ann, bob = Caller(ANN, frozenset()), Caller(BOB, frozenset())
