@@ -21,6 +21,9 @@ from wastewise_jobs.logs import get_logger
 
 _GREATEST_COUNT = 2**31 - 1
 
+# Of the columns ai_requests and ai_tokens_*; the jobs of an adopted database have integers.
+_MOST_REQUESTS = _MOST_TOKENS = 2**31 - 1
+
 
 class Link(Protocol):
     """What a context asks of whoever runs the job: a worker, a child process or a test."""
@@ -145,12 +148,15 @@ class JobContext:
         tokens_output: int = 0,
         cost_usd: float = 0.0,
     ) -> None:
-        """Add to what this run spent on AI services; stored when the job completes."""
+        """Add to what this run spent on AI services; stored when the job completes.
+
+        Counts beyond what the columns hold are cut: no statistic costs a job its result.
+        """
         spent = self._usage or AiUsage()
         self._usage = AiUsage(
-            spent.requests + requests,
-            spent.tokens_input + tokens_input,
-            spent.tokens_output + tokens_output,
+            min(spent.requests + requests, _MOST_REQUESTS),
+            min(spent.tokens_input + tokens_input, _MOST_TOKENS),
+            min(spent.tokens_output + tokens_output, _MOST_TOKENS),
             spent.cost_usd + cost_usd,
         )
 

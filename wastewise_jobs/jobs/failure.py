@@ -57,7 +57,18 @@ class Verdict:
 
 
 def classify(error: BaseException, *, now: datetime | None = None) -> Verdict:
-    """Decide about the error of a handler; `now` is for a Retry-After given as a date."""
+    """Decide about the error of a handler; `now` is for a Retry-After given as a date.
+
+    Never raises: an error whose own attributes raise, or a group too deep to walk, is unknown.
+    """
+    try:
+        return _classified(error, now)
+    except Exception:  # noqa: BLE001 - part of a handler's run: an error is the handler's own code
+        name = type(error).__name__
+        return Verdict(FailureKind.UNKNOWN, _screaming(name), name, "the error cannot be read")
+
+
+def _classified(error: BaseException, now: datetime | None) -> Verdict:
     if isinstance(error, BaseExceptionGroup):
         return _classify_group(error, now)
     for link in _chain(error):
@@ -71,7 +82,7 @@ def classify(error: BaseException, *, now: datetime | None = None) -> Verdict:
 
 def _classify_group(group: BaseExceptionGroup[BaseException], now: datetime | None) -> Verdict:
     """One task of the handler that cannot succeed is enough: then neither can the job."""
-    verdicts = [classify(inner, now=now) for inner in group.exceptions]
+    verdicts = [_classified(inner, now) for inner in group.exceptions]
     order = (FailureKind.PERMANENT, FailureKind.RETRYABLE, FailureKind.UNKNOWN)
     return min(verdicts, key=lambda verdict: order.index(verdict.kind))
 

@@ -97,7 +97,7 @@ def _run(command: dict[str, Any], context: JobContext, link: ChildLink) -> dict[
             outcome = completed(context, asyncio.run(handler.function(context, *given)))
         else:
             outcome = completed(context, handler.function(context, *given))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler's run: whatever it raises
+    except BaseException as error:  # noqa: BLE001 - a handler's run: whatever it raises
         verdict = classify(error)
         return {
             "kind": verdict.kind,

@@ -170,7 +170,7 @@ async def execute(run: Run) -> Outcome | None:
         outcome = failure(error) if run.stop is None else None
     except LeaseLostError:
         return None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler's run: whatever it raises
+    except BaseException as error:  # noqa: BLE001 - a handler's run: signals never come this way
         outcome = failure(error)
     if run.context.completed:
         return CompletedInTransaction()
@@ -195,7 +195,10 @@ def failure(error: BaseException) -> Outcome:
     verdict = classify(error)
     if verdict.kind is FailureKind.UNKNOWN:
         # Only here a traceback says more than the verdict.
-        log.warning("handler_raised", error_code=verdict.code, exc_info=error)
+        try:
+            log.warning("handler_raised", error_code=verdict.code, exc_info=error)
+        except RecursionError:
+            log.warning("handler_raised", error_code=verdict.code)
     return failed_outcome(verdict)
 
 

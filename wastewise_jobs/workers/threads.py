@@ -76,9 +76,9 @@ def _post(
 def _resolve(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
     if future.done():
         return
-    if isinstance(error, StopIteration):
-        # A future refuses it, because it would end the coroutine that awaits it.
-        error = RuntimeError("the handler raised StopIteration")
+    if isinstance(error, StopIteration | GeneratorExit):
+        # In a coroutine these are not errors: they would end the one that awaits the future.
+        error = RuntimeError(f"the handler raised {type(error).__name__}")
     if error is not None:
         future.set_exception(error)
     else:

@@ -1,0 +1,70 @@
+import pytest
+
+from tests.service.workers import bench, everything_agrees
+from tests.support import eventually
+from wastewise_jobs import JobContext, Jobs
+
+
+class Odd(BaseException):
+    pass
+
+
+class UnreadableError(Exception):
+    @property
+    def status(self) -> int:
+        raise RuntimeError("not even this")
+
+    def __str__(self) -> str:
+        raise RuntimeError("nor this")
+
+
+def nested() -> ExceptionGroup[Exception]:
+    group: ExceptionGroup[Exception] = ExceptionGroup("inner", [ValueError("x")])
+    for _ in range(5):
+        group = ExceptionGroup("outer", [group])
+    return group
+
+
+@pytest.mark.parametrize("run_in", ["loop", "thread"])
+async def test_whatever_a_handler_raises_ends_its_attempt_and_nothing_else(
+    db: str, run_in: str
+) -> None:
+    jobs = Jobs()
+    errors = [
+        Odd(),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        SystemExit(0),
+        UnreadableError(),
+        nested(),
+    ]
+
+    @jobs.handler("odd_async")
+    async def odd_async(job: JobContext) -> None:
+        raise errors.pop()
+
+    @jobs.handler("odd_sync", run_in="thread")
+    def odd_sync(job: JobContext) -> None:
+        raise errors.pop()
+
+    handler = odd_async if run_in == "loop" else odd_sync
+    count = len(errors)
+    async with bench(db, jobs) as b, b.worker(concurrency=1, threads=1) as worker:
+        for _ in range(count):
+            await handler.enqueue()
+        await eventually(lambda: worker.stats.retried == count)
+        assert (worker.stuck, worker.lanes[0].free) == (0, 1)
+        await everything_agrees(b.pool)
+
+
+async def test_a_count_that_no_column_holds_costs_no_result(db: str) -> None:
+    jobs = Jobs()
+
+    @jobs.handler("spends")
+    async def spends(job: JobContext) -> int:
+        job.record_ai_usage(requests=10**12, tokens_input=10**30, tokens_output=10**30)
+        return 5
+
+    async with bench(db, jobs) as b, b.worker():
+        job = await b.until((await spends.enqueue()).id, "completed", "failed")
+    assert (job.status, job.result, job.ai_requests) == ("completed", 5, 2**31 - 1)
