@@ -22,6 +22,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 
 MASK = "***"
 _DEEPEST = 8
+_LONGEST_EXCEPTION = 16 * 1024
 
 # Every event that this package logs, and what it tells. A test compares it with the code.
 EVENTS: Final[Mapping[str, str]] = {
@@ -191,9 +192,19 @@ def _common(*, as_json: bool) -> list[Processor]:
         structlog.processors.StackInfoRenderer(),
         # Before redaction: an exception's text is as likely as any to hold a DSN.
         structlog.processors.format_exc_info,
+        _cut_exception,
         _redact_record,
         _event_first,
     ]
+
+
+def _cut_exception(_logger: object, _name: str, record: EventDict) -> EventDict:
+    """An error may hold a whole document; its beginning and its end say what happened."""
+    text = record.get("exception")
+    if isinstance(text, str) and len(text) > _LONGEST_EXCEPTION:
+        half = _LONGEST_EXCEPTION // 2
+        record["exception"] = f"{text[:half]}\n[...]\n{text[-half:]}"
+    return record
 
 
 def _renderer(*, as_json: bool) -> Processor:
