@@ -1,3 +1,6 @@
+import threading
+from datetime import timedelta
+
 import pytest
 
 from tests.service.workers import bench, everything_agrees
@@ -68,3 +71,20 @@ async def test_a_count_that_no_column_holds_costs_no_result(db: str) -> None:
     async with bench(db, jobs) as b, b.worker():
         job = await b.until((await spends.enqueue()).id, "completed", "failed")
     assert (job.status, job.result, job.ai_requests) == ("completed", 5, 2**31 - 1)
+
+
+async def test_a_shutdown_settles_a_run_that_was_being_stopped_already(db: str) -> None:
+    jobs = Jobs()
+    go_on = threading.Event()
+
+    @jobs.handler("deaf", run_in="thread", timeout=0.2, max_retries=3)
+    def deaf(job: JobContext) -> None:
+        go_on.wait(60)
+
+    async with bench(db, jobs) as b:
+        async with b.worker(stop_patience=timedelta(seconds=60)) as worker:
+            job_id = (await deaf.enqueue()).id
+            await eventually(lambda: worker.stats.timeouts == 1)
+        job = await b.job(job_id)
+        go_on.set()
+        assert (job.status, job.error_code, job.crash_count) == ("pending", "TIMEOUT", 0)

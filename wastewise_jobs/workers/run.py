@@ -129,8 +129,11 @@ class Run:
     def request_stop(self, reason: Stop, *, patience: float) -> None:
         """End the run: tell the handler, cancel its task, and call it stuck after `patience`.
 
-        A lost lease overrides any other reason; otherwise the first one stays.
+        A lost lease overrides any other reason; otherwise the first one stays. A shutdown has no
+        time for the patience of an earlier reason.
         """
+        if self.stop is not None and reason is Stop.SHUTDOWN:
+            self.stuck_at = min(self.stuck_at, time.monotonic() + patience)
         if self.settling or (self.stop is not None and reason is not Stop.LEASE_LOST):
             return
         again = self.stop is not None
