@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from tests.service.workers import bench, everything_agrees, statuses
 from tests.support import eventually
 from wastewise_jobs import JobContext, JobRefusedError, Jobs, PermanentError, RetryableError
+from wastewise_jobs.jobs.model import AiUsage
 
 
 class Pair(BaseModel):
@@ -248,7 +249,7 @@ async def test_what_postgresql_refuses_harms_only_its_own_job(db: str) -> None:
     async def odd(job: JobContext, input: Pair) -> object:
         await together.wait()
         if input.a == 1:
-            job.record_ai_usage(tokens_input=2**70)
+            job._usage = AiUsage(tokens_input=2**70)
         return input.a
 
     async with bench(db, jobs) as b, b.worker() as worker:
