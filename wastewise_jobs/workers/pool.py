@@ -177,10 +177,12 @@ class Worker:
 
     def stop(self) -> None:
         """Claim no more, let jobs end within the grace period, release the rest."""
+        self._runs.releasing = True
         self._stopping.set()
 
     def abort(self) -> None:
         """Stop without waiting for the grace period."""
+        self._runs.releasing = True
         self._stopping.set()
         self._aborting.set()
 

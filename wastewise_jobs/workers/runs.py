@@ -70,6 +70,7 @@ class Runs:
         self.unsettled: set[Run] = set()
         # Handlers that do not end; they may be settled already.
         self.stuck: set[Run] = set()
+        # From now on what is claimed is given back unrun.
         self.releasing = False
 
     def background(self) -> list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]:
