@@ -101,7 +101,10 @@ BEGIN
     IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND OLD.id <> NEW.id) THEN
         DELETE FROM job_queue WHERE id = OLD.id;
     END IF;
-    IF TG_OP IN ('UPDATE', 'DELETE') AND OLD.status = 'processing' THEN
+    -- Only what takes the job away: another priority or queue is no reason to stop its run.
+    IF OLD.status = 'processing'
+        AND (TG_OP = 'DELETE' OR (OLD.id, OLD.fence) IS DISTINCT FROM (NEW.id, NEW.fence))
+    THEN
         -- The worker that runs it looks, finds its lease lost, and stops.
         PERFORM pg_notify('wastewise_cancel', OLD.id::text);
     END IF;
