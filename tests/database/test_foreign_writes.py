@@ -273,6 +273,23 @@ async def test_a_worker_is_told_of_the_job_that_a_foreign_write_takes_from_it(
     assert await store.complete([(untouched, Completed())]) == {untouched.id}
 
 
+async def test_a_plain_update_that_takes_nothing_away_leaves_a_running_job_alone(
+    store: JobStore, connection: Connection, heard: Heard
+) -> None:
+    job = await make_running(store)
+    for change in (
+        "priority = 1",
+        "queue = 'other'",
+        "created_at = created_at - interval '1 day'",
+        "retry_after = now() + interval '1 hour'",
+    ):
+        await connection.execute(f"UPDATE analysis_jobs SET {change} WHERE id = $1", job.id)  # noqa: S608 - the test's own words
+        await assert_invariant(connection)
+    assert await everything_heard(connection, heard) == []
+    assert await store.heartbeat([job], LEASE) == []
+    assert await store.complete([(job, Completed())]) == {job.id}
+
+
 async def test_what_is_due_again_by_a_release_or_a_requeue_wakes_other_workers(
     store: JobStore, connection: Connection, heard: Heard
 ) -> None:

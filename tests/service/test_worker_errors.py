@@ -1,3 +1,4 @@
+import asyncio
 import threading
 from datetime import timedelta
 
@@ -88,3 +89,29 @@ async def test_a_shutdown_settles_a_run_that_was_being_stopped_already(db: str) 
         job = await b.job(job_id)
         go_on.set()
         assert (job.status, job.error_code, job.crash_count) == ("pending", "TIMEOUT", 0)
+
+
+async def test_a_front_end_may_reprioritise_a_job_while_it_runs(db: str) -> None:
+    jobs = Jobs()
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    @jobs.handler("long")
+    async def long(job: JobContext) -> bool:
+        started.set()
+        await go_on.wait()
+        return job.cancelled
+
+    async with bench(db, jobs) as b, b.worker() as worker:
+        await eventually(lambda: worker.listening)
+        job_id = (await long.enqueue()).id
+        await started.wait()
+        await b.pool.execute("UPDATE analysis_jobs SET priority = 1 WHERE id = $1", job_id)
+        # Notifications come in order: whatever the update said is heard before this one.
+        other = (await long.enqueue()).id
+        await b.until(other, "processing")
+        await b.store.cancel(other, user_id=None)
+        await b.until(other, "cancelled")
+        assert await b.status(job_id) == "processing"
+        go_on.set()
+        job = await b.until(job_id, "completed", "cancelled")
+    assert (job.status, job.result) == ("completed", False)
