@@ -115,31 +115,6 @@ def test_excels_separator_hint_is_followed() -> None:
     assert line.place.row == 3
 
 
-@pytest.mark.parametrize(
-    "total",
-    [
-        ",,,,,,Total,500.00",
-        "Total,,,,,,,500.00",
-        ",,,,,,Invoice Total:,500.00",
-        "Grand total for INV-1,,,,,,,500.00",
-        "INV-1,2024-02-01,,,Acme,,Subtotal,500.00",
-        ",,,,,,,500.00",
-    ],
-)
-def test_total_rows_are_left_out_and_named(total: str) -> None:
-    extraction = extract([invoice_csv(ROW, "", ROW, total)])
-    assert sum(line.amount for line in extraction.invoice_lines) == 500
-    (warning,) = extraction.warnings
-    assert warning.code == "total_rows_skipped"
-    assert warning.rows[0].rows == "5"
-    assert ("blank", "3") in extraction.files[0].skipped
-
-
-def test_a_vendor_called_total_is_no_total_row() -> None:
-    (line,) = lines_of(invoice_csv(ROW.replace("Acme", "Total Waste Solutions")))
-    assert line.vendor == "Total Waste Solutions"
-
-
 def test_payments_and_balances_are_no_charges_but_credits_are() -> None:
     extraction = extract(
         [
@@ -166,11 +141,6 @@ def test_blank_cells_below_the_first_line_of_an_invoice_mean_as_above() -> None:
 def test_a_new_invoice_without_a_date_is_not_guessed() -> None:
     (problem,) = problems_of(invoice_csv(ROW, "INV-2,,,,Acme,Fees,Fuel,12.00"))
     assert (problem.row, problem.column) == (3, "Invoice Date")
-
-
-def test_an_amount_that_stands_alone_and_is_no_total_is_refused() -> None:
-    (problem,) = problems_of(invoice_csv(ROW, ",,,,,,,77.00"))
-    assert (problem.row, problem.column) == (3, "Amount")
 
 
 def test_odd_periods_fall_back_to_the_invoice_month_and_are_said_so() -> None:
@@ -279,6 +249,9 @@ def test_dates_kept_as_numbers_are_read_and_said_so() -> None:
     extraction = extract([SourceFile("a.xlsx", workbook(("S", rows)))])
     assert extraction.hauls[0].day == date(2024, 1, 5)
     assert codes(extraction.warnings) == {"date_as_number"}
+    from_csv = extract([haul_csv("45296,,Compactor,5.25,,", "45303.5,,Compactor,5.25,,")])
+    assert [haul.day for haul in from_csv.hauls] == [date(2024, 1, 5), date(2024, 1, 12)]
+    assert codes(from_csv.warnings) == {"date_as_number"}
 
 
 def test_files_are_recognised_by_their_header() -> None:
@@ -303,20 +276,26 @@ def test_an_override_that_the_file_cannot_bear_is_refused() -> None:
     file = SourceFile("a.csv", invoice_csv(ROW).content, "haul_log")
     (problem,) = problems_of(file)
     assert problem.file == "a.csv"
-    assert "haul_log: a date and a weight" in problem.problem
+    assert problem.problem.startswith("was given as a haul log, but none of its first 30 rows")
+    assert "says: Invoice Number, Invoice Date" in problem.problem
 
 
-def test_a_file_without_a_known_header_says_what_is_wanted() -> None:
-    (problem,) = problems_of(SourceFile("b.csv", b"Name,Phone\nAl,1\n"))
-    assert (problem.file, problem.row) == ("b.csv", 1)
-    assert "invoice:" in problem.problem
+def test_a_file_without_a_known_header_says_what_is_wanted_and_what_was_seen() -> None:
+    (problem,) = problems_of(SourceFile("b.csv", b"Contacts\nName,Phone\nAl,1\n"))
+    assert (problem.file, problem.row) == ("b.csv", None)
+    assert "columns of an invoice (an amount" in problem.problem
+    assert "or of a haul log (a date" in problem.problem
+    assert problem.problem.endswith("the nearest row says: Name, Phone")
+    (problem,) = problems_of(SourceFile("b.xlsx", b"Name,Phone\nAl,1\n"))
+    assert problem.problem.endswith("its name is that of a workbook, its content is text")
 
 
 def test_empty_files_are_refused_and_bare_headers_hold_no_data() -> None:
     assert problems_of(SourceFile("e.csv", b"\n "))[0].problem == "is empty"
-    with pytest.raises(NoDataError):
-        extract([invoice_csv()])
-    with pytest.raises(NoDataError):
+    with pytest.raises(NoDataError, match=r"invoices\.csv: holds no charge line below") as caught:
+        extract([invoice_csv(), haul_csv()])
+    assert [problem.file for problem in caught.value.problems] == ["invoices.csv", "hauls.csv"]
+    with pytest.raises(NoDataError, match="no file"):
         extract([])
     extraction = extract([invoice_csv(ROW), haul_csv()])
     assert codes(extraction.warnings) == {"no_rows"}

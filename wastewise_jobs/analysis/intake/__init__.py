@@ -13,7 +13,13 @@ from wastewise_jobs.analysis.extraction import Extraction
 from wastewise_jobs.analysis.intake.cells import is_blank
 from wastewise_jobs.analysis.intake.csv_table import read_csv
 from wastewise_jobs.analysis.intake.hauls import read_hauls
-from wastewise_jobs.analysis.intake.headers import WANTED, Layout, find_layout, score
+from wastewise_jobs.analysis.intake.headers import (
+    SEARCHED_ROWS,
+    WANTED,
+    Layout,
+    find_layout,
+    score,
+)
 from wastewise_jobs.analysis.intake.invoices import read_invoices
 from wastewise_jobs.analysis.intake.oddities import note_oddities
 from wastewise_jobs.analysis.intake.rowreader import RowReader
@@ -30,6 +36,9 @@ from wastewise_jobs.analysis.model import (
 from wastewise_jobs.analysis.text import clean
 
 __all__ = ["extract", "recognise"]
+
+_NOTHING = Problem("there is no file to read")
+_SHOWN_COLUMNS = 8
 
 
 def recognise(name: str, content: bytes) -> str | None:
@@ -74,9 +83,15 @@ def extract(files: Sequence[SourceFile]) -> Extraction:
     if notebook.problems:
         raise UnreadableFilesError(notebook.problems, notebook.problem_count)
     if not lines and not hauls:
-        raise NoDataError([Problem("the files hold no charge line and no haul")])
+        raise NoDataError([_nothing_in(summary) for summary in summaries] or [_NOTHING])
     note_oddities(lines, hauls, notebook)
     return Extraction(tuple(lines), tuple(hauls), notebook.notices(), tuple(summaries))
+
+
+def _nothing_in(summary: FileSummary) -> Problem:
+    what = "charge line" if summary.file_type == INVOICE else "haul"
+    problem = f"holds no {what} below its header in row {summary.header_row}"
+    return Problem(problem, summary.file, summary.sheet)
 
 
 def _distinct(files: Sequence[SourceFile], notebook: Notebook) -> list[SourceFile]:
@@ -114,15 +129,35 @@ def _readers(file: SourceFile, tables: list[Table], notebook: Notebook) -> list[
         elif any(not is_blank(cell) for row in table.rows for cell in row):
             unread.append(table)
     if not readers:
-        wanted = [file.file_type] if file.file_type in WANTED else [INVOICE, HAUL_LOG]
-        columns = "; or ".join(f"{name}: {WANTED[name]}" for name in wanted)
-        problem = f"has no header row among its first 30 that names the columns of {columns}"
         sheet = unread[0].sheet if len(unread) == 1 else None
-        notebook.problem(Problem(problem, file.name, sheet, row=1))
+        notebook.problem(Problem(_no_header(file, unread), file.name, sheet))
     else:
         for table in unread:
             notebook.warn("sheet_not_read", "Holds no table that is known: not read.", table=table)
     return readers
+
+
+def _no_header(file: SourceFile, tables: list[Table]) -> str:
+    """What was looked for and what was seen instead."""
+    none = f"none of its first {SEARCHED_ROWS} rows names"
+    if file.file_type == INVOICE:
+        problem = f"was given as an invoice, but {none} {WANTED[INVOICE]}"
+    elif file.file_type == HAUL_LOG:
+        problem = f"was given as a haul log, but {none} {WANTED[HAUL_LOG]}"
+    else:
+        problem = (
+            f"{none} the columns of an invoice ({WANTED[INVOICE]}) "
+            f"or of a haul log ({WANTED[HAUL_LOG]})"
+        )
+    rows = [row for table in tables for row in table.rows[:SEARCHED_ROWS]]
+    # The likeliest header: what names most columns that are known, or else most columns.
+    likeliest = max(rows, key=lambda row: (score(row), sum(map(bool, row))), default=())
+    seen = [clean(str(cell))[:40] for cell in likeliest if not is_blank(cell)][:_SHOWN_COLUMNS]
+    if seen:
+        problem += f"; the nearest row says: {', '.join(seen)}"
+    if file.name.lower().endswith((".xlsx", ".xlsm")) and not file.content.startswith(b"PK"):
+        problem += "; its name is that of a workbook, its content is text"
+    return problem
 
 
 def _layout(table: Table, file_type: str | None) -> Layout | None:

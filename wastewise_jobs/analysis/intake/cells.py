@@ -18,7 +18,7 @@ LONGEST_NUMBER = 40
 
 _SIX_PLACES = Decimal("0.000001")
 _FRAMED = re.compile(
-    r"(?P<open>\()?\s*(?P<before>[-+])?\s*(?:US\$|USD|\$)?\s*(?P<after>[-+])?\s*"
+    r"(?:\$\s*(?=\())?(?P<open>\()?\s*(?P<before>[-+])?\s*(?:US\$|USD|\$)?\s*(?P<after>[-+])?\s*"
     r"(?P<number>[\d.,' eE+-]*?[\d.,])"
     r"\s*(?P<behind>-|CR|DR)?\s*(?:USD|\$)?\s*(?P<close>\))?",
     re.IGNORECASE,
@@ -62,8 +62,8 @@ def is_european(cells: list[Cell]) -> bool:
 def number_of(cell: Cell, *, european: bool = False) -> Decimal:
     """The number in the cell, exactly; floats of a workbook are rounded to six places.
 
-    Understands `$1,234.50`, `(12.00)`, `12.00-`, `12.00 CR`, and `1.234,50` where it can be nothing
-    else or, with `european`, throughout.
+    Understands `$1,234.50`, `(12.00)`, `$ (12.00)`, `12.00-`, `12.00 CR`, and `1.234,50` where it
+    can be nothing else or, with `european`, throughout.
     """
     if cell is None or isinstance(cell, bool | date | time | timedelta):
         raise ValueError(f"{excerpt(cell)} is not a number")
@@ -71,6 +71,15 @@ def number_of(cell: Cell, *, european: bool = False) -> Decimal:
     if abs(value) >= LARGEST_NUMBER:
         raise ValueError(f"{excerpt(cell)} is too large to be true")
     return value
+
+
+def is_number(cell: Cell) -> bool:
+    """Whether `number_of` can read the cell."""
+    try:
+        number_of(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _from_float(cell: float) -> Decimal:
@@ -146,6 +155,7 @@ _WEEKDAY = re.compile(
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _SERIAL_ZERO = date(1899, 12, 30)
+_SERIAL_TEXT = re.compile(r"\d{5}(?:\.\d+)?")
 
 
 def date_of(cell: Cell) -> date:
@@ -154,10 +164,10 @@ def date_of(cell: Cell) -> date:
         day = cell.date()
     elif isinstance(cell, date):
         day = cell
+    elif (serial := _serial(cell)) is not None:
+        day = _SERIAL_ZERO + timedelta(days=serial)
     elif isinstance(cell, str):
         day = _date_in(cell)
-    elif is_serial(cell):
-        day = _SERIAL_ZERO + timedelta(days=int(cell))  # type: ignore[arg-type]
     else:
         raise ValueError(f"{excerpt(cell)} is not a date")
     if not EARLIEST <= day <= LATEST:
@@ -167,9 +177,17 @@ def date_of(cell: Cell) -> date:
 
 def is_serial(cell: Cell) -> bool:
     """Whether the cell is a number that a spreadsheet would show as a date from 1990 to 2100."""
+    return _serial(cell) is not None
+
+
+def _serial(cell: Cell) -> int | None:
+    """The days of a serial number, which a CSV file has as text if its column lost its format."""
+    if isinstance(cell, str) and _SERIAL_TEXT.fullmatch(cell.strip()):
+        cell = float(cell)
     if isinstance(cell, bool) or not isinstance(cell, int | float):
-        return False
-    return (EARLIEST - _SERIAL_ZERO).days <= cell < (LATEST - _SERIAL_ZERO).days + 1
+        return None
+    first, last = (EARLIEST - _SERIAL_ZERO).days, (LATEST - _SERIAL_ZERO).days
+    return int(cell) if first <= cell < last + 1 else None
 
 
 def _date_in(cell: str) -> date:
@@ -200,7 +218,7 @@ _YEAR_MONTH = re.compile(r"(?P<y>\d{4})-(?P<m>\d{1,2})")
 
 def period_of(cell: Cell) -> tuple[date, date]:
     """First and last day of `01/01/2024 - 01/31/2024`, `January 2024` or `2024-01`."""
-    if not isinstance(cell, str):
+    if not isinstance(cell, str) or is_serial(cell):
         # A workbook turns "Jan 2024" into the first of that month.
         return month_of(date_of(cell))
     text = clean(cell)

@@ -30,11 +30,18 @@ def read_hauls(reader: RowReader) -> list[Haul]:
     if name == "weight":
         unit = "pounds" if pounds else "tons"
         reader.warn("weight_unit", f"The column names no unit: read as {unit}.", header, name)
-    hauls = [
-        haul
-        for number, row in reader
-        if (haul := _haul(reader, number, row, name, pounds=pounds, european=european)) is not None
-    ]
+    hauls: list[Haul] = []
+    for number, row in reader:
+        if _is_skipped(reader, number, row, name):
+            continue
+        if reader.stands_alone(row, name):
+            parts = sum((haul.tons for haul in hauls), Decimal(0)) * (
+                POUNDS_PER_TON if pounds else 1
+            )
+            reader.skip_bare_total(number, row, name, parts, european=european)
+            continue
+        haul = _haul(reader, number, row, name, pounds=pounds, european=european)
+        hauls += [haul] if haul is not None else []
     reader.rows_read = len(hauls)
     return hauls
 
@@ -49,6 +56,17 @@ def _are_pounds(cells: Sequence[Cell], *, european: bool) -> bool:
     return bool(numbers) and median(numbers) >= _POUNDS_FROM
 
 
+def _is_skipped(reader: RowReader, number: int, row: Sequence[Cell], name: str) -> bool:
+    if reader.is_total(row):
+        reader.skip_total(number)
+        return True
+    if is_blank(reader.cell(row, name)) and (not reader.is_dated(row) or reader.is_remark(row)):
+        message = "Rows without a date and a weight were left out."
+        reader.skip_and_warn("note rows", number, message)
+        return True
+    return False
+
+
 def _haul(
     reader: RowReader,
     number: int,
@@ -59,16 +77,8 @@ def _haul(
     european: bool,
 ) -> Haul | None:
     weight = reader.cell(row, name)
-    undated = is_blank(reader.cell(row, "date"))
-    if undated and reader.is_total(row, dated=False):
-        reader.skip_and_warn("total rows", number, "Rows that add up others were left out.")
-        return None
-    if undated and is_blank(weight):
-        message = "Rows without a date and a weight were left out."
-        reader.skip_and_warn("note rows", number, message)
-        return None
     day = reader.day(number, row, "date")
-    if undated:
+    if is_blank(reader.cell(row, "date")):
         reader.problem(number, "date", "is empty")
     tons = _tons(reader, number, name, weight, pounds=pounds, european=european)
     if day is None or tons is None:

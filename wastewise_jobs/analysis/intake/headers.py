@@ -94,8 +94,8 @@ HAUL_NAMES: Mapping[str, tuple[str, ...]] = {
 
 NAMES = {INVOICE: INVOICE_NAMES, HAUL_LOG: HAUL_NAMES}
 WANTED = {
-    INVOICE: "an amount, a date (invoice date or service period) and what the charge is for",
-    HAUL_LOG: "a date and a weight (tons or pounds)",
+    INVOICE: "an amount, an invoice date or service period, and what the charge is for",
+    HAUL_LOG: "a date and a weight in tons or pounds",
 }
 
 _WORDS = {

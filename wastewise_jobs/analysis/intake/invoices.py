@@ -44,10 +44,13 @@ def read_invoices(reader: RowReader) -> list[InvoiceLine]:
     lines: list[InvoiceLine] = []
     above = _Heading()
     for number, row in reader:
-        heading = _heading(reader, number, row)
-        if _is_skipped(reader, number, row, heading) or _is_bare_total(reader, number, row, lines):
+        if _is_skipped(reader, number, row):
             continue
-        heading = _completed(reader, number, heading, above)
+        if reader.stands_alone(row, "amount"):
+            parts = sum((line.amount for line in lines), Decimal(0))
+            reader.skip_bare_total(number, row, "amount", parts, european=european)
+            continue
+        heading = _completed(reader, number, _heading(reader, number, row), above)
         line = _line(reader, number, row, heading, european=european)
         if line is not None:
             lines.append(line)
@@ -90,40 +93,20 @@ def _heading(reader: RowReader, number: int, row: Sequence[Cell]) -> _Heading:
     )
 
 
-def _is_skipped(reader: RowReader, number: int, row: Sequence[Cell], heading: _Heading) -> bool:
-    dated = heading.day is not None or heading.start is not None or heading.end is not None
-    if reader.is_total(row, dated=dated):
-        message = "Rows that add up others were left out."
-        reader.skip_and_warn("total rows", number, message)
+def _is_skipped(reader: RowReader, number: int, row: Sequence[Cell]) -> bool:
+    if reader.is_total(row):
+        reader.skip_total(number)
         return True
     description = reader.text(row, "description")
     if _NO_CHARGE.fullmatch(description or reader.text(row, "service_type")):
         message = "Payments and carried balances are no charges and were left out."
         reader.skip_and_warn("payment rows", number, message)
         return True
-    if not dated and is_blank(reader.cell(row, "amount")):
+    if is_blank(reader.cell(row, "amount")) and (not reader.is_dated(row) or reader.is_remark(row)):
         message = "Rows without a date and an amount were left out."
         reader.skip_and_warn("note rows", number, message)
         return True
     return False
-
-
-def _is_bare_total(
-    reader: RowReader, number: int, row: Sequence[Cell], lines: list[InvoiceLine]
-) -> bool:
-    """Whether the row is a total without a label: one number that adds up the lines above."""
-    if sum(not is_blank(cell) for cell in row) != 1 or is_blank(reader.cell(row, "amount")):
-        return False
-    try:
-        amount = number_of(reader.cell(row, "amount"))
-    except ValueError:
-        return False
-    if amount != sum((line.amount for line in lines), Decimal(0)):
-        reader.problem(number, "amount", "stands alone: nothing says what it is for or when")
-    else:
-        message = "Rows that add up others were left out."
-        reader.skip_and_warn("total rows", number, message)
-    return True
 
 
 def _completed(reader: RowReader, number: int, heading: _Heading, above: _Heading) -> _Heading:
@@ -152,7 +135,8 @@ def _line(
     amount = _amount(reader, number, row, european=european)
     start, end = _period(reader, number, heading)
     undated = heading.day is None and start is None
-    if undated and not _has_unreadable_date(reader, row):
+    # Of a date that cannot be read the problem is noted already.
+    if undated and not reader.is_dated(row):
         name = next(
             n for n in ("invoice_date", "period_start", "period") if n in reader.layout.columns
         )
@@ -207,9 +191,3 @@ def _period(reader: RowReader, number: int, heading: _Heading) -> tuple[date | N
     if (end - start).days > LONGEST_PERIOD_DAYS:
         reader.warn("long_period", "The service period is longer than a year.", number)
     return start, end
-
-
-def _has_unreadable_date(reader: RowReader, row: Sequence[Cell]) -> bool:
-    """Whether a date was given, so that its own problem is already noted."""
-    names = ("invoice_date", "period_start", "period_end", "period")
-    return any(not is_blank(reader.cell(row, name)) for name in names)

@@ -4,22 +4,52 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
+from functools import partial
 from typing import TypeVar
 
 from wastewise_jobs.analysis.errors import Problem
-from wastewise_jobs.analysis.intake.cells import Cell, date_of, is_blank, is_serial, text_of
+from wastewise_jobs.analysis.intake.cells import (
+    Cell,
+    date_of,
+    is_blank,
+    is_number,
+    is_serial,
+    number_of,
+    text_of,
+)
 from wastewise_jobs.analysis.intake.headers import Layout
 from wastewise_jobs.analysis.intake.tables import Notebook, Table
 from wastewise_jobs.analysis.model import FileSummary, Place, ranges
 
 T = TypeVar("T")
 
+_DATES = ("date", "invoice_date", "period_start", "period_end", "period")
+_MONTHS = (
+    r"jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
+    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
+)
+_LABEL = (
+    r"(?:(?:sub|grand|overall|running|invoice|account|report|page|vendor|site|property|location"
+    r"|daily|weekly|month(?:ly)?|quarter(?:ly)?|annual|year(?:ly|[ -]to[ -]date)?|ytd"
+    rf"|{_MONTHS}|q[1-4]|\d{{4}})[\s.-]*)*(?:totals?|averages?|avg\.?|mean|sum)"
+)
+_BARE = re.compile(rf"{_LABEL}\s*:?", re.IGNORECASE)
 _TOTAL = re.compile(
-    r"(?:(?:sub|grand|invoice|account|report|page|monthly|annual|ytd|year|vendor|site)[\s-]*)*totals?"
-    r"(?:\s*(?:due|charges?|amount|tons?|tonnage|hauls?|for\b.*|:.*|-.*))?\s*:?"
-    r"|(?:amount|balance) due:?|sum:?|averages?:?",
+    rf"{_LABEL}(?:\s*(?:due|charges?|amounts?|costs?|tons?|tonnage|weight|hauls?|per|month|result))*"
+    r"\s*(?:for\b.*|of\b.*|:.*|-.*)?|(?:amount|balance) due:?",
     re.IGNORECASE,
 )
+# What a spreadsheet writes below a group: "1001 Total", "Acme Average".
+_GROUP = re.compile(r".*\b(?:sub-?)?(?:totals?|averages?|sum)\s*:?", re.IGNORECASE)
+# No date has such a word.
+_IN_DATE = re.compile(
+    r"\b(?:sub-?)?(?:totals?|averages?|avg|mean|median|sum|count|min(?:imum)?|max(?:imum)?)\b",
+    re.IGNORECASE,
+)
+# All of the above hold one of these.
+_HINT = re.compile(r"total|average|avg|mean|median|sum|count|min|max|due", re.IGNORECASE)
+_WORDS = re.compile(r"\W*[^\W\d]")
 
 
 @dataclass(slots=True)
@@ -54,6 +84,10 @@ class RowReader:
         """Leave the row out and say so in the result."""
         self.skip(reason, row)
         self.warn(f"{reason.replace(' ', '_')}_skipped", message, row)
+
+    def skip_total(self, row: int) -> None:
+        """Leave out a row that sums up others."""
+        self.skip_and_warn("total rows", row, "Rows that add up others were left out.")
 
     def cell(self, row: Sequence[Cell], name: str) -> Cell:
         """The cell of a field; None where the sheet or the row has no such column."""
@@ -96,13 +130,63 @@ class RowReader:
     def _header(self, name: str | None) -> str | None:
         return self.layout.header(name) if name and name in self.layout.columns else None
 
-    def is_total(self, row: Sequence[Cell], *, dated: bool) -> bool:
-        """Whether the row adds up others: a cell says so, and nothing but that describes it."""
-        texts = [text for cell in row if isinstance(cell, str) and (text := cell.strip())]
-        if dated:
-            described = self.text(row, "description") or self.text(row, "service_type")
-            return bool(_TOTAL.fullmatch(described))
-        return any(_TOTAL.fullmatch(text) for text in texts)
+    def is_dated(self, row: Sequence[Cell]) -> bool:
+        """Whether a date or a period is given, be it readable or not."""
+        return any(not is_blank(self.cell(row, name)) for name in _DATES)
+
+    def is_total(self, row: Sequence[Cell]) -> bool:
+        """Whether the row sums up others: a cell says so, and nothing but that describes it."""
+        said = {
+            at: text_of(cell)
+            for at, cell in enumerate(row)
+            if isinstance(cell, str) and _HINT.search(cell)
+        }
+        if not said:
+            return False
+        if any(_IN_DATE.search(said.get(at, "")) for at in self._columns(*_DATES)):
+            return True
+        if not self.is_dated(row):
+            is_group = any(map(_GROUP.fullmatch, said.values()))
+            return any(map(_TOTAL.fullmatch, said.values())) or (is_group and _words_in(row) == 1)
+        described = self.text(row, "description") or self.text(row, "service_type")
+        # A vendor may be called Total, and so may a service whose description says what it is.
+        named = self._columns("vendor", "service_type", "description")
+        return bool(_TOTAL.fullmatch(described)) or any(
+            _BARE.fullmatch(text) for at, text in said.items() if at not in named
+        )
+
+    def _columns(self, *names: str) -> set[int]:
+        columns = self.layout.columns
+        return {columns[name] for name in names if name in columns}
+
+    def stands_alone(self, row: Sequence[Cell], name: str) -> bool:
+        """Whether that field is all that the row says, but for numbers in columns not read."""
+        if self.is_dated(row) or is_blank(self.cell(row, name)):
+            return False
+        used = set(self.layout.columns.values()) - self._columns(name)
+        return all(
+            is_blank(cell) or (at not in used and is_number(cell))
+            for at, cell in enumerate(row)
+            if at != self.layout.columns[name]
+        )
+
+    def skip_bare_total(
+        self, number: int, row: Sequence[Cell], name: str, parts: Decimal, *, european: bool
+    ) -> None:
+        """Leave out a number that stands alone if it is the sum `parts`, rounded as it is."""
+        total = self.read(number, name, self.cell(row, name), partial(number_of, european=european))
+        if total is None:
+            return
+        last_place = Decimal(1).scaleb(min(0, int(total.as_tuple().exponent)))
+        if abs(total - parts) * 2 <= last_place:
+            self.skip_total(number)
+        else:
+            self.problem(number, name, "stands alone: nothing says what it is for or when")
+
+    def is_remark(self, row: Sequence[Cell]) -> bool:
+        """Whether the row is a single cell of words: a title, a footer."""
+        texts = [text_of(cell) for cell in row if not is_blank(cell)]
+        return len(texts) == 1 and bool(_WORDS.match(texts[0])) and not _is_date(texts[0])
 
     def place(self, number: int) -> Place:
         """Where the row is."""
@@ -120,3 +204,15 @@ class RowReader:
             ignored_columns=tuple(name[:60] for name in self.layout.ignored[:20]),
             skipped=tuple((reason, ranges(rows)) for reason, rows in self.skipped.items()),
         )
+
+
+def _words_in(row: Sequence[Cell]) -> int:
+    return sum(isinstance(cell, str) and not is_blank(cell) and not is_number(cell) for cell in row)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date_of(text)
+    except ValueError:
+        return False
+    return True
