@@ -129,3 +129,27 @@ class RetryableError(WastewiseJobsError):
         self.message = message
         self.retry_after = retry_after
         self.details = dict(details or {})
+
+
+_PROBLEMS = {
+    "missing": "is required",
+    "bool_parsing": "must be true or false",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
+    "greater_than_equal": "must be at least {ge:.15g}",
+    "less_than_equal": "must be at most {le:.15g}",
+    "string_too_long": "is longer than {max_length}",
+    "too_long": "is longer than {max_length}",
+}
+
+
+def problem_of(details: Mapping[str, Any]) -> str:
+    """What pydantic says about one value, as the rest of a line that begins with its name."""
+    limits = details.get("ctx") or {}
+    if limits.get("min_length") == 1:
+        return "must not be empty"
+    if words := _PROBLEMS.get(details["type"]):
+        return words.format_map(limits)
+    said: str = details["msg"].removeprefix("Value error, ")
+    return said.replace("Input should", "must").replace("String should", "must")

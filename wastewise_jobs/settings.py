@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
+from dotenv.parser import parse_stream
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -27,7 +28,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from wastewise_jobs.errors import ConfigurationError
+from wastewise_jobs.errors import ConfigurationError, problem_of
 
 LEAST_SECRET_BYTES = 32
 SECRET_FILE = "jwt-secret"  # noqa: S105 - a file name
@@ -145,7 +146,8 @@ class Settings(BaseSettings):
     """What the environment says. The attribute is the variable's name in lower case."""
 
     model_config = SettingsConfigDict(
-        env_file_encoding="utf-8",
+        # With or without the mark that Windows puts before it.
+        env_file_encoding="utf-8-sig",
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -162,7 +164,8 @@ class Settings(BaseSettings):
     wastewise_home: Folder = Field(default_factory=default_home)
     wastewise_pg_bin: Folder | None = None
 
-    host: str = "127.0.0.1"
+    # Empty would be every address of the machine.
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     public_url: HttpUrl | None = None
     cors_allowed_origins: Annotated[
@@ -251,6 +254,7 @@ def load_settings(*, env_file: Path | None = Path(".env"), **overrides: Any) -> 
     Raises ConfigurationError for the first wrong or half-set variable.
     """
     try:
+        _check_lines(env_file)
         return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
         raise _first_problem(error) from None
@@ -258,14 +262,31 @@ def load_settings(*, env_file: Path | None = Path(".env"), **overrides: Any) -> 
         raise ConfigurationError(str(env_file), f"cannot be read: {error}") from None
 
 
+def _check_lines(env_file: Path | None) -> None:
+    """Refuse what pydantic-settings would pass over in silence."""
+    if env_file is None:
+        return
+    if env_file.is_dir():
+        raise ConfigurationError(str(env_file), "is a folder, not a file")
+    # Over a file that is to be hidden, people mount /dev/null.
+    if not env_file.is_file():
+        return
+    with env_file.open(encoding="utf-8-sig") as lines:
+        for line in parse_stream(lines):
+            if line.error or (line.key is not None and line.value is None):
+                # Without the line itself, which may hold a secret.
+                problem = f"line {line.original.line} is not of the form NAME=value"
+                raise ConfigurationError(str(env_file), problem)
+
+
 def _first_problem(error: ValidationError) -> ConfigurationError:
-    first = error.errors(include_url=False, include_context=False)[0]
+    first = error.errors(include_url=False)[0]
     name = str(first["loc"][0])
-    problem = first["msg"].removeprefix("Value error, ")
-    problem = problem.replace("Input should be", "must be").replace("String should", "must")
+    problem = problem_of(first)
     given = first["input"]
-    if isinstance(given, str) and not _is_secret(name) and repr(given) not in problem:
-        problem = f"{problem}, not {given[:100]!r}"
+    if isinstance(given, str | int | float) and not _is_secret(name):
+        shown = repr(given)[:100]
+        problem = problem if shown in problem else f"{problem}, not {shown}"
     return ConfigurationError(name.upper(), problem)
 
 

@@ -1,5 +1,6 @@
 """The service as real processes: how they stop, crash, share the work and refuse to start."""
 
+import json
 import os
 import shutil
 import signal
@@ -188,15 +189,15 @@ async def test_a_refused_submission_leaves_no_project_behind(
     bearer = await token(site.env, site.folder)
     env = {"WASTEWISE_URL": await address_of(process), "WASTEWISE_TOKEN": bearer}
     options = ("--property", "Oak", "--units", "200", "--city", "Austin", "--state", "TX")
-    for job_type, code, words in (
-        ("regulatory_research", 1, "has none"),
-        ("complete_analyses", 1, "complete_analysis"),
+    for job_type, words in (
+        ("regulatory_research", "has none"),
+        ("complete_analyses", "complete_analysis"),
     ):
         done = await run(
             "submit", job_type, *options, "--equipment", "compactor", env=env, cwd=site.folder
         )
-        assert done.returncode == code
-        assert done.stderr.startswith("error: ")
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: JOB_TYPE: ")
         assert words in done.stderr
     connection = await asyncpg.connect(site.dsn)
     assert await connection.fetchval("SELECT count(*) FROM projects") == 0
@@ -359,6 +360,10 @@ async def test_a_key_works_until_it_is_revoked(site: Site) -> None:
         _, public_id, secret = key.split("_", 2)
         assert public_id in listed.stdout
         assert secret not in listed.stdout
+        as_json = await run("keys", "list", "--json", env=site.env, cwd=site.folder)
+        (info,) = json.loads(as_json.stdout)
+        assert (info["public_id"], info["user_id"], info["name"]) == (public_id, user, "CI")
+        assert secret not in as_json.stdout
         revoked = await run("keys", "revoke", key, env=site.env, cwd=site.folder)
         assert revoked.stdout == "revoked\n"
 

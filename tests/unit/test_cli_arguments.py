@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from wastewise_jobs.cli.arguments import json_object, point_in_time, spread_files
+from wastewise_jobs.cli.arguments import json_object, option_of, point_in_time, spread_files
 from wastewise_jobs.errors import InvalidInputError
 
 
@@ -77,3 +77,19 @@ def test_a_time_is_absolute_or_a_delay() -> None:
 def test_a_time_without_meaning_is_refused(text: str) -> None:
     with pytest.raises(InvalidInputError, match=r"^--run-at: "):
         point_in_time(text, "--run-at")
+
+
+@pytest.mark.parametrize(
+    ("field", "option"),
+    [
+        ("container_yards", "--container-yards"),
+        ("propertyName", "--property"),
+        ("equipmentType", "--equipment"),
+        ("timeout_seconds", "--timeout"),
+        ("jobType", "JOB_TYPE"),
+        ("status.0", "--status"),
+        ("inputData.files.0", "--input: files.0"),
+    ],
+)
+def test_fields_have_the_names_of_their_options(field: str, option: str) -> None:
+    assert option_of(field) == option

@@ -9,7 +9,7 @@ from wastewise_jobs.cli.explain import explain
 from wastewise_jobs.cli.follow import situation
 from wastewise_jobs.cli.summary import analysis_summary, job_details, jobs_table
 from wastewise_jobs.cli.text import duration, plain
-from wastewise_jobs.client import NotAuthorizedError, ServiceUnreachableError
+from wastewise_jobs.client import NotAuthorizedError, ProblemError, ServiceUnreachableError
 from wastewise_jobs.errors import ConfigurationError, InvalidInputError
 from wastewise_jobs.wire import (
     AiUsage,
@@ -178,6 +178,12 @@ def test_durations_are_short(seconds: float | None, text: str) -> None:
         (ServiceUnreachableError("http://x", "refused"), "wastewise-jobs serve", 1),
         (NotAuthorizedError(401, {"detail": "no"}), "WASTEWISE_TOKEN", 1),
         (NotAuthorizedError(403, {"detail": "admins only", "code": "x"}), "admins only (x)", 1),
+        (
+            ProblemError(400, {"detail": "runAt: is odd", "field": "runAt", "code": "x"}),
+            "--run-at: is odd (x)",
+            2,
+        ),
+        (ProblemError(400, {"field": "projectId", "code": "project_required"}), "--property", 2),
         (FileNotFoundError(2, "No such file"), "No such file", 1),
         (KeyError("x"), "--debug", 1),
         (

@@ -117,6 +117,7 @@ def test_the_names_and_defaults_that_the_product_promises() -> None:
         ("WASTEWISE_LOOP", "trio"),
         ("SLACK_WEBHOOK_URL", "http://hooks.example.com/x"),
         ("ADMIN_EMAIL", "nobody"),
+        ("HOST", " "),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_variable(
@@ -189,6 +190,45 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe\n")
     with pytest.raises(ConfigurationError, match=r"^\.env: cannot be read"):
         load_settings()
+
+
+@pytest.mark.parametrize("line", ["PORT 9000", "PORT", "JWT_SECRET='hunter2"])
+def test_a_line_of_the_file_that_sets_nothing_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"# ours\nHOST=::1\n{line}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert str(caught.value) == ".env: line 3 is not of the form NAME=value"
+
+
+def test_a_file_from_windows_is_read_whole(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfPORT=1001\r\nHOST=::1\r\n")
+    assert (load_settings().port, load_settings().host) == (1001, "::1")
+
+
+def test_a_folder_is_no_settings_file_and_a_device_is_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / ".env").symlink_to("/dev/null")
+    assert load_settings().port == 8080
+    (tmp_path / ".env").unlink()
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(ConfigurationError, match=r"^\.env: is a folder"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("NOTIFY_ENABLED", "maybe", "must be true or false, not 'maybe'"),
+        ("PORT", "80.5", "must be a whole number, not '80.5'"),
+        ("PORT", "-1", "must be at least 0, not '-1'"),
+        ("DATABASE_TIMEOUT_SECONDS", "x", "must be a number, not 'x'"),
+        ("DATABASE_TIMEOUT_SECONDS", "86401", "must be at most 86400, not '86401'"),
+        ("LOG_FORMAT", "xml", "must be 'auto', 'json' or 'console', not 'xml'"),
+    ],
+)
+def test_a_wrong_value_is_told_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    assert problem_with(monkeypatch, **{variable: value}) == f"{variable}: {said}"
 
 
 def test_loopback_may_serve_keys_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:

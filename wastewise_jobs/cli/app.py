@@ -73,7 +73,7 @@ def _report(error: Exception) -> int:
     text, code = explain(error)
     if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
         print(redact("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201
-    print(f"error: {redact(text)}", file=sys.stderr)  # noqa: T201
+    print(f"error: {text}", file=sys.stderr)  # noqa: T201
     return code
 
 

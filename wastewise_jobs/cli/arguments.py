@@ -1,13 +1,32 @@
 """Reading what was typed: lists of files, UUIDs, JSON, times. Pure but for reading `@file`."""
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wastewise_jobs.errors import InvalidInputError
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+ModelT = TypeVar("ModelT", bound="BaseModel")
+
 _LISTS = frozenset({"--invoices", "--haul-log"})
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+# Fields of the API whose option is not simply their name.
+_OPTIONS = {
+    "job_type": "JOB_TYPE",
+    "project_id": "--project",
+    "input_data": "--input",
+    "timeout_seconds": "--timeout",
+    "idempotency_key": "--key",
+    "property_name": "--property",
+    "equipment_type": "--equipment",
+    "user_id": "--user",
+    "expires_at": "--days",
+}
 
 
 def spread_files(arguments: Sequence[str]) -> list[str]:
@@ -73,3 +92,22 @@ def point_in_time(text: str | None, option: str) -> datetime | None:
     if moment is None or moment.tzinfo is None:
         raise InvalidInputError(option, "must be 2026-01-31T08:00:00+01:00, or a delay such as 15m")
     return moment
+
+
+def option_of(field: str) -> str:
+    """What was typed for a field of the API: `equipmentType` is --equipment."""
+    name, _, within = field.partition(".")
+    snake = _CAMEL.sub("_", name).lower()
+    option = _OPTIONS.get(snake, f"--{snake.replace('_', '-')}")
+    # A place in a list says nothing to whoever repeated an option.
+    return f"{option}: {within}" if within and not within.isdecimal() else option
+
+
+def checked(model: type[ModelT], **values: Any) -> ModelT:  # noqa: ANN401 - the model checks them
+    """As the client's, in the words of the command line."""
+    from wastewise_jobs import client
+
+    try:
+        return client.checked(model, **values)
+    except InvalidInputError as error:
+        raise InvalidInputError(option_of(error.field), error.problem) from None

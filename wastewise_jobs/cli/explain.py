@@ -1,27 +1,43 @@
 """What to tell a person about an error: one line that says what is wrong and what to do next."""
 
 from wastewise_jobs import client
+from wastewise_jobs.cli.arguments import option_of
 from wastewise_jobs.errors import ConfigurationError, InvalidInputError, WastewiseJobsError
+from wastewise_jobs.logs import redact
 
 FAILED, USAGE = 1, 2
+_WRONG_VALUE = frozenset({400, 404, 422})
+_UNKNOWN_CALLER = 401
 
 
 def explain(error: BaseException) -> tuple[str, int]:
-    """The line, and the exit code."""
+    """The line, without secrets, and the exit code."""
     if isinstance(error, BaseExceptionGroup):
         return explain(_first_of(error))
-    if isinstance(error, ConfigurationError | InvalidInputError):
-        return str(error), USAGE
+    # Redacted without the name: what follows `JWT_SECRET:` would be taken for the secret.
+    if isinstance(error, ConfigurationError):
+        return f"{error.variable}: {redact(error.problem)}", USAGE
+    if isinstance(error, InvalidInputError):
+        return f"{error.field}: {redact(error.problem)}", USAGE
+    if isinstance(error, client.ProblemError) and error.field:
+        return redact(_refused(error)), USAGE if error.status in _WRONG_VALUE else FAILED
+    return redact(_said(error)), FAILED
+
+
+def _refused(error: client.ProblemError) -> str:
+    """The service speaks of fields; whoever typed it knows options."""
+    problem = error.detail.removeprefix(f"{error.field}: ")
+    return f"{option_of(error.field)}: {problem} ({error.code}){_next_step(error)}"
+
+
+def _said(error: BaseException) -> str:
     if isinstance(error, client.ClientError):
-        return f"{error}{_next_step(error)}", FAILED
+        return f"{error}{_next_step(error)}"
     if isinstance(error, WastewiseJobsError):
-        return str(error), FAILED
+        return str(error)
     if isinstance(error, OSError | TimeoutError):
-        return f"{str(error) or 'it took too long'} ({type(error).__name__})", FAILED
-    return (
-        f"unexpected {type(error).__name__}: {error}; run it again with --debug to see where",
-        FAILED,
-    )
+        return f"{str(error) or 'it took too long'} ({type(error).__name__})"
+    return f"unexpected {type(error).__name__}: {error}; run it again with --debug to see where"
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -39,9 +55,10 @@ def _leaves(error: BaseException) -> list[BaseException]:
 def _next_step(error: client.ClientError) -> str:
     if isinstance(error, client.ServiceUnreachableError):
         return "; is it running (`wastewise-jobs serve`), and is --url right?"
-    unknown_caller = 401
-    if isinstance(error, client.NotAuthorizedError) and error.status == unknown_caller:
+    if isinstance(error, client.NotAuthorizedError) and error.status == _UNKNOWN_CALLER:
         return "; give a token with --token or WASTEWISE_TOKEN (`wastewise-jobs token` makes one)"
     if isinstance(error, client.ServiceError) and error.request_id:
         return f"; request {error.request_id} in the service's log says more"
+    if isinstance(error, client.ProblemError) and error.code == "project_required":
+        return "; give --project, or --property and what else describes a new one"
     return ""

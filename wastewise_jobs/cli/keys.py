@@ -31,7 +31,7 @@ def create(
     """Make a key and print it; it is shown this once and kept nowhere."""
     from datetime import UTC, datetime, timedelta
 
-    from wastewise_jobs.client import checked
+    from wastewise_jobs.cli.arguments import checked
     from wastewise_jobs.wire import KeyRequest
 
     wanted = [scope.strip().lower() for scope in scopes.split(",") if scope.strip()]
@@ -61,7 +61,8 @@ def list_keys(
     if as_json:
         import orjson
 
-        typer.echo(orjson.dumps(keys))
+        # The driver's UUIDs are a class of their own.
+        typer.echo(orjson.dumps(keys, default=str))
         return
     _print_table(keys)
 

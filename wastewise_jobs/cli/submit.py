@@ -164,7 +164,7 @@ def watch(
 
 
 def _new_project(project: UUID | None, options: dict[str, Any]) -> "ProjectRequest | None":
-    from wastewise_jobs.client import checked
+    from wastewise_jobs.cli.arguments import checked
     from wastewise_jobs.errors import InvalidInputError
     from wastewise_jobs.wire import ProjectRequest
 
@@ -173,21 +173,7 @@ def _new_project(project: UUID | None, options: dict[str, Any]) -> "ProjectReque
         return None
     if project is not None:
         raise InvalidInputError("--project", "names a project; leave out what describes a new one")
-    try:
-        return checked(ProjectRequest, **given)
-    except InvalidInputError as error:
-        raise InvalidInputError(_option_of(error.field), error.problem) from None
-
-
-def _option_of(field: str) -> str:
-    names = {
-        "job_type": "JOB_TYPE",
-        "input_data": "--input",
-        "timeout_seconds": "--timeout",
-        "property_name": "--property",
-        "equipment_type": "--equipment",
-    }
-    return names.get(field, f"--{field.replace('_', '-')}")
+    return checked(ProjectRequest, **given)
 
 
 def _uploads(invoices: list[Path], haul_logs: list[Path]) -> tuple[Upload, ...]:
@@ -213,7 +199,7 @@ def _uploads(invoices: list[Path], haul_logs: list[Path]) -> tuple[Upload, ...]:
 
 
 def _check(plan: Plan, *, key: str | None) -> None:
-    from wastewise_jobs.client import checked
+    from wastewise_jobs.cli.arguments import checked
     from wastewise_jobs.errors import InvalidInputError
     from wastewise_jobs.wire import AnalyzeRequest
 
@@ -221,10 +207,7 @@ def _check(plan: Plan, *, key: str | None) -> None:
         raise InvalidInputError("--key", "needs --project: each new project is another request")
     if plan.uploads and plan.project is None and plan.project_id is None:
         raise InvalidInputError("--property", "files need a project: --property ..., or --project")
-    try:
-        checked(AnalyzeRequest, job_type=plan.job_type, **plan.options)
-    except InvalidInputError as error:
-        raise InvalidInputError(_option_of(error.field), error.problem) from None
+    checked(AnalyzeRequest, job_type=plan.job_type, **plan.options, idempotency_key=key)
 
 
 async def _submit(

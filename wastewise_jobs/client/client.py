@@ -20,7 +20,7 @@ from wastewise_jobs.client.errors import (
 )
 from wastewise_jobs.client.sse import EventStreamParser
 from wastewise_jobs.client.transport import Answer, Transport
-from wastewise_jobs.errors import InvalidInputError
+from wastewise_jobs.errors import InvalidInputError, problem_of
 
 FINISHED = frozenset({"completed", "failed", "cancelled"})
 LONGEST_POLL_SECONDS = 30
@@ -260,8 +260,7 @@ def checked(model: type[ModelT], **values: Any) -> ModelT:  # noqa: ANN401 - the
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        problem = first["msg"].removeprefix("Value error, ")
-        raise InvalidInputError(field, problem.replace("Input should", "must")) from None
+        raise InvalidInputError(field, problem_of(first)) from None
 
 
 def _parsed(model: type[ModelT], answer: Answer) -> ModelT:
