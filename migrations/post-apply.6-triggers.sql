@@ -101,11 +101,13 @@ BEGIN
     IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND OLD.id <> NEW.id) THEN
         DELETE FROM job_queue WHERE id = OLD.id;
     END IF;
-    -- Only what takes the job away: another priority or queue is no reason to stop its run.
+    -- Another priority or queue is no reason for its worker to look.
     IF OLD.status = 'processing'
-        AND (TG_OP = 'DELETE' OR (OLD.id, OLD.fence) IS DISTINCT FROM (NEW.id, NEW.fence))
+        AND (TG_OP = 'DELETE'
+             OR (OLD.id, OLD.fence, OLD.cancel_requested_at)
+                IS DISTINCT FROM (NEW.id, NEW.fence, NEW.cancel_requested_at))
     THEN
-        -- The worker that runs it looks, finds its lease lost, and stops.
+        -- The worker that runs it looks, finds its lease lost or the request, and stops.
         PERFORM pg_notify('wastewise_cancel', OLD.id::text);
     END IF;
     IF TG_OP = 'DELETE' THEN
@@ -166,10 +168,10 @@ FOR EACH ROW
 WHEN (
     current_setting('wastewise.transition', true) IS DISTINCT FROM 'on'
     AND (OLD.status, OLD.priority, OLD.created_at, OLD.retry_after, OLD.queue, OLD.job_type, OLD.fence,
-     OLD.id)
+     OLD.id, OLD.cancel_requested_at)
     IS DISTINCT FROM
     (NEW.status, NEW.priority, NEW.created_at, NEW.retry_after, NEW.queue, NEW.job_type, NEW.fence,
-     NEW.id)
+     NEW.id, NEW.cancel_requested_at)
 )
 EXECUTE FUNCTION follow_job();
 

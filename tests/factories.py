@@ -52,6 +52,12 @@ async def make_running(store: JobStore, **overrides: Any) -> ClaimedJob:
     return job
 
 
+async def cancel_run(store: JobStore, job: ClaimedJob) -> None:
+    """Somebody asks to cancel a running job, and its worker records that."""
+    assert await store.cancel(job.id, user_id=None) == "requested"
+    assert await store.cancel_running([job]) == {job.id}
+
+
 async def insert_plainly(connection: Executor, **columns: Any) -> JobId:
     """What the existing front end does: an INSERT that says only what it wants to say."""
     values = {"job_type": "complete_analysis", "status": "pending"} | columns

@@ -7,6 +7,7 @@ import pytest
 from tests.factories import (
     assert_invariant,
     at,
+    cancel_run,
     claim,
     enqueue,
     enqueue_one,
@@ -127,7 +128,7 @@ async def test_a_key_finds_its_job_after_it_finished(store: JobStore, end: str) 
         case "failed":
             await store.fail([(job, Failed("X", "x", "permanent"))])
         case _:
-            await store.cancel_running([job])
+            await cancel_run(store, job)
     (again,) = await enqueue(store, keyed())
     assert (again.id, again.disposition, again.status) == (job.id, "existing", end)
 

@@ -261,14 +261,18 @@ async def test_a_foreign_write_wakes_workers_once_a_transaction_and_queue(
 async def test_a_worker_is_told_of_the_job_that_a_foreign_write_takes_from_it(
     store: JobStore, connection: Connection, heard: Heard
 ) -> None:
-    updated, deleted, untouched = [await make_running(store) for _ in range(3)]
+    updated, deleted, cancelled, untouched = [await make_running(store) for _ in range(4)]
     await connection.execute(
         "UPDATE analysis_jobs SET status = 'cancelled' WHERE id = $1", updated.id
     )
     await connection.execute("DELETE FROM analysis_jobs WHERE id = $1", deleted.id)
+    await connection.execute(
+        "UPDATE analysis_jobs SET cancel_requested_at = now() WHERE id = $1", cancelled.id
+    )
     assert await everything_heard(connection, heard) == [
         ("wastewise_cancel", str(updated.id)),
         ("wastewise_cancel", str(deleted.id)),
+        ("wastewise_cancel", str(cancelled.id)),
     ]
     assert await store.complete([(untouched, Completed())]) == {untouched.id}
 

@@ -9,6 +9,7 @@ import pytest
 from tests.factories import (
     LEASE,
     assert_invariant,
+    cancel_run,
     claim,
     come_due,
     everything,
@@ -78,8 +79,7 @@ async def completed(store: JobStore, _connection: Connection, job: ClaimedJob) -
 
 @loss
 async def cancelled(store: JobStore, _connection: Connection, job: ClaimedJob) -> None:
-    await store.cancel(job.id, user_id=None)
-    await store.cancel_running([job])
+    await cancel_run(store, job)
 
 
 @loss

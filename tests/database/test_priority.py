@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.conftest import connected
-from tests.factories import at, claim, enqueue, insert_plainly, make_job
+from tests.factories import at, cancel_run, claim, enqueue, insert_plainly, make_job
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.jobs.model import Enqueued, JobTypeInfo
 from wastewise_jobs.jobs.outcome import Completed, Failed
@@ -70,7 +70,7 @@ async def test_only_an_analysis_that_waits_runs_or_completed_counts(
         elif end == "failed":
             await store.fail([(job, Failed("X", "x", "permanent"))])
         elif end == "cancelled":
-            await store.cancel_running([job])
+            await cancel_run(store, job)
     (answer,) = await enqueue(store, make_job(user_id=user))
     assert answer.priority == priority
 

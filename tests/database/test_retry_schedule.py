@@ -8,6 +8,7 @@ from tests.factories import (
     LEASE,
     assert_invariant,
     at,
+    cancel_run,
     claim,
     come_due,
     enqueue_one,
@@ -133,7 +134,7 @@ async def test_schedule_job_retry_says_no_and_changes_nothing(
         case "completed":
             await store.complete([(job, Completed('{"kept": true}'))])
         case "cancelled":
-            await store.cancel_running([job])
+            await cancel_run(store, job)
         case "exhausted":
             await connection.execute("UPDATE analysis_jobs SET retry_count = max_retries")
             await store.fail([(job, Failed("X", "x", "retryable"))])

@@ -171,11 +171,12 @@ class Queue(RuleBasedStateMachine):
                     won = self.run(self.store.release([lease]))
                 case _:
                     won = self.run(self.store.cancel_running([lease]))
+            if how == "cancel_running" and job and not job.cancel_requested:
+                # A worker that was misinformed: nobody asked.
+                job = None
             assert won == ({lease.id} if job else set())
             if job is None:
                 continue
-            if how == "cancel_running":
-                job.cancel_requested = True
             if job.cancel_requested:
                 job.end("cancelled")
             elif how == "fail":

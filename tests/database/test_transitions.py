@@ -6,6 +6,7 @@ import pytest
 
 from tests.factories import (
     assert_invariant,
+    cancel_run,
     claim,
     come_due,
     enqueue,
@@ -234,6 +235,15 @@ async def test_a_run_that_ends_without_a_result_after_a_request_to_cancel_is_can
     await assert_invariant(connection)
 
 
+async def test_nobody_records_a_cancellation_that_nobody_asked_for(
+    store: JobStore, connection: Connection
+) -> None:
+    job = await make_running(store)
+    assert await store.cancel_running([job]) == set()
+    assert (await job_row(connection, job.id))["status"] == "processing"
+    assert await store.complete([(job, Completed("1"))]) == {job.id}
+
+
 async def test_a_run_that_completes_after_a_request_to_cancel_is_completed(
     store: JobStore, connection: Connection
 ) -> None:
@@ -280,7 +290,7 @@ async def test_a_batch_settles_whom_it_may_and_names_them(
     )
     await connection.execute("DELETE FROM analysis_jobs WHERE id = $1", deleted.id)
     await store.complete([(finished, Completed("1"))])
-    await store.cancel_running([cancelled])
+    await cancel_run(store, cancelled)
     everyone = [held, retried, deleted, finished, cancelled]
     assert await store.complete([(job, Completed('"won"')) for job in everyone]) == {held.id}
     results = await connection.fetch(

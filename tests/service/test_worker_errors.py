@@ -91,7 +91,16 @@ async def test_a_shutdown_settles_a_run_that_was_being_stopped_already(db: str) 
         assert (job.status, job.error_code, job.crash_count) == ("pending", "TIMEOUT", 0)
 
 
-async def test_a_front_end_may_reprioritise_a_job_while_it_runs(db: str) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "priority = 1",
+        "queue = 'other'",
+        "created_at = created_at - interval '1 day'",
+        "retry_after = now() + interval '1 hour'",
+    ],
+)
+async def test_a_front_end_may_change_a_job_while_it_runs(db: str, change: str) -> None:
     jobs = Jobs()
     started, go_on = asyncio.Event(), asyncio.Event()
 
@@ -105,7 +114,7 @@ async def test_a_front_end_may_reprioritise_a_job_while_it_runs(db: str) -> None
         await eventually(lambda: worker.listening)
         job_id = (await long.enqueue()).id
         await started.wait()
-        await b.pool.execute("UPDATE analysis_jobs SET priority = 1 WHERE id = $1", job_id)
+        await b.pool.execute(f"UPDATE analysis_jobs SET {change} WHERE id = $1", job_id)  # noqa: S608
         # Notifications come in order: whatever the update said is heard before this one.
         other = (await long.enqueue()).id
         await b.until(other, "processing")

@@ -1,10 +1,12 @@
 """Everything that ends a run from outside: cancellation, lost leases, timeouts, shutdown."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from structlog.testing import capture_logs
 
@@ -16,6 +18,7 @@ SLOW: dict[str, Any] = {
     "lease": timedelta(seconds=90),
     "heartbeat_interval": timedelta(seconds=30),
 }
+NEVER = timedelta(seconds=60)
 EXPIRE = "UPDATE job_queue SET lease_expires_at = now() - interval '1 s' WHERE id = $1"
 
 
@@ -41,6 +44,79 @@ async def test_cancelling_a_running_job_stops_its_handler(db: str) -> None:
         assert job.error_code is None
         await eventually(lambda: worker.stats.cancelled == 1)
         await everything_agrees(b.pool)
+
+
+async def test_a_request_in_a_plain_update_is_heard_at_once(db: str) -> None:
+    jobs = Jobs()
+    started = asyncio.Event()
+
+    @jobs.handler("waits")
+    async def waits(job: JobContext) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    async with bench(db, jobs) as b, b.worker(poll_interval=NEVER, **SLOW) as worker:
+        await eventually(lambda: worker.listening)
+        job_id = (await waits.enqueue()).id
+        await started.wait()
+        await b.pool.execute(
+            "UPDATE analysis_jobs SET cancel_requested_at = now() WHERE id = $1", job_id
+        )
+        await b.until(job_id, "cancelled", within=5)
+
+
+async def test_a_notification_that_nobody_asked_for_stops_nothing(db: str) -> None:
+    jobs = Jobs()
+    runs: list[int] = []
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    @jobs.handler("waits")
+    async def waits(job: JobContext) -> bool:
+        runs.append(job.attempt)
+        started.set()
+        await go_on.wait()
+        return job.cancelled
+
+    async with bench(db, jobs) as b, b.worker(poll_interval=NEVER, **SLOW) as worker:
+        await eventually(lambda: worker.listening)
+        job_id = (await waits.enqueue()).id
+        await started.wait()
+        for words in (str(job_id), str(uuid4()), "no id at all"):
+            await b.pool.execute("SELECT pg_notify('wastewise_cancel', $1)", words)
+        # It makes the worker look, half a minute before it would have: the look finds nothing.
+        looked = "SELECT count(*) > 0 FROM job_workers WHERE running = 1"
+        await eventually(lambda: b.pool.fetchval(looked))
+        go_on.set()
+        job = await b.until(job_id, "completed", "cancelled")
+    assert (job.status, job.result, runs) == ("completed", False, [1])
+
+
+async def test_a_request_that_is_taken_back_gives_the_job_back(db: str) -> None:
+    jobs = Jobs()
+    started, told, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @jobs.handler("waits")
+    async def waits(job: JobContext) -> int:
+        if started.is_set():
+            return job.attempt
+        started.set()
+        await job.wait_cancelled()
+        told.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await go_on.wait()
+        await go_on.wait()
+        return 0
+
+    async with bench(db, jobs) as b, b.worker(stop_patience=timedelta(seconds=60)) as worker:
+        await eventually(lambda: worker.listening)
+        job_id = (await waits.enqueue()).id
+        await started.wait()
+        await b.store.cancel(job_id, user_id=None)
+        await told.wait()
+        await b.pool.execute("UPDATE analysis_jobs SET cancel_requested_at = NULL")
+        go_on.set()
+        job = await b.until(job_id, "completed", "cancelled")
+    assert (job.status, job.result, worker.stats.released) == ("completed", 1, 1)
 
 
 async def test_without_notifications_a_cancellation_is_seen_with_the_poll(db: str) -> None:
@@ -92,7 +168,7 @@ async def test_a_cancelled_job_that_fails_is_not_retried(db: str) -> None:
     # Nothing tells the worker of the request before it settles.
     async with bench(db, jobs, notify=False) as b:
         job_id = (await fails.enqueue()).id
-        async with b.worker(notify=False, poll_interval=timedelta(seconds=60), **SLOW):
+        async with b.worker(notify=False, poll_interval=NEVER, **SLOW):
             await started.wait()
             await b.store.cancel(job_id, user_id=None)
             go_on.set()
@@ -224,8 +300,7 @@ async def test_a_handler_whose_lease_nobody_confirms_is_stopped_before_it_ends(d
             stopped.set()
 
     # The first renewal would come long after the end of the lease.
-    never = timedelta(seconds=60)
-    async with bench(db, jobs) as b, b.worker(heartbeat_interval=never, poll_interval=never):
+    async with bench(db, jobs) as b, b.worker(heartbeat_interval=NEVER, poll_interval=NEVER):
         job_id = (await waits.enqueue()).id
         await b.pool.execute("SELECT pg_notify('wastewise_wake', 'default')")
         await started.wait()

@@ -192,7 +192,7 @@ class JobStore:
         return {row[0] for row in await self._pool.fetch(sql.RELEASE, *_leases(jobs))}
 
     async def cancel_running(self, jobs: Sequence[ClaimedJob]) -> set[JobId]:
-        """Record that these runs stopped because it was asked for; returns the jobs won."""
+        """Record as cancelled what somebody asked to cancel; returns the jobs won."""
         return {row[0] for row in await self._pool.fetch(sql.CANCEL_RUNNING, *_leases(jobs))}
 
     async def rescue(self, limit: int = 500) -> list[RescuedJob]:

@@ -42,7 +42,9 @@ _LOOKS_PER_CLAIM = 12
 _LAST_WORDS_SECONDS = 0.3
 _LAST_FLUSH_SECONDS = 1.0
 _LAST_BEAT_SECONDS = 0.5
-_NUDGE_SECONDS = 0.5
+# From a notification to the look that it leads to: many of them are one look.
+_LOOK_SOON_SECONDS = 0.05
+_LOOK_AGAIN_SECONDS = 0.5
 
 
 class Worker:
@@ -78,7 +80,7 @@ class Worker:
         self._grace = shutdown_grace.total_seconds()
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
-        self._nudge: asyncio.TimerHandle | None = None
+        self._nudges: dict[float, asyncio.TimerHandle] = {}
         self._threads = Threads("wastewise handler")
         self._processes = Processes(log_level=log_level, log_format=log_format)
         entries = make_entries(jobs, self._threads, self._processes)
@@ -258,17 +260,19 @@ class Worker:
                 if claim.lane.queues is None or payload in claim.lane.queues:
                     claim.wake.hint()
             return
-        try:
-            found = self._runs.cancel_job(UUID(payload))
-        except ValueError:
-            return
-        if not found and self._nudge is None:
-            # It may be in a claim whose answer is still on its way; the heartbeat will see it.
-            loop = asyncio.get_running_loop()
-            self._nudge = loop.call_later(_NUDGE_SECONDS, self._nudge_heartbeat)
+        # Whoever may NOTIFY may say anything: only what the heartbeat finds in the database stops
+        # a run. A job that is not here may be in a claim whose answer is still on its way.
+        with contextlib.suppress(ValueError):
+            here = self._runs.holds(UUID(payload))
+            self._nudge_heartbeat(after=_LOOK_SOON_SECONDS if here else _LOOK_AGAIN_SECONDS)
 
-    def _nudge_heartbeat(self) -> None:
-        self._nudge = None
+    def _nudge_heartbeat(self, *, after: float) -> None:
+        if after not in self._nudges:
+            loop = asyncio.get_running_loop()
+            self._nudges[after] = loop.call_later(after, self._nudged, after)
+
+    def _nudged(self, after: float) -> None:
+        del self._nudges[after]
         if self.running:
             self._heartbeat.nudge()
 

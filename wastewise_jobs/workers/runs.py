@@ -111,12 +111,9 @@ class Runs:
         """Somebody wants the job cancelled."""
         run.request_stop(Stop.CANCEL, patience=self._patience)
 
-    def cancel_job(self, job_id: UUID) -> bool:
-        """The same by id; False when no such job runs here."""
-        found = [run for run in self.unsettled if run.job.id == job_id]
-        for run in found:
-            self.cancel(run)
-        return bool(found)
+    def holds(self, job_id: UUID) -> bool:
+        """Whether the job was claimed here and is not settled."""
+        return any(run.job.id == job_id for run in self.unsettled)
 
     def lose(self, run: Run) -> None:
         """The lease is lost: stop the handler, drop its outcome."""

@@ -147,10 +147,14 @@ class Settler:
 
     async def _cancel(self, batch: Batch, repeated: bool) -> None:  # noqa: ARG002, FBT001
         won = await self._store.cancel_running([run.job for run, _ in batch])
+        cancelled = [run for run, _ in batch if run.job.id in won]
+        for run in cancelled:
+            self._journal.cancelled(run)
+        self._on_settled(cancelled)
         for run, _ in batch:
-            if run.job.id in won:
-                self._journal.cancelled(run)
-        self._ended(batch, won)
+            if run.job.id not in won:
+                # The lease is lost, or the request was taken back.
+                self._released.put((run, Released()))
 
     def _ended(self, batch: Batch, won: set[JobId]) -> None:
         if len(won) < len(batch):
