@@ -15,6 +15,7 @@ from tests.service.workers import bench, everything_agrees, statuses
 from tests.support import eventually
 from wastewise_jobs import JobContext, JobRefusedError, Jobs, PermanentError, RetryableError
 from wastewise_jobs.jobs.model import AiUsage
+from wastewise_jobs.workers import settle
 
 
 class Pair(BaseModel):
@@ -259,6 +260,70 @@ async def test_what_postgresql_refuses_harms_only_its_own_job(db: str) -> None:
         assert views[1].error_code == "RESULT_NOT_STORABLE"
         assert worker.stats.not_storable == 1
         await everything_agrees(b.pool)
+
+
+GUARD = """
+CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'not this one' USING ERRCODE = '{code}';
+END $$;
+CREATE TRIGGER guard BEFORE UPDATE ON analysis_jobs
+FOR EACH ROW WHEN (NEW.input_data ->> 'a' = '1' AND NEW.status IN ({statuses}))
+EXECUTE FUNCTION guard();
+"""
+
+
+@pytest.mark.parametrize("code", ["P0001", "42501", "0A000", "XX000", "57014", "40001"])
+@pytest.mark.parametrize("statuses", ["'completed'", "'completed', 'failed'"])
+async def test_a_trigger_that_guards_one_job_stops_no_other(
+    db: str, monkeypatch: pytest.MonkeyPatch, code: str, statuses: str
+) -> None:
+    monkeypatch.setattr(settle, "_DOUBT_SECONDS", 0.1)
+    jobs = Jobs()
+    together = asyncio.Barrier(3)
+
+    @jobs.handler("odd")
+    async def odd(job: JobContext, input: Pair) -> None:
+        if input.b:
+            await together.wait()
+
+    async with bench(db, jobs) as b, b.worker() as worker:
+        await b.pool.execute(GUARD.format(code=code, statuses=statuses))
+        ids = [(await odd.enqueue(Pair(a=n))).id for n in range(3)]
+        for job_id in (ids[0], ids[2], (await odd.enqueue(Pair(a=4, b=0))).id):
+            await b.until(job_id, "completed")
+        if code in {"57014", "40001"}:
+            # Whoever says "try again" is tried again.
+            assert await b.status(ids[1]) == "processing"
+            await b.pool.execute("DROP TRIGGER guard ON analysis_jobs")
+            await b.until(ids[1], "completed")
+        elif statuses == "'completed'":
+            assert (await b.until(ids[1], "failed")).error_code == "RESULT_NOT_STORABLE"
+        else:
+            await eventually(lambda: worker.running == 0)
+            assert worker.stats.not_storable == 2
+
+
+async def test_a_refusal_that_passes_costs_nothing(db: str) -> None:
+    jobs = Jobs()
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    @jobs.handler("plain")
+    async def plain(job: JobContext) -> str:
+        started.set()
+        await go_on.wait()
+        return "kept"
+
+    async with bench(db, jobs) as b, b.worker() as worker:
+        job_id = (await plain.enqueue()).id
+        await started.wait()
+        await b.pool.execute("ALTER FUNCTION complete_jobs RENAME TO hidden")
+        with capture_logs() as logs:
+            go_on.set()
+            await eventually(lambda: any(line["event"] == "job_outcome_refused" for line in logs))
+        await b.pool.execute("ALTER FUNCTION hidden RENAME TO complete_jobs")
+        assert (await b.until(job_id, "completed", "failed")).result == "kept"
+        assert worker.stats.not_storable == 0
 
 
 async def test_a_locked_row_does_not_hold_up_the_others(db: str) -> None:

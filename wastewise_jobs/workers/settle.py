@@ -2,10 +2,11 @@
 
 A run keeps its slot until its outcome is written, or known to be lost. While PostgreSQL is away
 an outcome is offered again and again; a batch that PostgreSQL refuses is repeated job by job, so
-that one bad value or one locked row harms only itself.
+that one bad value, one locked row or one job that somebody's trigger guards harms only itself.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias, assert_never
 
@@ -32,11 +33,16 @@ from wastewise_jobs.workers.run import Run
 log = get_logger(__name__)
 
 MOST_SETTLED_TOGETHER = 500
-# Somebody else holds the row just now.
-_BUSY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-_BUSY_RETRY_SECONDS = 0.2
+# The database is in trouble, with whatever it is sent: connections, resources, a standby, a server
+# that stops.
+_TROUBLE_SQLSTATES = ("08", "25006", "53", "57P", "58")
+# Somebody else holds the row just now, or works in a trigger for too long.
+_BUSY_SQLSTATES = ("40", "55P03", "57014")
 # 22 data, 23 constraints, 54 limits: the value's own fault.
-_REFUSED_SQLSTATES = ("22", "23", "54")
+_HOPELESS_SQLSTATES = ("22", "23", "54")
+# Any other refusal may pass: a trigger of others that is being mended, functions of ours that are
+# being replaced.
+_DOUBT_SECONDS = 10.0
 _NOT_STORABLE_TEXT = "PostgreSQL refused to store the outcome of this run"
 
 Item: TypeAlias = tuple[Run, Any]
@@ -222,23 +228,30 @@ class _Pipe:
 
     async def _settle_alone(self, item: Item) -> None:
         error = await self._offer([item])
-        if isinstance(error, _BUSY):
-            # Not here: whoever holds the row may hold it for long, and others are waiting.
-            task = asyncio.create_task(self._settle_later(item), name=f"settle {self.name} later")
-            self._stragglers.add(task)
-            task.add_done_callback(self._stragglers.discard)
-        elif error is not None:
+        if error is None:
+            return
+        if _state(error).startswith(_HOPELESS_SQLSTATES):
             self._replace(item, error)
+            return
+        if not _state(error).startswith(_BUSY_SQLSTATES):
+            log.warning("job_outcome_refused", job_id=str(item[0].job.id), error=str(error)[:500])
+        # Not here: what is in the way may stay for long, and others are waiting.
+        task = asyncio.create_task(self._settle_later(item), name=f"settle {self.name} later")
+        self._stragglers.add(task)
+        task.add_done_callback(self._stragglers.discard)
 
     async def _settle_later(self, item: Item) -> None:
-        error: Exception | None = None
+        backoff = Backoff(first=0.2, cap=1.0)
+        doubtful_until = time.monotonic() + _DOUBT_SECONDS
         while True:
-            await asyncio.sleep(_BUSY_RETRY_SECONDS)
+            await asyncio.sleep(backoff.next())
             error = await self._offer([item])
-            if not isinstance(error, _BUSY):
-                break
-        if error is not None:
-            self._replace(item, error)
+            if error is None:
+                return
+            busy = _state(error).startswith(_BUSY_SQLSTATES)
+            if not busy and time.monotonic() > doubtful_until:
+                self._replace(item, error)
+                return
 
     async def _offer(self, batch: list[Item]) -> Exception | None:
         """Send until PostgreSQL answers; the error when it answers that it will not."""
@@ -261,8 +274,14 @@ class _Pipe:
 def _refuses(error: Exception) -> bool:
     """Whether repeating the same batch is pointless; otherwise the database is in trouble."""
     if isinstance(error, asyncpg.PostgresError):
-        state = error.sqlstate or ""
-        return isinstance(error, _BUSY) or state.startswith(_REFUSED_SQLSTATES)
+        # What ends the session, or keeps it from beginning, says nothing about the batch.
+        fatal = getattr(error, "severity_en", None) in {"FATAL", "PANIC"}
+        return not fatal and not _state(error).startswith(_TROUBLE_SQLSTATES)
     # A value that could not even be sent. Nothing else, because a connection that breaks in the
     # middle can raise almost anything, asyncpg's InternalClientError among it.
     return isinstance(error, ValueError | TypeError | OverflowError)
+
+
+def _state(error: Exception) -> str:
+    """The SQLSTATE; that of bad data for a value that could not even be sent."""
+    return getattr(error, "sqlstate", None) or "22000"
