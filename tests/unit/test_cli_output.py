@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -7,10 +8,12 @@ from rich.console import Console
 
 from wastewise_jobs.cli.explain import explain
 from wastewise_jobs.cli.follow import situation
+from wastewise_jobs.cli.keys import _print as print_keys
 from wastewise_jobs.cli.summary import analysis_summary, job_details, jobs_table
 from wastewise_jobs.cli.text import duration, plain
 from wastewise_jobs.client import NotAuthorizedError, ProblemError, ServiceUnreachableError
 from wastewise_jobs.errors import ConfigurationError, InvalidInputError
+from wastewise_jobs.web.keys import KeyInfo
 from wastewise_jobs.wire import (
     AiUsage,
     JobAnswer,
@@ -52,17 +55,57 @@ def make_job(
     return JobAnswer(**(values | overrides))
 
 
-def printed(renderable: object) -> str:
-    console = Console(width=160, force_terminal=False)
+def printed(renderable: object, *, width: int = 160) -> str:
+    console = Console(width=width, force_terminal=False)
     with console.capture() as captured:
         console.print(renderable)
     return captured.get()
 
 
 def test_a_table_shows_what_is_asked_first() -> None:
-    text = printed(jobs_table([make_job()]))
+    text = printed(jobs_table([make_job()], width=160))
     for shown in (str(UUID(int=7)), "complete_analysis", "processing", "40%", "2 of 4"):
         assert shown in text
+
+
+def test_a_table_of_jobs_fits_into_a_small_terminal() -> None:
+    long_ago = datetime(2020, 12, 31, 12, tzinfo=UTC)
+    jobs = [make_job(), make_job(job_type="regulatory_research", status="cancelled")]
+    jobs[1].timing.created_at = long_ago
+    jobs.append(make_job(job_type="a_type_with_a_name_that_is_much_longer", status="completed"))
+    lines = printed(jobs_table(jobs, width=80), width=80).splitlines()
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= 80
+    for line, words in zip(
+        lines[1:], (["complete_analysis"], ["regulatory_research", "2020-12"], ["…"]), strict=True
+    ):
+        assert str(UUID(int=7)) in line
+        for shown in words:
+            assert shown in line
+
+
+def test_a_key_is_told_in_lines_that_fit_into_a_small_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    key = KeyInfo(
+        id=UUID(int=1),
+        public_id="0123456789abcdef",
+        user_id=UUID(int=2),
+        name="a name\x1b[31m",
+        scopes=["admin", "read", "write"],
+        created_at=AT,
+        expires_at=AT,
+        revoked_at=AT,
+        last_used_at=AT,
+    )
+    print_keys([key, replace(key, revoked_at=None), replace(key, last_used_at=None)])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 9
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "0123456789abcdef  a name [31m"
+    assert lines[1] == f"  user {UUID(int=2)}, may admin, read, write"
+    for line, words in zip(lines[2::3], ("revoked", "expires", "never used"), strict=True):
+        assert words in line
 
 
 def test_nobody_can_write_into_the_terminal_of_whoever_looks() -> None:

@@ -53,7 +53,8 @@ def list_jobs(
     from wastewise_jobs.cli.console import stdout
     from wastewise_jobs.cli.summary import jobs_table
 
-    stdout().print(jobs_table(page.jobs))
+    console = stdout()
+    console.print(jobs_table(page.jobs, width=console.width))
     if page.pagination.has_more:
         typer.echo(f"more: --cursor {page.pagination.next_cursor}", err=True)
 

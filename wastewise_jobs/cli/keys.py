@@ -9,6 +9,8 @@ import typer
 from wastewise_jobs.cli.options import AsJson
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from wastewise_jobs.web.keys import KeyInfo, KeyStore
 
 T = TypeVar("T")
@@ -64,7 +66,7 @@ def list_keys(
         # The driver's UUIDs are a class of their own.
         typer.echo(orjson.dumps(keys, default=str))
         return
-    _print_table(keys)
+    _print(keys)
 
 
 @app.command()
@@ -79,28 +81,29 @@ def revoke(
     typer.echo("revoked")
 
 
-def _print_table(keys: "list[KeyInfo]") -> None:
-    from rich.markup import escape
-    from rich.table import Table
+def _print(keys: "list[KeyInfo]") -> None:
+    from wastewise_jobs.cli.text import plain
 
-    from wastewise_jobs.cli.console import stdout
-    from wastewise_jobs.cli.text import moment, plain
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("Public id", "User", "Name", "Scopes", "Created", "Expires", "Last used", ""):
-        table.add_column(name, no_wrap=name in {"Public id", "User"})
+    if not keys:
+        typer.echo("no keys", err=True)
     for key in keys:
-        table.add_row(
-            key.public_id,
-            str(key.user_id),
-            escape(plain(key.name)),
-            ", ".join(key.scopes),
-            moment(key.created_at),
-            moment(key.expires_at),
-            moment(key.last_used_at),
-            f"revoked {moment(key.revoked_at)}" if key.revoked_at else "",
-        )
-    stdout().print(table)
+        # Together too long for a line of a terminal.
+        typer.echo(f"{key.public_id}  {plain(key.name)}".rstrip())
+        typer.echo(f"  user {key.user_id}, may {', '.join(key.scopes)}")
+        typer.echo(f"  {', '.join(_story(key))}")
+
+
+def _story(key: "KeyInfo") -> "Iterator[str]":
+    from wastewise_jobs.cli.text import day, moment
+
+    yield f"created {day(key.created_at)}"
+    yield f"last used {moment(key.last_used_at)}" if key.last_used_at else "never used"
+    if key.revoked_at:
+        yield f"revoked {day(key.revoked_at)}"
+    elif key.expires_at:
+        yield f"expires {day(key.expires_at)}"
+    else:
+        yield "never expires"
 
 
 def _with_store(act: "Callable[[KeyStore], Awaitable[T]]") -> T:

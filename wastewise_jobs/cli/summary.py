@@ -5,6 +5,7 @@ Reads results leniently: a job type of somebody else's returns what it likes.
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -24,24 +25,30 @@ STATUS_STYLES = {
     "cancelled": "yellow",
 }
 _VERDICT_STYLES = {"strongly recommend": "bold green", "recommend": "green", "consider": "yellow"}
+_WIDTH_OF_ALL_COLUMNS = 105
 _TOTALS = frozenset({"total_spend", "monthly_cost", "hauls", "total_tons"})
 _BAND_STYLES = {"good": "green", "excellent": "green", "ideal": "green", "poor": "red"}
 
 
-def jobs_table(jobs: Sequence[JobSummary]) -> Table:
-    """One line a job."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("Job", "Type", "Status", "Done", "Attempt", "Created", "Took"):
-        table.add_column(name, no_wrap=name != "Type", overflow="fold")
+def jobs_table(jobs: Sequence[JobSummary], *, width: int) -> Table:
+    """One line a job, with fewer columns where there is little room."""
+    narrow = width < _WIDTH_OF_ALL_COLUMNS
+    between = 1 if narrow else 2
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, between, 0, 0))
+    table.add_column("Job", no_wrap=True, min_width=len(str(UUID(int=0))))
+    table.add_column("Type")
+    for name in ("Status", "Done", "Created", *(() if narrow else ("Attempt", "Took"))):
+        table.add_column(name, no_wrap=True)
     for job in jobs:
+        more = () if narrow else (_attempts(job), duration(job.timing.duration_seconds))
         table.add_row(
             str(job.id),
-            escape(plain(job.job_type)),
+            # The column is the one that may shrink, and its names are cut, not wrapped.
+            Text(plain(job.job_type), no_wrap=True, overflow="ellipsis"),
             _status(job),
             f"{job.progress.percent}%",
-            _attempts(job),
-            day_or_time(job.timing.created_at),
-            duration(job.timing.duration_seconds),
+            day_or_time(job.timing.created_at, short=narrow),
+            *more,
         )
     return table
 

@@ -20,11 +20,23 @@ def moment(value: datetime | None) -> str:
     return "-" if value is None else value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def day_or_time(value: datetime) -> str:
-    """Local: the time of a moment of today, the date of an older one."""
+def day(value: datetime) -> str:
+    """The local date."""
+    return value.astimezone().strftime("%Y-%m-%d")
+
+
+def day_or_time(value: datetime, *, short: bool = False) -> str:
+    """Local: the time of a moment of today, the date of an older one; short is `08:30`, `Jan 31`.
+
+    A short date of another year has the year and no day: `2025-01`.
+    """
     local = value.astimezone()
     today = datetime.now().astimezone().date()
-    return local.strftime("%H:%M:%S" if local.date() == today else "%Y-%m-%d")
+    if local.date() == today:
+        return local.strftime("%H:%M" if short else "%H:%M:%S")
+    if not short:
+        return day(value)
+    return local.strftime("%b %d" if local.year == today.year else "%Y-%m")
 
 
 def duration(seconds: float | None) -> str:
