@@ -71,6 +71,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "loop_tick_failed": "one round of a background loop failed and will be repeated",
     "loop_unblocked": "the event loop answers again",
     "progress_not_written": "how far some jobs are could not be written; the next report tells",
+    "queues_unused": "no handler of this worker has its jobs in these queues",
     "request_answered": "a request got its answer",
     "request_crashed": "a request failed by our own fault and got a 500; with its traceback",
     "request_malformed": "bytes came that are no HTTP request",

@@ -8,10 +8,16 @@ last to go.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import asyncpg
 from aiohttp import web
@@ -20,7 +26,12 @@ from wastewise_jobs.db.doorbell import Doorbell
 from wastewise_jobs.db.embedded import embedded_postgres
 from wastewise_jobs.db.migrate import check_schema, migrate
 from wastewise_jobs.db.pool import Pool, create_pool
-from wastewise_jobs.errors import ConfigurationError, DatabaseUnusableError, WorkerWornOutError
+from wastewise_jobs.errors import (
+    ConfigurationError,
+    DatabaseUnusableError,
+    InvalidInputError,
+    WorkerWornOutError,
+)
 from wastewise_jobs.handlers.builtin import REGULATORY_RESEARCH, builtin_jobs
 from wastewise_jobs.handlers.offload import Offload
 from wastewise_jobs.handlers.registry import Jobs
@@ -75,10 +86,14 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What is to run in this process. `app_jobs` are an application's own handlers."""
+    """What is to run in this process. `app_jobs` are an application's own handlers.
+
+    `or_any_port` lets the API have a free port where PORT is taken.
+    """
 
     api: bool
     worker: bool
+    or_any_port: bool = False
     builtin: bool = True
     app_jobs: Jobs | None = None
     queues: dict[str, int | None] | None = None
@@ -117,14 +132,19 @@ async def run_service(
         if parts.worker:
             await pool.execute(_SET_STUCK_THRESHOLD, settings.job_stuck_threshold_minutes)
             await JobTypeStore(pool).register(_job_types(jobs, settings, builtin=parts.builtin))
+            _warn_of_unused(parts.queues or {}, jobs)
             worker = make_worker(settings, addresses, pool, jobs, queues=parts.queues)
-        app = _api(settings, pool, doorbell, worker) if parts.api else None
-        await _run_parts(settings, app, worker, doorbell, stop=stop, on_up=on_up or _nobody)
+        serve = None
+        if parts.api:
+            app = _api(settings, pool, doorbell, worker)
+            serve = partial(
+                listening, app, settings.host, settings.port, or_any_port=parts.or_any_port
+            )
+        await _run_parts(serve, worker, doorbell, stop=stop, on_up=on_up or _nobody)
 
 
 async def _run_parts(
-    settings: Settings,
-    app: web.Application | None,
+    serve: Callable[[], AbstractAsyncContextManager[Address]] | None,
     worker: Worker | None,
     doorbell: Doorbell,
     *,
@@ -135,9 +155,9 @@ async def _run_parts(
         ringing = running.create_task(doorbell.run(), name="doorbell")
         tasks: list[asyncio.Task[None]] = []
         address = None
-        if app is not None:
+        if serve is not None:
             listens: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
-            serving = _serve(app, settings, stop=stop, listens=listens)
+            serving = _serve(serve, stop=stop, listens=listens)
             tasks.append(running.create_task(serving, name="api"))
             # A port that is taken ends the group, and this wait, before anything is claimed.
             address = await listens
@@ -161,13 +181,12 @@ async def _run_parts(
 
 
 async def _serve(
-    app: web.Application,
-    settings: Settings,
+    serve: Callable[[], AbstractAsyncContextManager[Address]],
     *,
     stop: Stop,
     listens: "asyncio.Future[Address]",
 ) -> None:
-    async with listening(app, settings.host, settings.port) as address:
+    async with serve() as address:
         log.info("api_started", url=address.url)
         listens.set_result(address)
         await stop.asked.wait()
@@ -202,8 +221,19 @@ def carried_jobs(pool: Pool, offload: Offload, parts: Parts) -> Jobs:
     """The handlers of this process: the built-in ones and the application's."""
     jobs = builtin_jobs(pool, offload) if parts.builtin else Jobs()
     if parts.app_jobs is not None:
-        jobs.include(parts.app_jobs)
+        try:
+            jobs.include(parts.app_jobs)
+        except ValueError as error:
+            problem = f"{error}; --no-builtin leaves out what is built in"
+            raise InvalidInputError("--app", problem) from None
     return jobs
+
+
+def _warn_of_unused(queues: Iterable[str], jobs: Jobs) -> None:
+    used = {handler.options.queue for handler in jobs}
+    # Allowed all the same: a plain INSERT may put a job into any queue.
+    if unused := sorted(set(queues) - used):
+        log.warning("queues_unused", queues=unused, of_handlers=sorted(used))
 
 
 def make_worker(

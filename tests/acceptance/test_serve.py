@@ -252,6 +252,26 @@ async def test_a_worker_without_handlers_does_not_start(site: Site) -> None:
     assert done.stderr == "error: --no-builtin: leaves nothing to run; give --app\n"
 
 
+async def test_a_queue_that_no_handler_uses_is_told(site: Site) -> None:
+    command = ("worker", "--app", "app:jobs", "--queues", "default,reports:2")
+    async with start(*command, env=site.env, cwd=site.folder) as worker:
+        await eventually(lambda: worker.has_said('"worker_started"'), within=30)
+        (told,) = events(worker, "queues_unused")
+        assert (told["level"], told["queues"]) == ("warning", ["reports"])
+
+
+async def test_handlers_of_built_in_types_need_their_place(site: Site) -> None:
+    text = APP.replace('"wait_for_file"', '"cleanup"')
+    (site.folder / "mine.py").write_text(text)
+    done = await run("worker", "--app", "mine:jobs", env=site.env, cwd=site.folder)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: --app: job type 'cleanup' has a handler")
+    command = ("worker", "--app", "mine:jobs", "--no-builtin")
+    async with start(*command, env=site.env, cwd=site.folder) as worker:
+        await eventually(lambda: worker.has_said('"worker_started"'), within=30)
+        assert events(worker, "queues_unused") == []
+
+
 @pytest.mark.parametrize("command", ["serve", "api"])
 async def test_an_api_that_could_verify_nobody_does_not_start(site: Site, command: str) -> None:
     done = await run(command, env=site.env | {"JWT_SECRET": ""}, cwd=site.folder)

@@ -15,6 +15,14 @@ from wastewise_jobs.errors import InvalidInputError
 from wastewise_jobs.settings import SECRET_FILE, Settings
 
 USER = "7b0f9a52-3c1d-4e8f-9a6b-2d5e8c1f0a37"
+MODULE = """
+from wastewise_jobs import JobContext, Jobs
+
+jobs, empty = Jobs(), Jobs()
+
+@jobs.handler("greet")
+async def greet(job: JobContext) -> None: ...
+"""
 SECRET = "a secret that is long enough for HS256"
 
 
@@ -195,24 +203,60 @@ def test_an_address_for_everybody_is_reached_by_loopback(monkeypatch: pytest.Mon
 def test_queues_may_have_limits() -> None:
     assert _queues(None) is None
     assert _queues("default:10, reports") == {"default": 10, "reports": None}
-    for wrong in ("", "default:", ":3", "default:0", "default:many", "default:-1"):
+    for wrong in (
+        *("", "default:", ":3", "default:0", "default:many", "default:-1", "a:1:2"),
+        *("default:10,default:2", "default,default:2", f"default:{'9' * 5000}"),
+    ):
         with pytest.raises(InvalidInputError, match=r"^--queues: "):
             _queues(wrong)
 
 
 def test_an_application_is_found_in_the_current_folder(tmp_path: Path) -> None:
-    (tmp_path / "my_own_handlers.py").write_text("from wastewise_jobs import Jobs\njobs = Jobs()\n")
+    (tmp_path / "my_own_handlers.py").write_text(MODULE)
     assert _load(None) is None
     assert _load("my_own_handlers:jobs") is not None
-    for wrong in ("my_own_handlers", "my_own_handlers:", "my_own_handlers:Jobs", "not_there:jobs"):
-        with pytest.raises(InvalidInputError, match=r"^--app: "):
+    for wrong, words in (
+        ("my_own_handlers", "module:jobs"),
+        ("my_own_handlers:", "module:jobs"),
+        ("../my_own_handlers:jobs", "module:jobs"),
+        ("my_own_handlers.py:jobs", "my_own_handlers.py here"),
+        ("my_own_handlers:Jobs", "no Jobs registry but of the type type"),
+        ("my_own_handlers:job", "my_own_handlers has no job$"),
+        ("my_own_handlers:empty", "has no handlers"),
+        ("not_there:jobs", "there is no module not_there"),
+    ):
+        with pytest.raises(InvalidInputError, match=f"^--app: .*{words}"):
             _load(wrong)
 
 
-def test_what_an_application_lacks_is_not_hidden(tmp_path: Path) -> None:
-    (tmp_path / "broken_handlers.py").write_text("import not_installed_anywhere\n")
-    with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
-        _load("broken_handlers:jobs")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "import not_there",
+            "ModuleNotFoundError: No module named 'not_there' (broken.py, line 1)",
+        ),
+        ("\njobs = = 1", "SyntaxError: invalid syntax (broken.py, line 2)"),
+        ("raise SystemExit(0)", "SystemExit: 0 (broken.py, line 1)"),
+        ("raise ValueError('a\\nb')", "ValueError: a b (broken.py, line 1)"),
+        (
+            "from wastewise_jobs import Jobs\n\n@Jobs().handler('x')\nasync def f(): ...",
+            "TypeError: handler f must take the job's context as its first argument",
+        ),
+    ],
+)
+def test_why_an_application_cannot_be_imported_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, said: str
+) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    code, out, err = ran(capsys, "worker", "--app", "broken:jobs")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: --app: broken cannot be imported: {said}")
+    assert err.count("\n") == 1
+    code, _, err = ran(capsys, "--debug", "worker", "--app", "broken:jobs")
+    assert code == 2
+    assert "Traceback" in err
+    assert "broken.py" in err
 
 
 def test_a_new_project_is_checked_before_anything_is_sent() -> None:

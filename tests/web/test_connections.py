@@ -252,6 +252,19 @@ async def test_a_port_that_is_taken_is_named(api: Api) -> None:
             pass
 
 
+async def test_an_address_that_is_not_of_this_machine_is_no_matter_of_the_port() -> None:
+    refused = r"^HOST: cannot listen on 192\.0\.2\.1:8080: "
+    with pytest.raises(ConfigurationError, match=refused):
+        async with listening(aiohttp.web.Application(), "192.0.2.1", 8080, or_any_port=True):
+            pass
+
+
+async def test_another_port_is_taken_only_where_that_is_wanted(api: Api) -> None:
+    app = aiohttp.web.Application()
+    async with listening(app, "127.0.0.1", api.port, or_any_port=True) as address:
+        assert address.port not in {0, api.port}
+
+
 async def test_requests_that_run_may_end_when_the_server_stops(web_pool: Pool) -> None:
     async with contextlib.AsyncExitStack() as stack, aiohttp.ClientSession() as session:
         api = await stack.enter_async_context(serving(web_pool))

@@ -1,7 +1,6 @@
 """`demo`: everything at once, on a sample property, over the same HTTP that anybody would use."""
 
 import asyncio
-import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,8 +41,6 @@ def demo(
 
     settings = start(port=port, quiet=True)
     check_folder(report)
-    if not _is_free(settings.host, settings.port):
-        settings = settings.model_copy(update={"port": 0})
     stop = Stop()
     try:
         completed = run(
@@ -79,7 +76,7 @@ class _Demo:
             if address is not None:
                 up.set_result(address)
 
-        parts = Parts(api=True, worker=True)
+        parts = Parts(api=True, worker=True, or_any_port=True)
         service = asyncio.create_task(
             run_service(self._settings, parts, stop=self._stop, on_up=on_up), name="service"
         )
@@ -197,14 +194,3 @@ class _Demo:
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)
-
-
-def _is_free(host: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True

@@ -1,7 +1,9 @@
 """`serve`, `api`, `worker`: the service in one process, or its two halves in processes apart."""
 
+import re
 import sys
 from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from wastewise_jobs.service import Parts
     from wastewise_jobs.settings import Settings
     from wastewise_jobs.web.server import Address
+
+_QUEUE = re.compile(r"([^:\s]+)(?::([1-9][0-9]{0,4}))?")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (HOST).")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 is any (PORT).")]
@@ -133,22 +137,39 @@ def _load(name: str | None) -> "Jobs | None":
     from wastewise_jobs.handlers.registry import Jobs
 
     module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute.isidentifier():
+    if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
         raise InvalidInputError("--app", f"{name!r} is not of the form module:jobs")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
         module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        # One that the module itself lacks is the module's problem, and shows where.
-        if not (error.name and f"{module_name}.".startswith(f"{error.name}.")):
-            raise
-        raise InvalidInputError("--app", f"there is no module {error.name}") from None
-    jobs = getattr(module, attribute, None)
+    except (Exception, SystemExit) as error:
+        # Somebody else's module may raise anything; --debug shows all of it.
+        raise InvalidInputError("--app", _why_not_imported(module_name, error)) from error
+    if not hasattr(module, attribute):
+        raise InvalidInputError("--app", f"{module_name} has no {attribute}")
+    jobs = getattr(module, attribute)
     if not isinstance(jobs, Jobs):
-        raise InvalidInputError("--app", f"{name} is no Jobs registry")
+        problem = f"{name} is no Jobs registry but of the type {type(jobs).__name__}"
+        raise InvalidInputError("--app", problem)
+    if not jobs:
+        raise InvalidInputError("--app", f"{name} has no handlers")
     return jobs
+
+
+def _why_not_imported(module_name: str, error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+        return f"there is no module {error.name} here ({Path.cwd()}), nor is one installed"
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    lines = [
+        f" ({Path(frame.filename).name}, line {frame.lineno})"
+        for frame in extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(Path.cwd())
+    ]
+    # A SyntaxError names its line itself.
+    where = lines[-1] if lines and not isinstance(error, SyntaxError) else ""
+    return f"{module_name} cannot be imported: {said}{where}"
 
 
 def _queues(text: str | None) -> dict[str, int | None] | None:
@@ -159,10 +180,13 @@ def _queues(text: str | None) -> dict[str, int | None] | None:
 
     queues: dict[str, int | None] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
-        name, colon, slots = part.partition(":")
-        if not name or (colon and not (slots.isascii() and slots.isdigit() and int(slots) > 0)):
+        match = _QUEUE.fullmatch(part)
+        if match is None:
             raise InvalidInputError("--queues", f"{part!r} is not of the form name or name:slots")
-        queues[name] = int(slots) if colon else None
+        name, slots = match.groups()
+        if name in queues:
+            raise InvalidInputError("--queues", f"names {name} twice")
+        queues[name] = int(slots) if slots else None
     if not queues:
         raise InvalidInputError("--queues", "names no queue")
     return queues

@@ -7,6 +7,8 @@ answer has one for being taken. Behind a reverse proxy this is the second line, 
 
 import asyncio
 import contextlib
+import errno
+import os
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ STOP_SECONDS = 10.0
 MOST_CONNECTIONS = 4096
 _BACKLOG = 1024
 _SERVER_ERROR = 500
+_PORT_REFUSED = frozenset({errno.EADDRINUSE, errno.EACCES, errno.EPERM})
 
 _log = get_logger(__name__)
 
@@ -61,21 +64,6 @@ def require_fast_parser() -> None:
         )
 
 
-async def serve(
-    app: web.Application,
-    host: str,
-    port: int,
-    *,
-    on_listening: Callable[[Address], None] | None = None,
-    stop_seconds: float = STOP_SECONDS,
-) -> None:
-    """Serve until cancelled; then requests that run get `stop_seconds` to end."""
-    async with listening(app, host, port, stop_seconds=stop_seconds) as address:
-        if on_listening is not None:
-            on_listening(address)
-        await asyncio.Event().wait()
-
-
 @contextlib.asynccontextmanager
 async def listening(
     app: web.Application,
@@ -85,8 +73,12 @@ async def listening(
     stop_seconds: float = STOP_SECONDS,
     header_seconds: float = HEADER_SECONDS,
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
+    or_any_port: bool = False,
 ) -> AsyncIterator[Address]:
-    """Serve while the block runs. Raises ConfigurationError when the address cannot be had."""
+    """Serve while the block runs; `or_any_port` takes a free port where the given one is taken.
+
+    Raises ConfigurationError when the address cannot be had.
+    """
     require_fast_parser()
     runner = web.AppRunner(
         app,
@@ -113,11 +105,7 @@ async def listening(
         )
 
     try:
-        try:
-            listener = await loop.create_server(connection, host, port, backlog=_BACKLOG)
-        except OSError as error:
-            problem = f"cannot listen on {host}:{port}: {error.strerror or error}"
-            raise ConfigurationError("PORT", problem) from None
+        listener = await _listen(loop, connection, host, port, or_any_port=or_any_port)
         try:
             bound = listener.sockets[0].getsockname()
             yield Address(bound[0], bound[1])
@@ -126,6 +114,28 @@ async def listening(
             listener.close()
     finally:
         await runner.cleanup()
+
+
+async def _listen(
+    loop: asyncio.AbstractEventLoop,
+    connection: Callable[[], web.RequestHandler],
+    host: str,
+    port: int,
+    *,
+    or_any_port: bool,
+) -> asyncio.Server:
+    try:
+        return await loop.create_server(connection, host, port, backlog=_BACKLOG)
+    except OSError as error:
+        if or_any_port and error.errno == errno.EADDRINUSE and port:
+            return await _listen(loop, connection, host, 0, or_any_port=False)
+        number = error.errno or 0
+        # A name that is not found has a number of the resolver's.
+        known = number in errno.errorcode
+        reason = os.strerror(number).lower() if known else error.strerror or error
+        variable = "PORT" if number in _PORT_REFUSED else "HOST"
+        problem = f"cannot listen on {host}:{port}: {reason}"
+        raise ConfigurationError(variable, problem) from None
 
 
 class _Connection(web.RequestHandler):
