@@ -296,10 +296,12 @@ AS $$
 $$;
 
 -- heartbeat_jobs: processing -> processing, with a lease from now on. Returns only what the worker
--- must hear of: leases that it lost, and jobs whose cancellation was requested.
+-- must hear of: leases that it lost (not held), jobs whose cancellation was requested, and leases
+-- that are held (so far) but were not renewed (no cancellation requested).
 -- SKIP LOCKED: a row that is being settled needs no renewal, and a beat that waits for a lock
--- while it holds others could deadlock with the settling statement. Past its deadline a lease is
--- not renewed: a worker that hangs loses the job to a rescue.
+-- while it holds others could deadlock with the settling statement. A row that somebody else's
+-- open transaction holds cannot be rescued either; the worker tries again soon. Past its deadline
+-- a lease is not renewed, and that is not told: a worker that hangs loses the job to a rescue.
 CREATE OR REPLACE FUNCTION heartbeat_jobs(_ids uuid[], _fences bigint[], _lease interval)
 RETURNS TABLE (id uuid, held boolean, cancel_requested boolean)
 LANGUAGE plpgsql
@@ -315,7 +317,8 @@ AS $$
 #variable_conflict use_column
 BEGIN
     UPDATE job_queue q
-    SET lease_expires_at = now() + _lease
+    SET lease_expires_at = now() + _lease,
+        expired = false
     WHERE q.id = ANY (ARRAY (
         SELECT i.id
         FROM unnest(_ids, _fences) AS g (id, fence)
@@ -334,7 +337,9 @@ BEGIN
     LEFT JOIN analysis_jobs j
         ON j.id = ANY (_ids) AND j.id = i.id AND j.fence = g.fence
     WHERE i.id IS NULL
-       OR j.cancel_requested_at IS NOT NULL;
+       OR j.cancel_requested_at IS NOT NULL
+       OR (i.lease_expires_at <> now() + _lease
+           AND (i.deadline_at IS NULL OR now() < i.deadline_at));
 END
 $$;
 

@@ -210,6 +210,7 @@ BEGIN
         UPDATE job_queue q
         SET due = false,
             leased = false,
+            expired = false,
             lease_expires_at = NULL,
             deadline_at = NULL,
             retry_after = w.retry_after
@@ -220,7 +221,7 @@ BEGIN
     SELECT w.id, 'retried'::text, w.retry_after FROM won w;
     RETURN QUERY
     SELECT c.c, 'cancelled'::text, NULL::timestamptz
-    FROM cancel_running_jobs(_ids, _fences, true) AS c (c);
+    FROM cancel_running_jobs(_ids, _fences) AS c (c);
     RETURN QUERY
     SELECT a.id, 'exhausted'::text, NULL::timestamptz
     FROM unnest(_ids, _fences) AS g (id, fence)
@@ -298,7 +299,7 @@ BEGIN
     PERFORM set_config('wastewise.transition', 'off', true);
     PERFORM mirror_jobs_to_projects(_failed);
     RETURN QUERY SELECT unnest(_failed);
-    RETURN QUERY SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c);
+    RETURN QUERY SELECT c.c FROM cancel_running_jobs(_ids, _fences) AS c (c);
 END
 $$;
 
@@ -344,6 +345,7 @@ BEGIN
         UPDATE job_queue q
         SET due = true,
             leased = false,
+            expired = false,
             lease_expires_at = NULL,
             deadline_at = NULL
         WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
@@ -357,17 +359,13 @@ BEGIN
         FROM job_queue i
         WHERE i.id = ANY (_ids)
     ) AS q;
-    RETURN QUERY SELECT c.c FROM cancel_running_jobs(_ids, _fences, true) AS c (c);
+    RETURN QUERY SELECT c.c FROM cancel_running_jobs(_ids, _fences) AS c (c);
 END
 $$;
 
--- cancel_running_jobs: processing -> cancelled, recorded by the worker that held the job.
--- _only_requested leaves alone what nobody asked to cancel.
-CREATE OR REPLACE FUNCTION cancel_running_jobs(
-    _ids uuid[],
-    _fences bigint[],
-    _only_requested boolean DEFAULT false
-)
+-- cancel_running_jobs: processing -> cancelled, recorded by the worker that held the job, where
+-- that was asked for.
+CREATE OR REPLACE FUNCTION cancel_running_jobs(_ids uuid[], _fences bigint[])
 RETURNS SETOF uuid
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -386,7 +384,6 @@ BEGIN
     WITH won AS (
         UPDATE analysis_jobs j
         SET status = 'cancelled',
-            cancel_requested_at = coalesce(j.cancel_requested_at, now()),
             completed_at = now(),
             updated_at = now(),
             duration_seconds = extract(epoch FROM clock_timestamp() - j.started_at),
@@ -398,7 +395,7 @@ BEGIN
           AND j.id = g.id
           AND j.fence = g.fence
           AND j.status = 'processing'
-          AND (NOT _only_requested OR j.cancel_requested_at IS NOT NULL)
+          AND j.cancel_requested_at IS NOT NULL
         RETURNING j.id
     ),
     gone AS (

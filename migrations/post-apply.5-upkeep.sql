@@ -56,6 +56,7 @@ BEGIN
                 THEN q.lease_expires_at
                 ELSE EXCLUDED.lease_expires_at
             END,
+        expired = q.expired AND EXCLUDED.leased AND q.fence = EXCLUDED.fence,
         deadline_at =
             CASE
                 WHEN q.leased AND EXCLUDED.leased AND q.fence = EXCLUDED.fence THEN q.deadline_at
@@ -65,11 +66,8 @@ BEGIN
 END
 $$;
 
--- rescue_jobs: processing under an expired lease -> pending (crash_count + 1, a short jittered
--- delay), or failed with CRASHED_WORKER after three crashes, or cancelled where that was asked for.
--- Idempotent, looks only at the job's own row, any number of callers at once. Rows that somebody
--- holds are left for the next round.
-CREATE OR REPLACE FUNCTION rescue_jobs(_limit integer)
+-- rescue_these_jobs: what rescue_jobs does with jobs whose rows it holds.
+CREATE OR REPLACE FUNCTION rescue_these_jobs(_ids uuid[])
 RETURNS TABLE (id uuid, job_type text, worker_id text, crash_count integer, settled text)
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -81,72 +79,7 @@ SET enable_nestloop = off
 SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
-DECLARE
-    _page uuid[];
-    _last uuid := '00000000-0000-0000-0000-000000000000';
-    _expired uuid[];
-    _busy uuid[];
 BEGIN
-    -- Page by page, so that a full page of rows that somebody holds does not hide the rest.
-    LOOP
-        _page := ARRAY (
-            SELECT q.id
-            FROM job_queue q
-            WHERE q.leased
-              AND q.lease_expires_at < now()
-              AND q.id > _last
-            ORDER BY q.id
-            LIMIT _limit
-        );
-        IF cardinality(_page) = 0 THEN
-            RETURN;
-        END IF;
-        _last := _page[cardinality(_page)];
-        -- The wide rows first, as everywhere.
-        _expired := ARRAY (
-            SELECT a.id
-            FROM analysis_jobs a
-            WHERE a.id = ANY (_page)
-              AND a.status = 'processing'
-            FOR NO KEY UPDATE SKIP LOCKED
-        );
-        -- Looked at again: the lease may have been renewed, or the job settled and claimed by
-        -- somebody else, since the page was read.
-        _expired := ARRAY (
-            SELECT q.id
-            FROM job_queue q
-            WHERE q.id = ANY (_expired)
-              AND q.leased
-              AND q.lease_expires_at < now()
-            FOR UPDATE SKIP LOCKED
-        );
-        -- Jobs that end here change their project; one whose project somebody holds is left, so that
-        -- no rescue ever waits.
-        _busy := ARRAY (
-            SELECT p.id
-            FROM projects p
-            WHERE p.id = ANY (ARRAY (
-                SELECT a.project_id FROM analysis_jobs a WHERE a.id = ANY (_expired)
-            ))
-              AND p.id <> ALL (ARRAY (
-                  SELECT l.id
-                  FROM projects l
-                  WHERE l.id = ANY (ARRAY (
-                      SELECT a.project_id FROM analysis_jobs a WHERE a.id = ANY (_expired)
-                  ))
-                  FOR NO KEY UPDATE SKIP LOCKED
-              ))
-        );
-        _expired := ARRAY (
-            SELECT a.id
-            FROM analysis_jobs a
-            WHERE a.id = ANY (_expired)
-              AND (a.project_id IS NULL
-                   OR a.project_id <> ALL (_busy)
-                   OR (a.cancel_requested_at IS NULL AND a.crash_count < 2))
-        );
-        EXIT WHEN cardinality(_expired) > 0;
-    END LOOP;
     PERFORM set_config('wastewise.transition', 'on', true);
     RETURN QUERY
     WITH settled AS (
@@ -156,10 +89,10 @@ BEGIN
             worker_id = CASE WHEN d.status = 'failed' THEN j.worker_id END,
             claimed_at = CASE WHEN d.status = 'failed' THEN j.claimed_at END,
             retry_after = CASE
-                -- 0 to 2 s after the first crash, 2 to 4 s after the second: the jobs of one dead
+                -- 0 to 1 s after the first crash, 1 to 2 s after the second: the jobs of one dead
                 -- worker do not come back in one burst, and all within the promised lease + 5 s.
                 WHEN d.status = 'pending'
-                    THEN now() + make_interval(secs => 2 * (j.crash_count + random()))
+                    THEN now() + make_interval(secs => j.crash_count + random())
             END,
             completed_at = CASE WHEN d.status <> 'pending' THEN now() END,
             failed_at = CASE WHEN d.status = 'failed' THEN now() END,
@@ -190,10 +123,10 @@ BEGIN
                     ELSE 'pending'
                 END AS status
             FROM analysis_jobs a
-            WHERE a.id = ANY (_expired)
+            WHERE a.id = ANY (_ids)
             ORDER BY a.id
         ) AS d
-        WHERE j.id = ANY (_expired)
+        WHERE j.id = ANY (_ids)
           AND j.id = d.id
         RETURNING j.id, j.job_type, d.worker_id AS lost_worker, j.crash_count, j.status,
             j.retry_after
@@ -202,11 +135,12 @@ BEGIN
         UPDATE job_queue q
         SET due = false,
             leased = false,
+            expired = false,
             lease_expires_at = NULL,
             deadline_at = NULL,
             retry_after = s.retry_after
         FROM settled s
-        WHERE q.id = ANY (_expired)
+        WHERE q.id = ANY (_ids)
           AND q.id = s.id
           AND s.status = 'pending'
     ),
@@ -219,7 +153,130 @@ BEGIN
         CASE s.status WHEN 'pending' THEN 'rescued' ELSE s.status END
     FROM settled s;
     PERFORM set_config('wastewise.transition', 'off', true);
-    PERFORM mirror_jobs_to_projects(_expired);
+    PERFORM mirror_jobs_to_projects(_ids);
+END
+$$;
+
+-- rescue_jobs: processing under an expired lease -> pending (crash_count + 1, a short jittered
+-- delay), or failed with CRASHED_WORKER after three crashes, or cancelled where that was asked for.
+-- Idempotent, looks only at the job's own row, any number of callers at once. Rows that somebody
+-- holds are left for the next round.
+-- At the first sight of an expired lease its worker gets two more seconds. After an outage, or when
+-- somebody's open transaction held the row, all that kept a live worker from renewing it is over
+-- now, and whoever looks may be quicker than its heartbeat. A sight of ten seconds ago and more
+-- counts as none: nobody could look meanwhile, so nobody could renew either.
+CREATE OR REPLACE FUNCTION rescue_jobs(_limit integer)
+RETURNS TABLE (id uuid, job_type text, worker_id text, crash_count integer, settled text)
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET jit = off
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_nestloop = off
+SET enable_mergejoin = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    _page uuid[];
+    _last uuid := '00000000-0000-0000-0000-000000000000';
+    _expired uuid[];
+    _busy uuid[];
+    _id uuid;
+BEGIN
+    IF coalesce(seconds_until_rescue() > 0, true) THEN
+        RETURN;
+    END IF;
+    UPDATE job_queue q
+    SET expired = true,
+        lease_expires_at = now() + interval '2 seconds'
+    WHERE q.id = ANY (ARRAY (
+        SELECT i.id
+        FROM job_queue i
+        WHERE i.leased
+          AND i.lease_expires_at < now()
+          AND (NOT i.expired OR i.lease_expires_at < now() - interval '10 seconds')
+        ORDER BY i.id
+        LIMIT _limit
+        FOR UPDATE SKIP LOCKED
+    ));
+    -- Page by page, so that a full page of rows that somebody holds does not hide the rest.
+    LOOP
+        _page := ARRAY (
+            SELECT q.id
+            FROM job_queue q
+            WHERE q.leased
+              AND q.expired
+              AND q.lease_expires_at < now()
+              AND q.id > _last
+            ORDER BY q.id
+            LIMIT _limit
+        );
+        IF cardinality(_page) = 0 THEN
+            RETURN;
+        END IF;
+        _last := _page[cardinality(_page)];
+        -- The wide rows first, as everywhere.
+        _expired := ARRAY (
+            SELECT a.id
+            FROM analysis_jobs a
+            WHERE a.id = ANY (_page)
+              AND a.status = 'processing'
+            FOR NO KEY UPDATE SKIP LOCKED
+        );
+        -- Looked at again: the lease may have been renewed, or the job settled and claimed by
+        -- somebody else, since the page was read.
+        _expired := ARRAY (
+            SELECT q.id
+            FROM job_queue q
+            WHERE q.id = ANY (_expired)
+              AND q.leased
+              AND q.expired
+              AND q.lease_expires_at < now()
+            FOR UPDATE SKIP LOCKED
+        );
+        -- Jobs that end here change their project; one whose project somebody holds is left, so that
+        -- no rescue ever waits.
+        _busy := ARRAY (
+            SELECT p.id
+            FROM projects p
+            WHERE p.id = ANY (ARRAY (
+                SELECT a.project_id FROM analysis_jobs a WHERE a.id = ANY (_expired)
+            ))
+              AND p.id <> ALL (ARRAY (
+                  SELECT l.id
+                  FROM projects l
+                  WHERE l.id = ANY (ARRAY (
+                      SELECT a.project_id FROM analysis_jobs a WHERE a.id = ANY (_expired)
+                  ))
+                  FOR NO KEY UPDATE SKIP LOCKED
+              ))
+        );
+        _expired := ARRAY (
+            SELECT a.id
+            FROM analysis_jobs a
+            WHERE a.id = ANY (_expired)
+              AND (a.project_id IS NULL
+                   OR a.project_id <> ALL (_busy)
+                   OR (a.cancel_requested_at IS NULL AND a.crash_count < 2))
+        );
+        EXIT WHEN cardinality(_expired) > 0;
+    END LOOP;
+    BEGIN
+        RETURN QUERY SELECT * FROM rescue_these_jobs(_expired);
+        RETURN;
+    EXCEPTION WHEN others THEN
+        RAISE WARNING 'rescuing job by job: %', SQLERRM;
+    END;
+    -- A job that somebody's trigger guards stops nobody else's rescue.
+    FOREACH _id IN ARRAY _expired LOOP
+        BEGIN
+            RETURN QUERY SELECT * FROM rescue_these_jobs(ARRAY[_id]);
+        EXCEPTION WHEN others THEN
+            RAISE WARNING 'job % cannot be rescued: %', _id, SQLERRM;
+            UPDATE job_queue SET lease_expires_at = now() + interval '1 minute' WHERE id = _id;
+        END;
+    END LOOP;
 END
 $$;
 

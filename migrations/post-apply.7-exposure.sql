@@ -7,7 +7,7 @@ DECLARE
         'claim_jobs', 'get_next_job', 'heartbeat_jobs', 'progress_jobs',
         'mirror_jobs_to_projects', 'complete_jobs', 'retry_jobs', 'fail_jobs', 'release_jobs',
         'cancel_running_jobs', 'cancel_job', 'requeue_job', 'schedule_job_retry', 'queue_jobs',
-        'rescue_jobs', 'repair_job_queue', 'prune_jobs', 'cleanup_old_analysis_jobs',
+        'rescue_jobs', 'rescue_these_jobs', 'repair_job_queue', 'prune_jobs', 'cleanup_old_analysis_jobs',
         'queued_kinds', 'seconds_until_due', 'seconds_until_rescue', 'stuck_threshold', 'default_job_priority',
         'is_analysis', 'job_priority_reason', 'retry_delay', 'with_error',
         'fill_inserted_job', 'refuse_huge_json', 'fence_updated_job', 'follow_job', 'empty_job_queue'

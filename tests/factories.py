@@ -84,8 +84,9 @@ async def insert_project(connection: Executor, user_id: UUID, **columns: Any) ->
 
 
 async def expire_leases(connection: Executor, *ids: JobId) -> None:
+    """Let the time pass that these leases last, and that a rescue gives when it sees them."""
     await connection.execute(
-        "UPDATE job_queue SET lease_expires_at = now() - interval '1 second' "
+        "UPDATE job_queue SET lease_expires_at = now() - interval '1 second', expired = true "
         "WHERE leased AND id = ANY ($1)",
         ids,
     )

@@ -100,8 +100,10 @@ CREATE TABLE job_queue (
     fence bigint NOT NULL,
     lease_expires_at timestamp with time zone,
     deadline_at timestamp with time zone,
+    expired boolean NOT NULL DEFAULT false,
     CONSTRAINT job_queue_pkey PRIMARY KEY (id),
     CONSTRAINT job_queue_due_or_leased CHECK ((NOT (due AND leased))),
+    CONSTRAINT job_queue_expired CHECK ((leased OR (NOT expired))),
     CONSTRAINT job_queue_lease CHECK ((leased = (lease_expires_at IS NOT NULL))),
     CONSTRAINT job_queue_priority_check CHECK (((priority >= 1) AND (priority <= 10))),
     CONSTRAINT job_queue_waits_for CHECK ((due OR leased OR (retry_after IS NOT NULL)))
@@ -272,7 +274,7 @@ FUNCTION cancel_job(_id uuid)
     SET search_path=public, pg_temp
     SET jit=off;
 
-FUNCTION cancel_running_jobs(_ids uuid[], _fences bigint[], _only_requested boolean DEFAULT false)
+FUNCTION cancel_running_jobs(_ids uuid[], _fences bigint[])
     RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
@@ -474,6 +476,16 @@ FUNCTION requeue_job(_id uuid)
     SET jit=off;
 
 FUNCTION rescue_jobs(_limit integer)
+    RETURNS TABLE(id uuid, job_type text, worker_id text, crash_count integer, settled text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off
+    SET enable_seqscan=off
+    SET enable_bitmapscan=off
+    SET enable_nestloop=off
+    SET enable_mergejoin=off;
+
+FUNCTION rescue_these_jobs(_ids uuid[])
     RETURNS TABLE(id uuid, job_type text, worker_id text, crash_count integer, settled text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp

@@ -145,7 +145,8 @@ async def test_a_running_job_of_the_old_worker_is_rescued_when_its_time_is_up(
     adopted: Connection, existing: str
 ) -> None:
     await adopted.execute(
-        "UPDATE job_queue SET lease_expires_at = now() - interval '1 s' WHERE leased"
+        "UPDATE job_queue SET lease_expires_at = now() - interval '1 s', expired = true "
+        "WHERE leased"
     )
     async with create_pool(existing) as pool:
         assert [(r.id, r.settled) for r in await JobStore(pool).rescue()] == [

@@ -231,7 +231,7 @@ class Storm:
 
     async def rescue(self) -> None:
         await self.pool.execute(
-            "UPDATE job_queue SET lease_expires_at = now() - interval '1 s' "
+            "UPDATE job_queue SET lease_expires_at = now() - interval '1 s', expired = true "
             "WHERE leased AND id = ANY ($1)",
             self.some(3),
         )

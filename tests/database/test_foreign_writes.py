@@ -25,7 +25,7 @@ from tests.support import eventually
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.jobs.model import JobTypeInfo
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
-from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.jobs.store import Beat, JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
 
 Heard = list[tuple[str, str]]
@@ -294,6 +294,23 @@ async def test_a_plain_update_that_takes_nothing_away_leaves_a_running_job_alone
     assert await store.complete([(job, Completed())]) == {job.id}
 
 
+async def test_a_heartbeat_names_the_lease_that_it_could_not_renew(
+    store: JobStore, connection: Connection, queue_db: str
+) -> None:
+    held, other = [await make_running(store) for _ in range(2)]
+    async with connected(queue_db) as front_end:
+        transaction = front_end.transaction()
+        await transaction.start()
+        await front_end.execute("UPDATE analysis_jobs SET priority = 1 WHERE id = $1", held.id)
+        not_renewed = Beat(held.id, held=True, cancel_requested=False)
+        assert await store.heartbeat([held, other], LEASE) == [not_renewed]
+        await transaction.commit()
+    assert await store.heartbeat([held, other], LEASE) == []
+    # Past its deadline nothing is renewed, and it is of no use to try again.
+    await connection.execute("UPDATE job_queue SET deadline_at = now() WHERE id = $1", held.id)
+    assert await store.heartbeat([held, other], LEASE) == []
+
+
 async def test_what_is_due_again_by_a_release_or_a_requeue_wakes_other_workers(
     store: JobStore, connection: Connection, heard: Heard
 ) -> None:
@@ -314,7 +331,9 @@ async def test_our_other_transitions_wake_nobody(
     await store.complete([(jobs[2], Completed())])
     await store.cancel((await enqueue_one(store)), user_id=None)
     await enqueue_one(store, run_at=at(minutes=1))
-    await connection.execute("UPDATE job_queue SET lease_expires_at = now() WHERE leased")
+    await connection.execute(
+        "UPDATE job_queue SET lease_expires_at = now(), expired = true WHERE leased"
+    )
     await store.rescue()
     await store.prune(LEASE * 0, 100)
     assert await everything_heard(connection, heard) == []

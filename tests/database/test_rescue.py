@@ -20,7 +20,7 @@ from tests.factories import (
     queue_row,
 )
 from tests.support import eventually
-from wastewise_jobs.db.pool import Connection
+from wastewise_jobs.db.pool import Connection, create_pool
 from wastewise_jobs.jobs.model import RescuedJob
 from wastewise_jobs.jobs.outcome import Completed
 from wastewise_jobs.jobs.store import JobStore
@@ -50,6 +50,73 @@ async def test_only_jobs_whose_lease_has_expired_are_rescued(
     await assert_invariant(connection)
 
 
+async def test_a_lease_is_not_taken_at_the_first_sight_of_its_end(
+    store: JobStore, connection: Connection
+) -> None:
+    job = await make_running(store)
+    await connection.execute("UPDATE job_queue SET lease_expires_at = now() - interval '1 minute'")
+    assert await store.rescue() == []
+    left = await connection.fetchval("SELECT lease_expires_at - now() FROM job_queue")
+    assert timedelta(seconds=1) < left <= timedelta(seconds=2)
+    # Nor does a second look at the same moment, or one of somebody else, take it.
+    assert await store.rescue() == []
+    await connection.execute("UPDATE job_queue SET lease_expires_at = now() - interval '1 ms'")
+    assert [rescued.id for rescued in await store.rescue()] == [job.id]
+    await assert_invariant(connection)
+
+
+async def test_a_worker_that_is_alive_renews_its_lease_between_two_sights(
+    store: JobStore, connection: Connection
+) -> None:
+    job = await make_running(store)
+    await connection.execute("UPDATE job_queue SET lease_expires_at = now() - interval '1 minute'")
+    assert await store.rescue() == []
+    assert await store.heartbeat([job], LEASE) == []
+    row = await queue_row(connection, job.id)
+    assert row is not None
+    assert row["expired"] is False
+    await connection.execute("UPDATE job_queue SET lease_expires_at = now() - interval '1 ms'")
+    assert await store.rescue() == []
+
+
+async def test_a_sight_of_before_an_outage_counts_as_none(
+    store: JobStore, connection: Connection
+) -> None:
+    job = await make_running(store)
+    await expire_leases(connection, job.id)
+    await connection.execute("UPDATE job_queue SET lease_expires_at = now() - interval '11 s'")
+    assert await store.rescue() == []
+    await expire_leases(connection, job.id)
+    assert len(await store.rescue()) == 1
+
+
+async def test_a_trigger_that_guards_one_job_stops_no_other_rescue(
+    db: str,
+) -> None:
+    async with create_pool(db) as pool, connected(db) as connection:
+        store = JobStore(pool)
+        await enqueue(store, *(make_job() for _ in range(4)))
+        jobs = await claim(store, 4)
+        guarded = jobs[1]
+        await connection.execute("""
+            CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'not this one'; END $$
+        """)
+        await connection.execute(f"""
+            CREATE TRIGGER guard BEFORE UPDATE ON analysis_jobs
+            FOR EACH ROW WHEN (OLD.id = '{guarded.id}') EXECUTE FUNCTION guard()
+        """)
+        await expire_leases(connection, *(job.id for job in jobs))
+        rescued = await store.rescue()
+        assert sorted(r.id for r in rescued) == sorted({job.id for job in jobs} - {guarded.id})
+        # It is tried again now and then, not at every look.
+        assert await store.rescue() == []
+        await connection.execute("DROP TRIGGER guard ON analysis_jobs")
+        await expire_leases(connection, guarded.id)
+        assert [r.id for r in await store.rescue()] == [guarded.id]
+        await assert_invariant(connection)
+
+
 async def test_a_rescued_job_comes_back_within_seconds_and_is_charged_no_retry(
     store: JobStore, connection: Connection
 ) -> None:
@@ -60,7 +127,7 @@ async def test_a_rescued_job_comes_back_within_seconds_and_is_charged_no_retry(
     assert (row["status"], row["retry_count"], row["crash_count"]) == ("pending", 0, 1)
     assert (row["worker_id"], row["claimed_at"]) == (None, None)
     delay = row["retry_after"] - row["updated_at"]
-    assert timedelta(0) <= delay <= timedelta(seconds=5)
+    assert timedelta(0) <= delay <= timedelta(seconds=2)
     (entry,) = row["retry_error_log"]
     assert (entry["attempt"], entry["crash"], entry["error_code"]) == (1, 1, "CRASHED_WORKER")
     assert entry["worker_id"] == "w1"

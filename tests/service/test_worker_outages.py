@@ -8,12 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
+import pytest
 from structlog.testing import capture_logs
 
 from tests.conftest import connected
 from tests.service.workers import bench, everything_agrees
 from tests.support import eventually
 from wastewise_jobs import JobContext, Jobs
+from wastewise_jobs.jobs.store import JobStore, Look
 
 CUT = """
 SELECT pg_terminate_backend(pid)
@@ -51,6 +53,115 @@ async def test_an_outcome_outlives_the_connections(db: str) -> None:
         job = await b.job(job_id)
         assert (job.status, job.result, job.crash_count) == ("completed", "kept", 0)
         assert worker.stats.lease_lost == 0
+
+
+async def test_what_ended_in_an_outage_longer_than_the_lease_is_kept(db: str) -> None:
+    """Even when a rescue is the first thing that happens afterwards."""
+    jobs = Jobs()
+    started, go_on = asyncio.Barrier(9), asyncio.Event()
+
+    @jobs.handler("waits")
+    async def waits(job: JobContext) -> str:
+        await started.wait()
+        await go_on.wait()
+        return "kept"
+
+    async with bench(db, jobs) as b, b.worker() as worker, connected(db) as knife:
+        await waits.enqueue_many({} for _ in range(8))
+        await started.wait()
+        await knife.execute("ALTER TABLE job_queue RENAME TO hidden")
+        await knife.execute(CUT)
+        go_on.set()
+        gone = "SELECT max(lease_expires_at) < now() FROM hidden"
+        await eventually(lambda: knife.fetchval(gone))
+        async with knife.transaction():
+            await knife.execute("ALTER TABLE hidden RENAME TO job_queue")
+            await knife.execute("SELECT rescue_jobs(100)")
+        await eventually(lambda: worker.running == 0)
+        rows = await knife.fetch("SELECT status, crash_count, fence FROM analysis_jobs")
+    assert [tuple(row) for row in rows] == [("completed", 0, 1)] * 8
+    assert (worker.stats.lease_lost, worker.stats.not_storable) == (0, 0)
+
+
+async def test_an_open_transaction_of_a_front_end_costs_no_job(
+    db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = Jobs()
+    runs: list[int] = []
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    @jobs.handler("waits")
+    async def waits(job: JobContext) -> bool:
+        runs.append(job.attempt)
+        started.set()
+        await go_on.wait()
+        return job.cancelled
+
+    looks: list[Look] = []
+    look = JobStore.look
+
+    async def counted(store: JobStore) -> Look:
+        looks.append(await look(store))
+        return looks[-1]
+
+    monkeypatch.setattr(JobStore, "look", counted)
+    poll = timedelta(seconds=60)
+    async with bench(db, jobs) as b, b.worker(poll_interval=poll), connected(db) as front_end:
+        job_id = (await waits.enqueue()).id
+        await started.wait()
+        transaction = front_end.transaction()
+        await transaction.start()
+        await front_end.execute("UPDATE analysis_jobs SET priority = 1 WHERE id = $1", job_id)
+        expired = "SELECT lease_expires_at < now() - interval '2 s' FROM job_queue WHERE id = $1"
+        looks.clear()
+        began = time.monotonic()
+        await eventually(lambda: b.pool.fetchval(expired, job_id))
+        # Nor does anybody look all the time for a lease that cannot be taken.
+        assert len(looks) < 3 + 1.5 * (time.monotonic() - began)
+        await transaction.commit()
+        # The first look of somebody else comes before the heartbeat.
+        assert await b.store.rescue() == []
+        renewed = "SELECT lease_expires_at > now() AND NOT expired FROM job_queue WHERE id = $1"
+        await eventually(lambda: b.pool.fetchval(renewed, job_id))
+        go_on.set()
+        job = await b.until(job_id, "completed", "failed")
+    assert (job.result, job.crash_count, runs) == (False, 0, [1])
+
+
+async def test_a_lease_whose_row_was_held_is_renewed_as_soon_as_it_is_free(db: str) -> None:
+    jobs = Jobs()
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    @jobs.handler("waits")
+    async def waits(job: JobContext) -> None:
+        started.set()
+        await go_on.wait()
+
+    lease = "SELECT lease_expires_at FROM job_queue WHERE id = $1"
+    rare: dict[str, Any] = {
+        "lease": timedelta(seconds=90),
+        "heartbeat_interval": timedelta(seconds=60),
+        "poll_interval": timedelta(seconds=60),
+    }
+    async with bench(db, jobs) as b, b.worker(**rare) as worker, connected(db) as front_end:
+        await eventually(lambda: worker.listening)
+        job_id = (await waits.enqueue()).id
+        await started.wait()
+        before = await b.pool.fetchval(lease, job_id)
+        transaction = front_end.transaction()
+        await transaction.start()
+        await front_end.execute("UPDATE analysis_jobs SET priority = 1 WHERE id = $1", job_id)
+        await b.pool.execute("SELECT pg_notify('wastewise_cancel', $1)", str(job_id))
+        beaten = "SELECT count(*) > 0 FROM job_workers WHERE running = 1"
+        await eventually(lambda: b.pool.fetchval(beaten))
+        assert await b.pool.fetchval(lease, job_id) == before
+        await transaction.commit()
+
+        async def renewed() -> bool:
+            return bool(await b.pool.fetchval(lease, job_id) > before)
+
+        await eventually(renewed)
+        go_on.set()
 
 
 async def test_everything_finishes_although_all_sessions_are_cut_over_and_over(db: str) -> None:

@@ -19,7 +19,9 @@ SLOW: dict[str, Any] = {
     "heartbeat_interval": timedelta(seconds=30),
 }
 NEVER = timedelta(seconds=60)
-EXPIRE = "UPDATE job_queue SET lease_expires_at = now() - interval '1 s' WHERE id = $1"
+EXPIRE = """
+UPDATE job_queue SET lease_expires_at = now() - interval '1 s', expired = true WHERE id = $1
+"""
 
 
 async def test_cancelling_a_running_job_stops_its_handler(db: str) -> None:

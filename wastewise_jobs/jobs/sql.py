@@ -67,7 +67,7 @@ SELECT fail_jobs($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $
 
 RELEASE = "SELECT release_jobs($1::uuid[], $2::bigint[])"
 
-CANCEL_RUNNING = "SELECT cancel_running_jobs($1::uuid[], $2::bigint[], true)"
+CANCEL_RUNNING = "SELECT cancel_running_jobs($1::uuid[], $2::bigint[])"
 
 RESCUE = """
 SELECT id, job_type, worker_id, crash_count, settled

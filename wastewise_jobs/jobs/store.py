@@ -43,7 +43,11 @@ REFUSALS = (
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a heartbeat says about one job: its lease is lost, or somebody wants it cancelled."""
+    """What a heartbeat says about one job.
+
+    Its lease is lost (not held), somebody wants it cancelled, or else the lease is held but could
+    not be renewed, because somebody holds the row.
+    """
 
     id: JobId
     held: bool
@@ -129,7 +133,7 @@ class JobStore:
     async def heartbeat(
         self, jobs: Sequence[ClaimedJob], lease: timedelta, *, executor: Executor | None = None
     ) -> list[Beat]:
-        """Renew the leases; names only the jobs that lost theirs or are to be cancelled."""
+        """Renew the leases; names only the jobs of which there is something to say."""
         rows = await (executor or self._pool).fetch(sql.HEARTBEAT, *_leases(jobs), lease)
         return [Beat(*row) for row in rows]
 

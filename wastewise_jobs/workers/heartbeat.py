@@ -23,7 +23,7 @@ from wastewise_jobs.db.loops import Backoff, Beat, jittered, log_failed_tick
 from wastewise_jobs.db.pool import connect_options
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.workers.run import Run
+from wastewise_jobs.workers.run import Run, lease_margin
 from wastewise_jobs.workers.stats import WorkerStats
 from wastewise_jobs.workers.store import WorkerHealth, WorkerIdentity, WorkerStore
 
@@ -32,6 +32,12 @@ log = get_logger(__name__)
 _LAG_CHECK_SECONDS = 1.0
 _BLOCKED_SECONDS = 1.0
 _GOODBYE_SECONDS = 1.0
+# A rescue gives two seconds more to a lease that has expired: less than that after whatever kept
+# us from renewing is over, we have renewed it.
+_RETRY_AT_MOST_SECONDS = 1.0
+_AGAIN_SECONDS = 0.5
+# For so long after a look at a row that somebody held nobody can have rescued its job.
+_HELD_ROW_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +86,9 @@ class Heartbeat:
         self._process = psutil.Process()
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._row_written = float("-inf")
+        self._due_at = float("-inf")
+        # Held but not renewed: somebody else's transaction has the row.
+        self._again: list[Run] = []
         self.lag_seconds = 0.0
         self.beat = Beat(self._interval)
 
@@ -110,55 +119,80 @@ class Heartbeat:
         woken = asyncio.Event()
         self._wake = partial(loop.call_soon_threadsafe, woken.set)
         lag = asyncio.create_task(self._watch_lag(), name="watch the loop's lag")
-        backoff = Backoff(first=0.2, cap=min(2.0, self._interval))
+        backoff = Backoff(first=0.2, cap=min(_RETRY_AT_MOST_SECONDS, self._interval))
         while not self._stopping.is_set():
             delay = await self._tick(backoff)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await woken.wait()
+                    self._due_at = float("-inf")
             woken.clear()
         lag.cancel()
         await self._say_goodbye()
 
     async def _tick(self, backoff: Backoff) -> float:
+        """Renew what is due; seconds until the next tick."""
         self.beat.stamp()
+        due = time.monotonic() >= self._due_at
         try:
             async with asyncio.timeout(self._limit):
-                await self._renew()
+                await (self._beat_all() if due else self._beat_again())
         except Exception as error:  # noqa: BLE001 - a loop's tick: leases must be renewed for ever
             self._drop_connection()
             self._stats.heartbeat_errors += 1
+            self._due_at = float("-inf")
             delay = backoff.next()
             log_failed_tick("heartbeat", error, first=backoff.failures == 1)
             return delay
         if backoff.reset():
             log.info("loop_recovered", loop="heartbeat")
-        # Without notifications this is also how a request to cancel is heard of.
-        often = not self._watched.listening()
-        return jittered(min(self._interval, self._poll_interval) if often else self._interval)
+        if due:
+            # Without notifications this is also how a request to cancel is heard of.
+            often = not self._watched.listening()
+            interval = min(self._interval, self._poll_interval) if often else self._interval
+            self._due_at = time.monotonic() + jittered(interval)
+        rest = self._due_at - time.monotonic()
+        return min(rest, _AGAIN_SECONDS) if self._again else rest
 
-    async def _renew(self) -> None:
+    async def _beat_all(self) -> None:
         runs = list(self._watched.runs)
         now = time.monotonic()
+        self._again = []
         if not runs and now - self._row_written < self._interval / 2:
             return
         connection = await self._connected()
         if runs:
-            sent = time.monotonic()
-            beats = await self._store.heartbeat(
-                [run.job for run in runs], self._lease, executor=connection
-            )
-            told = {beat.id: beat for beat in beats}
-            until = sent + self._lease.total_seconds()
-            for run in runs:
-                beat = told.get(run.job.id)
-                if beat is None or beat.held:
-                    run.lease_until = until
-                if beat is not None:
-                    notify = self._watched.cancelled if beat.held else self._watched.lost
-                    self._watched.loop.call_soon_threadsafe(notify, run)
+            await self._renew(runs, connection)
         await self._row.beat(self._identity, self._health(len(runs)), executor=connection)
         self._row_written = now
+
+    async def _beat_again(self) -> None:
+        runs = [run for run in self._again if run in self._watched.runs]
+        self._again = []
+        if runs:
+            await self._renew(runs, await self._connected())
+
+    async def _renew(
+        self, runs: list[Run], connection: "asyncpg.Connection[asyncpg.Record]"
+    ) -> None:
+        sent = time.monotonic()
+        jobs = [run.job for run in runs]
+        beats = await self._store.heartbeat(jobs, self._lease, executor=connection)
+        told = {beat.id: beat for beat in beats}
+        until = sent + self._lease.total_seconds()
+        held_until = sent + _HELD_ROW_SECONDS + lease_margin(self._lease)
+        for run in runs:
+            beat = told.get(run.job.id)
+            if beat is None:
+                run.lease_until = until
+            elif not beat.held:
+                self._watched.loop.call_soon_threadsafe(self._watched.lost, run)
+            elif beat.cancel_requested:
+                run.lease_until = until
+                self._watched.loop.call_soon_threadsafe(self._watched.cancelled, run)
+            else:
+                run.lease_until = max(run.lease_until, held_until)
+                self._again.append(run)
 
     def _health(self, running: int) -> WorkerHealth:
         with self._process.oneshot():

@@ -16,6 +16,9 @@ from wastewise_jobs.workers.journal import Journal
 log = get_logger(__name__)
 
 _LEAST_SPACING_SECONDS = 0.2
+# While a lease that has expired cannot be taken: its worker has its last call, or somebody holds
+# the row.
+_EXPIRED_SPACING_SECONDS = 1.0
 
 
 class LookLoop:
@@ -69,6 +72,7 @@ class LookLoop:
         if look.due_in is not None and look.due_in > 0:
             delays.append(look.due_in)
         if look.expires_in is not None:
-            # Most leases are renewed before that; one that is not is taken at once.
-            delays.append(max(look.expires_in, _LEAST_SPACING_SECONDS))
+            # Most leases are renewed before that.
+            expired = look.expires_in <= 0
+            delays.append(_EXPIRED_SPACING_SECONDS if expired else look.expires_in)
         return min(delays)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 from typing import Any, Protocol
 
@@ -35,7 +36,13 @@ log = get_logger(__name__)
 # How long a handler may react to `job.cancelled` before its task is cancelled.
 COOPERATIVE_SECONDS = 0.5
 NEVER = float("inf")
+_LEASE_MARGIN = 0.1
 _COMPLETED = Completed()
+
+
+def lease_margin(lease: timedelta) -> float:
+    """How many seconds before its lease ends a handler is stopped, so that it runs alone."""
+    return lease.total_seconds() * _LEASE_MARGIN
 
 
 class Stop(Enum):

@@ -18,7 +18,15 @@ from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.journal import Journal
 from wastewise_jobs.workers.progress import ProgressBoard
-from wastewise_jobs.workers.run import Entry, Run, Stop, completed, execute, stopped_outcome
+from wastewise_jobs.workers.run import (
+    Entry,
+    Run,
+    Stop,
+    completed,
+    execute,
+    lease_margin,
+    stopped_outcome,
+)
 from wastewise_jobs.workers.settle import Settler
 from wastewise_jobs.workers.slots import Lane
 
@@ -51,7 +59,7 @@ class Runs:
         self._pool = pool
         self._store = store
         self._entries = entries
-        self._lease_margin = lease.total_seconds() / 10
+        self._lease_margin = lease_margin(lease)
         self._patience = patience
         self._journal = journal
         self._on_worn_out = on_worn_out
