@@ -155,7 +155,8 @@ def test_an_analysis_shows_figures_recommendations_and_warnings() -> None:
                 "annualSavings": 23959.4,
                 "paybackMonths": 0.15,
                 "reason": "light hauls",
-            }
+            },
+            {"title": "Bins", "verdict": "do_not_recommend", "annualSavings": -805.0},
         ],
         "notRecommended": [{"title": "Bulk subscription", "reason": "no bulk charges"}],
         "warnings": [{"message": f"row {number}"} for number in range(8)],
@@ -166,7 +167,8 @@ def test_an_analysis_shows_figures_recommendations_and_warnings() -> None:
         "$31.20 per door",
         "$18 to $35",
         "strongly recommend",
-        "$23,959",
+        "$23,959.40",
+        "\u2212$805.00",
         "0.1 months",
         "no Bulk subscription",
         "no bulk charges",
@@ -175,6 +177,65 @@ def test_an_analysis_shows_figures_recommendations_and_warnings() -> None:
         "and 3 more",
     ):
         assert shown in text, shown
+
+
+def test_a_warning_names_its_file_and_rows_however_many_they_are() -> None:
+    rows = ", ".join(map(str, range(2, 200, 2)))
+    message = "Rows that add up others were left out."
+    warnings = [
+        {"message": message, "text": f"semi.csv, row 28: {message}"},
+        {"message": message, "text": f"long.csv, rows {rows}: {message}"},
+        {"message": message, "text": message},
+    ]
+    lines = printed(analysis_summary({"summary": {}, "warnings": warnings})).splitlines()
+    assert f"  • semi.csv, row 28: {message}" in [line.rstrip() for line in lines]
+    (long,) = [line.strip() for line in lines if "long.csv" in line]
+    assert long.startswith("• long.csv, rows 2, 4, 6,")
+    assert long.endswith(f"…: {message}")
+    assert f"• {message}" in [line.strip() for line in lines]
+
+
+def test_a_failed_job_lists_every_problem_and_says_nothing_twice() -> None:
+    first = 'a.csv, row 2, column "Date": "x" is not a date'
+    second = 'a.csv, row 9, column "Tons": is empty'
+    problems = [{"text": first}, {"text": second}]
+    message = f"{first} (and 2 more)"
+    job = make_job(
+        status="failed",
+        error=JobError(
+            message=message,
+            code="UNREADABLE_FILE",
+            details={"problems": problems, "problemCount": 3},
+        ),
+        retry_info=RetryInfo(
+            retry_count=1,
+            max_retries=3,
+            errors=[
+                {"attempt": 1, "error_message": "HTTP 503", "error_code": "HTTP_503"},
+                {"attempt": 2, "error_message": message, "error_code": "UNREADABLE_FILE"},
+            ],
+        ),
+    )
+    text = printed(job_details(job))
+    assert text.count("(and 2 more)") == 1
+    assert text.count(second) == 1
+    assert "and 1 more" in text
+    assert "attempt 1: HTTP 503 (HTTP_503)" in text
+    assert "attempt 2:" not in text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "attempts"),
+    [
+        ({"status": "pending"}, "1 of 4"),
+        ({"status": "processing", "worker_id": "w"}, "2 of 4"),
+        ({"status": "failed", "worker_id": "w"}, "2 of 4"),
+        ({"status": "cancelled"}, "1 of 4"),
+        ({"status": "cancelled", "worker_id": "w"}, "2 of 4"),
+    ],
+)
+def test_only_attempts_that_have_begun_are_counted(overrides: Any, attempts: str) -> None:
+    assert attempts in printed(jobs_table([make_job(**overrides)]))
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,14 @@ class Problem:
         return f"{', '.join(where)}: {self.problem}" if where else self.problem
 
     def to_json(self) -> dict[str, Any]:
-        """The problem as a JSON object."""
+        """The problem as a JSON object; `text` is the sentence for people."""
         return {
             "file": self.file,
             "sheet": self.sheet,
             "row": self.row,
             "column": self.column,
             "problem": self.problem,
+            "text": str(self),
         }
 
 

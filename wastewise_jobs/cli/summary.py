@@ -14,7 +14,7 @@ from rich.pretty import Pretty
 from rich.table import Table
 from rich.text import Text
 
-from wastewise_jobs.cli.text import day_or_time, duration, moment, plain
+from wastewise_jobs.cli.text import LONGEST_ERROR, day_or_time, duration, moment, plain
 from wastewise_jobs.wire import JobAnswer, JobSummary
 
 STATUS_STYLES = {
@@ -27,6 +27,8 @@ STATUS_STYLES = {
 _VERDICT_STYLES = {"strongly recommend": "bold green", "recommend": "green", "consider": "yellow"}
 _WIDTH_OF_ALL_COLUMNS = 105
 _TOTALS = frozenset({"total_spend", "monthly_cost", "hauls", "total_tons"})
+_SHOWN_WARNINGS = 5
+_LONGEST_PLACE = 80
 _BAND_STYLES = {"good": "green", "excellent": "green", "ideal": "green", "poor": "red"}
 
 
@@ -60,14 +62,33 @@ def job_details(job: JobAnswer) -> Group:
     table.add_column(overflow="fold")
     for name, value in _facts(job):
         table.add_row(name, value)
-    parts: list[RenderableType] = [table]
-    for entry in job.retry_info.errors:
-        said = plain(str(entry.get("error_message", "")))
-        line = f"  attempt {entry.get('attempt', '?')}: {said} ({entry.get('error_code', '-')})"
-        parts.append(Text(line, style="red"))
+    parts: list[RenderableType] = [table, *_problems(job), *_earlier_errors(job)]
     if job.result is not None:
         parts += ["", analysis_summary(job.result) or _outline(job.result)]
     return Group(*parts)
+
+
+def _problems(job: JobAnswer) -> Iterator[RenderableType]:
+    """Every place that cannot be read, where the error's sentence names only the first."""
+    details = job.error.details if job.error else None
+    problems = _objects(details.get("problems")) if isinstance(details, Mapping) else []
+    if len(problems) > 1 and isinstance(details, Mapping):
+        texts = [plain(str(entry.get("text", "")), LONGEST_ERROR) for entry in problems]
+        count = details.get("problemCount")
+        if isinstance(count, int) and count > len(texts):
+            texts.append(f"and {count - len(texts)} more")
+        yield _bullets(texts, style="red")
+
+
+def _earlier_errors(job: JobAnswer) -> Iterator[RenderableType]:
+    """A line for each attempt that failed, but for the one whose error is the job's."""
+    errors = job.retry_info.errors
+    if job.error and errors and errors[-1].get("error_message") == job.error.message:
+        errors = errors[:-1]
+    for entry in errors:
+        said = plain(str(entry.get("error_message", "")))
+        line = f"  attempt {entry.get('attempt', '?')}: {said} ({entry.get('error_code', '-')})"
+        yield Text(line, style="red")
 
 
 def _outline(result: object) -> RenderableType:
@@ -94,12 +115,15 @@ def _facts(job: JobAnswer) -> Iterator[tuple[str, RenderableType]]:
     if job.worker_id:
         yield "Worker", escape(plain(job.worker_id))
     if job.error:
-        yield "Error", Text(f"{plain(job.error.message)} ({job.error.code or '-'})", style="red")
+        said = plain(job.error.message, LONGEST_ERROR)
+        yield "Error", Text(f"{said} ({plain(job.error.code or '-')})", style="red")
 
 
 def _attempts(job: JobSummary) -> str:
-    started = 0 if job.timing.started_at is None else job.retry_info.retry_count + 1
-    return f"{started} of {job.retry_info.max_retries + 1}"
+    """How many attempts have begun; a job that waits for its next one keeps its start."""
+    waits = job.status == "pending" or (job.status == "cancelled" and job.worker_id is None)
+    begun = job.retry_info.retry_count + (job.timing.started_at is not None and not waits)
+    return f"{begun} of {job.retry_info.max_retries + 1}"
 
 
 def _status(job: JobSummary) -> Text:
@@ -161,25 +185,36 @@ def _recommendations(
             _dollars(entry.get("annualSavings")),
             f"{payback:.1f} months" if isinstance(payback, int | float) else "",
         )
-    left_out = [
-        Text(f"• no {plain(str(entry.get('title', '')))}: {plain(str(entry.get('reason', '')))}")
-        for entry in omissions
-    ]
-    reasons = Padding(Group(*left_out), (0, 0, 0, 2))
+    reasons = _bullets(
+        [
+            f"no {plain(str(entry.get('title', '')))}: {plain(str(entry.get('reason', '')))}"
+            for entry in omissions
+        ]
+    )
     return Group(table, reasons) if recommendations else Group(Text("Recommendations"), reasons)
 
 
 def _warnings(warnings: Sequence[Mapping[str, Any]]) -> RenderableType:
-    shown = 5
-    lines = [
-        Text(f"• {plain(str(entry.get('message', '')))}", no_wrap=True, overflow="ellipsis")
-        for entry in warnings[:shown]
-    ]
-    if len(warnings) > shown:
-        lines.append(Text(f"• and {len(warnings) - shown} more"))
+    lines = [_warning(entry) for entry in warnings[:_SHOWN_WARNINGS]]
+    if len(warnings) > _SHOWN_WARNINGS:
+        lines.append(f"and {len(warnings) - _SHOWN_WARNINGS} more")
     count = "One warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
-    title = Text(f"{count} about the files; the report names the rows", style="yellow")
-    return Group(title, Padding(Group(*lines), (0, 0, 0, 2)))
+    title = Text(f"{count}; the report lists every row", style="yellow")
+    return Group(title, _bullets(lines))
+
+
+def _warning(entry: Mapping[str, Any]) -> str:
+    """`hauls.csv, rows 7, 9: ...`; a long list of rows is cut before what is said about them."""
+    message = plain(str(entry.get("message") or ""))
+    where = str(entry.get("text") or "").removesuffix(message).rstrip(": ")
+    return f"{plain(where, _LONGEST_PLACE)}: {message}" if where else message
+
+
+def _bullets(lines: Sequence[str], style: str = "") -> RenderableType:
+    table = Table.grid(padding=(0, 1))
+    for line in lines:
+        table.add_row(Text("•", style=style), Text(line, style=style, overflow="fold"))
+    return Padding(table, (0, 0, 0, 2))
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str:
@@ -187,7 +222,10 @@ def _text(entry: Mapping[str, Any], name: str) -> str:
 
 
 def _dollars(value: object) -> str:
-    return f"${value:,.0f}" if isinstance(value, int | float) else ""
+    """With cents: amounts that are rounded one by one do not add up to the headline's."""
+    if not isinstance(value, int | float):
+        return ""
+    return f"\u2212${-value:,.2f}" if value < 0 else f"${value:,.2f}"
 
 
 def _objects(value: object) -> list[Mapping[str, Any]]:

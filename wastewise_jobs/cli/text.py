@@ -3,16 +3,17 @@
 import unicodedata
 from datetime import datetime
 
+LONGEST_ERROR = 1000
 _LONGEST = 300
 
 
-def plain(text: str) -> str:
+def plain(text: str, longest: int = _LONGEST) -> str:
     """One line that cannot steer a terminal, whoever wrote it."""
     line = "".join(
         " " if unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else letter
-        for letter in text[: _LONGEST + 1]
+        for letter in text[: longest + 1]
     )
-    return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"
+    return line if len(line) <= longest else line[:longest] + "…"
 
 
 def moment(value: datetime | None) -> str:
