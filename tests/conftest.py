@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncpg
 import pytest
 
+from tests.browser import browser_page
 from wastewise_jobs.db.embedded import embedded_postgres
 from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.pool import Pool, create_pool
@@ -51,6 +53,13 @@ async def template(postgres: str) -> str:
         await connection.execute(f'CREATE DATABASE "{name}"')
     await migrate(dsn_of(postgres, name))
     return name
+
+
+@pytest.fixture
+async def page() -> AsyncIterator[Any]:
+    """A page of a real browser."""
+    async with browser_page() as page:
+        yield page
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import AsyncIterator
 from importlib.resources import files
 from typing import Any
 
@@ -13,13 +10,6 @@ import pytest
 from tests.web.api import ANN, Api, token
 
 STATIC = files("wastewise_jobs.web") / "static"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    *(["--no-sandbox"] if os.geteuid() == 0 else []),
-]
 
 
 def test_the_vendored_files_are_those_of_the_manifest() -> None:
@@ -74,17 +64,6 @@ async def test_files_of_the_page_are_sent_once(shared_api: Api, name: str, media
 async def test_nothing_but_the_named_files_is_served(shared_api: Api, name: str) -> None:
     reply = await shared_api.get(f"/docs/{name}", user=None)
     assert (reply.status, reply.code) == (404, "not_found")
-
-
-@pytest.fixture
-async def page() -> AsyncIterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium here: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
-    async with playwright.async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield await browser.new_page()
-        await browser.close()
 
 
 async def test_a_browser_shows_the_page_without_an_error(api: Api, page: Any) -> None:

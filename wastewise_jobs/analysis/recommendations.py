@@ -258,7 +258,7 @@ def _monitoring_reason(log: HaulLog, net: Fraction, payback: Fraction | None) ->
     if payback is None:
         return f"{mean}, but fewer hauls would save less than the monitoring costs."
     return (
-        f"{mean}; hauling it when full (8.5 tons) saves {money(net, 0)} a year net and pays "
+        f"{mean}; hauling it when full (8.5 tons) saves {money(net)} a year net and pays "
         f"back the installation in {number(payback, 1)} months."
     )
 
@@ -309,7 +309,7 @@ def reduce_contamination(spend: Spend | None) -> Assessment:
     verdict = DO_NOT_RECOMMEND
     if net > 0:
         verdict = STRONGLY_RECOMMEND if over_five else RECOMMEND
-    outcome = f"saves {money(net, 0)} a year net" if net > 0 else "would cost more than it saves"
+    outcome = f"saves {money(net)} a year net" if net > 0 else "would cost more than it saves"
     return Recommendation(
         code=code,
         title=TITLES[code],
@@ -359,7 +359,7 @@ def subscribe_bulk(spend: Spend | None) -> Assessment:
         title=TITLES[code],
         verdict=STRONGLY_RECOMMEND,
         reason=f"Bulk charges average {money(average)} a month; a subscription at $200 "
-        f"saves {money(net, 0)} a year.",
+        f"saves {money(net)} a year.",
         inputs=(
             quantity("bulk_charges", "Bulk charges", charges, "usd"),
             quantity("months", "Months covered", spend.months, "months"),

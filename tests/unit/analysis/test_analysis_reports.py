@@ -3,6 +3,7 @@ import json
 import re
 import zipfile
 from datetime import date, timedelta
+from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
 
@@ -188,6 +189,60 @@ def test_the_workbook_carries_the_values_for_readers_that_do_not_calculate(
     assert value_beside(sheets["Recommendations"], "Net savings") == pytest.approx(
         6312.91, abs=0.01
     )
+
+
+def test_a_cell_of_the_workbook_says_its_unit_once(sample: tuple[Analysis, Extraction]) -> None:
+    content = render_xlsx(*sample)
+    sheets = sheets_of(content)
+    units = {row[0]: row[2] for name in ("Recommendations", "Metrics") for row in sheets[name]}
+    assert units["Capacity utilisation"] == units["Share of spend"] == ""
+    assert units["Cost per door"] == "USD per door"
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    (style,) = re.findall(r'r="B2" s="(\d+)"', archive.read("xl/worksheets/sheet5.xml").decode())
+    styles = archive.read("xl/styles.xml").decode()
+    formats = re.findall(r'<xf numFmtId="(\d+)"', styles.partition("<cellXfs")[2])
+    assert f'<numFmt numFmtId="{formats[int(style)]}" formatCode="#,##0"/>' in styles
+    assert sheets["Inputs"][1][:2] == ["Apartments", 232]
+
+
+def test_the_savings_that_are_shown_add_up_to_the_headline(
+    sample: tuple[Analysis, Extraction],
+) -> None:
+    text = render_html(sample[0])
+    headline = re.search(r'class="big">\$([\d,]+)<', text)
+    assert headline is not None
+    hero = text.partition('class="headline"')[2].partition("</section>")[0]
+    for shown in (
+        re.findall(r'<td class="n">\$([\d,.]+)</td>', hero),
+        re.findall(r'class="savings">\$([\d,.]+) ', text),
+    ):
+        assert len(shown) == 3
+        total = sum(Decimal(amount.replace(",", "")) for amount in shown)
+        assert f"{total:,.0f}" == headline[1]
+
+
+_ASTRAY = """() => {
+  const width = document.documentElement.clientWidth;
+  const astray = [...document.querySelectorAll("main *")].filter((element) => {
+    if (element.parentElement.closest(".wide")) return false;
+    const box = element.parentElement.closest(".headline, .card, .recommendation");
+    const edge = box ? box.getBoundingClientRect().right : width;
+    return element.getBoundingClientRect().right > edge + 0.5;
+  });
+  return astray.map((element) => element.outerHTML.slice(0, 80));
+}"""
+
+
+@pytest.mark.parametrize("name", ["sample", "dumpsters", "leasing up", "assumed cost"])
+async def test_nothing_sticks_out_of_the_page_however_narrow_it_is(
+    name: str, sample: tuple[Analysis, Extraction], page: Any
+) -> None:
+    analysis = sample[0] if name == "sample" else case(name)[0]
+    await page.set_content(render_html(analysis))
+    for width in (320, 400, 500, 600, 760, 1200):
+        await page.set_viewport_size({"width": width, "height": 900})
+        assert await page.evaluate(_ASTRAY) == [], width
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_workbooks_figures_are_live_formulas(sample: tuple[Analysis, Extraction]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from wastewise_jobs.analysis.figures import Quantity
 from wastewise_jobs.analysis.recommendations import Omission, Recommendation
 from wastewise_jobs.analysis.reports.html import VERDICTS
-from wastewise_jobs.analysis.reports.workbook.book import Sheet, format_of
+from wastewise_jobs.analysis.reports.workbook.book import Sheet, format_of, unit_label
 from wastewise_jobs.analysis.reports.workbook.rows import Addresses
 from wastewise_jobs.analysis.result import Analysis
 
@@ -141,7 +141,7 @@ def _write_quantity(sheet: Sheet, row: int, quantity: Quantity, formula: str) ->
         style = "usd_bold"
     sheet.text(row, 0, quantity.label, "bold" if style == "usd_bold" else "text")
     sheet.formula(row, 1, formula, quantity.value, style)
-    sheet.text(row, 2, quantity.unit.replace("_", " ").replace("usd", "USD"), "unit")
+    sheet.text(row, 2, unit_label(quantity.unit), "unit")
     words = "; ".join(part for part in (quantity.formula, quantity.note) if part)
     sheet.text(row, 3, words, "faint")
 

@@ -26,6 +26,8 @@ FORMATS: dict[str, dict[str, object]] = {
     "wrapped": {"font_color": "#5c6b78", "text_wrap": True, "valign": "top"},
     "heading": {"bold": True, "font_size": 13, "font_color": "#17422d"},
     "header": {"bold": True, "bg_color": "#e4efe8", "bottom": 1, "valign": "top"},
+    "header_unit": {"bold": True, "bg_color": "#e4efe8", "bottom": 1, "valign": "top",
+                    "indent": 1},
     "header_right": {"bold": True, "bg_color": "#e4efe8", "bottom": 1, "valign": "top",
                      "align": "right"},
     "bold": {"bold": True, "valign": "top"},
@@ -44,6 +46,8 @@ FORMATS: dict[str, dict[str, object]] = {
     "percent": {"num_format": '0.0"%"', "valign": "top"},
     "input": {"num_format": "#,##0.00", "bg_color": "#fff8e1", "border": 1,
               "border_color": "#e2c878"},
+    "whole_input": {"num_format": "#,##0", "bg_color": "#fff8e1", "border": 1,
+                    "border_color": "#e2c878"},
 }  # fmt: skip
 
 
@@ -54,6 +58,11 @@ def format_of(unit: str) -> str:
     if unit in {"units", "hauls", "containers", "count"}:
         return "whole"
     return "percent" if unit == "percent" else "number"
+
+
+def unit_label(unit: str) -> str:
+    """The unit as a column of its own says it; the format of a percentage has it already."""
+    return "" if unit == "percent" else unit.replace("_", " ").replace("usd", "USD")
 
 
 def serial(day: date) -> int:
@@ -80,7 +89,8 @@ class Sheet:
     def header(self, row: int, names: Sequence[str], numbers: Container[int] = ()) -> None:
         """A row of column names; those in `numbers` stand over numbers, at the right."""
         for at, name in enumerate(names):
-            self.text(row, at, name or " ", "header_right" if at in numbers else "header")
+            style = "header_right" if at in numbers else "header"
+            self.text(row, at, name or " ", "header_unit" if name == "Unit" else style)
 
     def height(self, row: int, points: float) -> None:
         """The height of a row: not every reader finds it for itself."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 from wastewise_jobs.analysis import benchmarks, measures, recommendations
 from wastewise_jobs.analysis.figures import Figure
 from wastewise_jobs.analysis.model import PropertyFacts
-from wastewise_jobs.analysis.reports.workbook.book import Book, Sheet, format_of
+from wastewise_jobs.analysis.reports.workbook.book import Book, Sheet, format_of, unit_label
 from wastewise_jobs.analysis.reports.workbook.months import MonthAddresses
 from wastewise_jobs.analysis.reports.workbook.rows import Addresses
 from wastewise_jobs.analysis.result import Analysis
@@ -56,7 +56,8 @@ def write_inputs(book: Book, sheet: Sheet, facts: PropertyFacts) -> None:
     sheet.printed(landscape=False, header_row=0)
     for row, entry in enumerate(inputs_of(facts), 1):
         sheet.text(row, 0, entry.label)
-        sheet.number(row, 1, entry.value or 0, "input")
+        style = "whole_input" if isinstance(entry.value, int) else "input"
+        sheet.number(row, 1, entry.value or 0, style)
         sheet.text(row, 2, entry.name, "unit")
         book.name(entry.name, sheet.cell(row, 1))
 
@@ -136,7 +137,7 @@ def write_metrics(
         unit = figure.result.unit
         sheet.text(row, 0, figure.result.label, "top")
         sheet.formula(row, 1, formulas[figure.code], figure.value, format_of(unit))
-        sheet.text(row, 2, unit.replace("_", " ").replace("usd", "USD"), "unit")
+        sheet.text(row, 2, unit_label(unit), "unit")
         if band := _band_formula(figure, data):
             sheet.formula(row, 3, band, band_label(figure.band), "bold")
         sheet.text(row, 4, figure.benchmark.text if figure.benchmark else "", "wrapped")
