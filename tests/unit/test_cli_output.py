@@ -235,7 +235,7 @@ def test_a_failed_job_lists_every_problem_and_says_nothing_twice() -> None:
     ],
 )
 def test_only_attempts_that_have_begun_are_counted(overrides: Any, attempts: str) -> None:
-    assert attempts in printed(jobs_table([make_job(**overrides)]))
+    assert attempts in printed(job_details(make_job(**overrides)))
 
 
 @pytest.mark.parametrize(
