@@ -1,4 +1,4 @@
-"""wastewise-jobs: a job service on PostgreSQL. These names are what a handler author needs.
+"""wastewise-jobs: a job service on PostgreSQL. These names are what an application needs.
 
 Loaded when first used, so that the command line need not wait for what it does not use.
 """
@@ -6,6 +6,7 @@ Loaded when first used, so that the command line need not wait for what it does 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wastewise_jobs.enqueueing import connected
     from wastewise_jobs.errors import (
         InvalidInputError,
         JobRefusedError,
@@ -28,12 +29,14 @@ __all__ = [
     "PermanentError",
     "RetryableError",
     "WastewiseJobsError",
+    "connected",
 ]
 
 _HOMES = {
     "Handler": "wastewise_jobs.handlers.handler",
     "JobContext": "wastewise_jobs.handlers.context",
     "Jobs": "wastewise_jobs.handlers.registry",
+    "connected": "wastewise_jobs.enqueueing",
 }
 
 

@@ -88,11 +88,12 @@ EVENTS: Final[Mapping[str, str]] = {
 }
 
 
-def configure_logging(level: str = "INFO", fmt: str = "auto") -> None:
+def configure_logging(level: str = "INFO", fmt: str = "auto", *, libraries: bool = True) -> None:
     """Send every record of this process to stderr; `fmt` is json, console or auto.
 
     auto is console on a terminal, else json. Libraries are heard from WARNING on, or from INFO
-    when `level` is DEBUG. May be called again; the last call wins for loggers not yet used.
+    when `level` is DEBUG; `libraries` False leaves the standard library's logging as it is. May be
+    called again; the last call wins for loggers not yet used.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     as_json = fmt == "json" or (fmt == "auto" and not sys.stderr.isatty())
@@ -103,7 +104,8 @@ def configure_logging(level: str = "INFO", fmt: str = "auto") -> None:
         logger_factory=lambda *_: _Stderr(),
         cache_logger_on_first_use=True,
     )
-    _route_standard_library(number, chain)
+    if libraries:
+        _route_standard_library(number, chain)
 
 
 def get_logger(name: str = "") -> FilteringBoundLogger:

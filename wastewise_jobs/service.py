@@ -131,7 +131,7 @@ async def run_service(
         worker = None
         if parts.worker:
             await pool.execute(_SET_STUCK_THRESHOLD, settings.job_stuck_threshold_minutes)
-            await JobTypeStore(pool).register(_job_types(jobs, settings, builtin=parts.builtin))
+            await JobTypeStore(pool).register(job_types_of(jobs, settings, builtin=parts.builtin))
             _warn_of_unused(parts.queues or {}, jobs)
             worker = make_worker(settings, addresses, pool, jobs, queues=parts.queues)
         serve = None
@@ -384,11 +384,12 @@ async def prepare_schema(addresses: Addresses, settings: Settings) -> list[str]:
     async with open_pool(addresses, size=2) as pool:
         await pool.execute(_SET_STUCK_THRESHOLD, settings.job_stuck_threshold_minutes)
         jobs = builtin_jobs(pool, Offload())
-        await JobTypeStore(pool).register(_job_types(jobs, settings, builtin=True))
+        await JobTypeStore(pool).register(job_types_of(jobs, settings, builtin=True))
     return applied
 
 
-def _job_types(jobs: Jobs, settings: Settings, *, builtin: bool) -> list[JobTypeInfo]:
+def job_types_of(jobs: Jobs, settings: Settings, *, builtin: bool) -> list[JobTypeInfo]:
+    """The job types of these handlers, with the settings' defaults."""
     carried = jobs.job_types(
         default_timeout=timedelta(seconds=settings.default_job_timeout_seconds),
         default_max_retries=settings.max_job_retries,

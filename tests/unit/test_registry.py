@@ -132,7 +132,7 @@ def test_a_job_type_has_one_handler() -> None:
 
 async def test_enqueueing_without_a_binding_says_what_to_do() -> None:
     handler = Jobs().handler("a")(alone)
-    with pytest.raises(RuntimeError, match=r"jobs\.bind"):
+    with pytest.raises(RuntimeError, match=r"wastewise_jobs\.connected"):
         await handler.enqueue()
 
 

@@ -29,7 +29,7 @@ class Doorbell:
         self, pool: Pool, *, enabled: bool = True, merge_seconds: float = _MERGE_SECONDS
     ) -> None:
         self._pool = pool
-        self._enabled = enabled
+        self.enabled = enabled
         self._merge_seconds = merge_seconds
         self._queues: set[str] = set()
         self._rung = asyncio.Event()
@@ -40,7 +40,7 @@ class Doorbell:
 
     def ring(self, queue: str) -> None:
         """Say that a job of this queue may be due; from the loop's own thread."""
-        if self._enabled:
+        if self.enabled:
             self._queues.add(queue)
             self._rung.set()
 
@@ -53,16 +53,23 @@ class Doorbell:
                     await self._rung.wait()
             except TimeoutError:
                 continue
-            self._rung.clear()
-            queues, self._queues = sorted(self._queues), set()
-            await self._send(queues)
+            await self.send()
             # Whatever is rung in this time goes out together.
             await asyncio.sleep(self._merge_seconds)
 
-    async def _send(self, queues: list[str]) -> None:
+    async def send(self) -> None:
+        """Send what was rung until now."""
+        self._rung.clear()
+        queues, self._queues = sorted(self._queues), set()
+        if not queues:
+            return
         try:
             async with asyncio.timeout(_SEND_LIMIT_SECONDS):
                 await self._pool.execute(_RING, WAKE_TOPIC, queues)
+        except asyncio.CancelledError:
+            # Rung again by whoever stops the bell; twice is harmless, not at all is slow.
+            self._queues.update(queues)
+            raise
         except Exception as error:  # noqa: BLE001 - a loop's tick: a lost hint costs only latency
             self.dropped += len(queues)
             if not self._failing:

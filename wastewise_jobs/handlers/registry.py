@@ -13,6 +13,7 @@ module is imported, not when the first job runs.
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, ParamSpec, TypeVar
@@ -114,14 +115,26 @@ class Jobs:
         """
         self._binding = Binding(store, ring, notifies)
 
+    @contextmanager
+    def bound(
+        self, store: JobStore, ring: Callable[[str], None], *, notifies: bool = True
+    ) -> Iterator[None]:
+        """Bind for as long as the block lasts."""
+        before = self._binding
+        self.bind(store, ring, notifies=notifies)
+        try:
+            yield
+        finally:
+            self._binding = before
+
     @property
     def binding(self) -> Binding:
         """Raises RuntimeError where nothing was bound."""
         found = self.find_binding()
         if found is None:
             raise RuntimeError(
-                "this process has not said where jobs are enqueued: call jobs.bind(store, ring), "
-                "or pass connection="
+                "this process has not said where jobs are enqueued: do it inside "
+                "`async with wastewise_jobs.connected(jobs):`, or pass connection="
             )
         return found
 

@@ -198,9 +198,15 @@ INSERT INTO job_types (
     job_type, queue, priority, timeout_seconds, max_retries, run_in, description, input_schema,
     needs_project, refusal, admin_only
 )
-SELECT * FROM unnest(
+SELECT
+    t.job_type, t.queue, t.priority, t.timeout_seconds, t.max_retries, t.run_in, t.description,
+    t.input_schema::jsonb, t.needs_project, t.refusal, t.admin_only
+FROM unnest(
     $1::text[], $2::text[], $3::integer[], $4::double precision[], $5::integer[], $6::text[],
-    $7::text[], $8::jsonb[], $9::boolean[], $10::text[], $11::boolean[]
+    $7::text[], $8::text[], $9::boolean[], $10::text[], $11::boolean[]
+) AS t (
+    job_type, queue, priority, timeout_seconds, max_retries, run_in, description, input_schema,
+    needs_project, refusal, admin_only
 )
 ON CONFLICT (job_type) DO UPDATE
 SET queue = EXCLUDED.queue,
