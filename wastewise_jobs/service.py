@@ -8,13 +8,8 @@ last to go.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    contextmanager,
-)
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -22,13 +17,13 @@ from functools import partial
 import asyncpg
 from aiohttp import web
 
+from wastewise_jobs.db.address import reachable
 from wastewise_jobs.db.doorbell import Doorbell
 from wastewise_jobs.db.embedded import embedded_postgres
 from wastewise_jobs.db.migrate import check_schema, migrate
 from wastewise_jobs.db.pool import Pool, create_pool
 from wastewise_jobs.errors import (
     ConfigurationError,
-    DatabaseUnusableError,
     InvalidInputError,
     WorkerWornOutError,
 )
@@ -315,6 +310,11 @@ class Addresses:
         """A direct address of its own is given exactly because the other one is pooled."""
         return self.pooled != self.direct
 
+    @property
+    def direct_variable(self) -> str:
+        """Where `direct` was said."""
+        return "DATABASE_DIRECT_URL" if self.through_pooler else "DATABASE_URL"
+
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[Addresses]:
@@ -333,7 +333,7 @@ async def checked_pool(
     addresses: Addresses, *, size: int = 2, timeout_seconds: float = 30.0
 ) -> AsyncIterator[Pool]:
     """A pool on a database whose schema fits this release."""
-    with reachable():
+    with reachable(addresses.direct, variable=addresses.direct_variable):
         connection = await asyncpg.connect(addresses.direct, timeout=10, command_timeout=30)
         try:
             await check_schema(connection)
@@ -348,7 +348,7 @@ async def open_pool(
     addresses: Addresses, *, size: int, timeout_seconds: float = 30.0
 ) -> AsyncIterator[Pool]:
     """A pool on whatever schema there is."""
-    with reachable():
+    with reachable(addresses.pooled):
         pool = await create_pool(
             addresses.pooled,
             max_size=size,
@@ -366,21 +366,9 @@ async def open_pool(
             pool.terminate()
 
 
-@contextmanager
-def reachable() -> Iterator[None]:
-    """What connecting raises, as DatabaseUnusableError."""
-    try:
-        yield
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        said = str(error) or type(error).__name__
-        raise DatabaseUnusableError(
-            f"DATABASE_URL: the database cannot be reached: {said}"
-        ) from error
-
-
 async def prepare_schema(addresses: Addresses, settings: Settings) -> list[str]:
     """Bring the schema up to date and register the built-in job types; what was applied."""
-    applied = await migrate(addresses.direct)
+    applied = await migrate(addresses.direct, variable=addresses.direct_variable)
     async with open_pool(addresses, size=2) as pool:
         await pool.execute(_SET_STUCK_THRESHOLD, settings.job_stuck_threshold_minutes)
         jobs = builtin_jobs(pool, Offload())

@@ -31,6 +31,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from wastewise_jobs.errors import ConfigurationError, problem_of
 
 LEAST_SECRET_BYTES = 32
+_LAST_PORT = 65_535
 SECRET_FILE = "jwt-secret"  # noqa: S105 - a file name
 _MAIL_ADDRESS = re.compile(r"[^@\s<>,]+@[^@\s<>,]+|[^<>,\r\n]*<[^@\s<>,]+@[^@\s<>,]+>")
 
@@ -89,8 +90,19 @@ def _secret_https_url(value: SecretStr) -> SecretStr:
 
 
 def _postgres_dsn(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+    text = value.get_secret_value()
+    if not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("must begin with postgresql://")
+    parts = urlsplit(text)
+    login, _, hosts = parts.netloc.rpartition("@")
+    misread = parts.fragment or "@" in login + parts.path
+    if misread or not all("=" in word for word in filter(None, parts.query.split("&"))):
+        # Without the text: parts of the password would be taken for a host or a port.
+        raise ValueError("is no address; in a password @ : / ? # are %40 %3A %2F %3F %23")
+    for host in hosts.split(","):
+        _, colon, port = host.rpartition("]")[2].partition(":")
+        if colon and not (port.isascii() and port.isdigit() and 0 < int(port) <= _LAST_PORT):
+            raise ValueError("names a port that is none")
     return value
 
 
@@ -308,7 +320,8 @@ def generated_secret(home: Path) -> SecretStr:
             _link_new_secret(path)
         secret = path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError("WASTEWISE_HOME", f"{path} cannot be used: {error}") from None
+        said = getattr(error, "strerror", None) or error
+        raise ConfigurationError("WASTEWISE_HOME", f"{path} cannot be used: {said}") from None
     if len(secret) < LEAST_SECRET_BYTES:
         raise ConfigurationError("WASTEWISE_HOME", f"{path} holds no usable secret; delete it")
     return SecretStr(secret)

@@ -22,7 +22,7 @@ from wastewise_jobs.db import embedded_binaries, embedded_files
 from wastewise_jobs.db.embedded import embedded_postgres
 from wastewise_jobs.db.embedded_binaries import can_enter, find_binaries
 from wastewise_jobs.db.embedded_process import postmasters
-from wastewise_jobs.errors import DatabaseUnusableError
+from wastewise_jobs.errors import ConfigurationError, DatabaseUnusableError
 
 ROOT = Path(__file__).parents[2]
 FAST = {"fsync": "off"}
@@ -374,14 +374,14 @@ async def test_without_any_binaries_the_message_names_database_url(
 
 
 async def test_a_folder_without_binaries_is_refused_by_name(home: Path) -> None:
-    with pytest.raises(DatabaseUnusableError, match="WASTEWISE_PG_BIN"):
+    with pytest.raises(ConfigurationError, match=r"^WASTEWISE_PG_BIN: "):
         async with embedded_postgres(home, bin_dir=home.parent):
             pytest.fail("it started")
 
 
 async def test_a_home_that_cannot_be_written_is_refused_by_name(home: Path) -> None:
     home.parent.joinpath("file").touch()
-    with pytest.raises(DatabaseUnusableError, match="WASTEWISE_HOME"):
+    with pytest.raises(ConfigurationError, match=r"^WASTEWISE_HOME: "):
         async with embedded_postgres(home.parent / "file" / "home"):
             pytest.fail("it started")
 

@@ -319,25 +319,6 @@ async def test_an_unreachable_database_is_one_line_without_its_password(tmp_path
     assert len(done.stderr.splitlines()) == 1
 
 
-async def test_migrations_are_planned_applied_and_taken_back(empty_db: str, tmp_path: Path) -> None:
-    env = {"DATABASE_URL": empty_db}
-    planned = await run("migrate", "--plan", env=env, cwd=tmp_path)
-    applied = await run("migrate", env=env, cwd=tmp_path)
-    assert [line.split()[-1] for line in planned.stdout.splitlines()] == [
-        line.split()[-1] for line in applied.stdout.splitlines()
-    ]
-    assert "0002_queue" in applied.stdout
-    again = await run("migrate", env=env, cwd=tmp_path)
-    assert (again.returncode, again.stdout) == (0, "")
-    connection = await asyncpg.connect(empty_db)
-    known = await connection.fetch("SELECT job_type FROM job_types ORDER BY 1")
-    assert "complete_analysis" in [row["job_type"] for row in known]
-    await connection.close(timeout=5)
-    undone = await run("migrate", "--rollback", env=env, cwd=tmp_path)
-    assert undone.returncode == 0, undone.stderr
-    assert undone.stdout.startswith("undone 0003")
-
-
 async def test_the_doctor_finds_nothing_and_then_what_was_broken(site: Site) -> None:
     healthy = await run("doctor", env=site.env, cwd=site.folder)
     assert healthy.returncode == 0, healthy.stdout

@@ -19,6 +19,7 @@ from wastewise_jobs.db.migrate import (
     migrations_dir,
     plan,
     rollback,
+    tables_to_lose,
 )
 from wastewise_jobs.errors import DatabaseUnusableError, SchemaMismatchError
 
@@ -229,6 +230,16 @@ async def test_the_newest_migrations_are_undone_and_can_be_applied_again(
     assert await migrate(empty_db, folder=small) == ALL_OF_SMALL
 
 
+async def test_the_tables_whose_rows_a_rollback_would_drop_are_known(
+    empty_db: str, small: Path
+) -> None:
+    await migrate(empty_db, folder=small)
+    assert await tables_to_lose(empty_db, folder=small) == ["fruit"]
+    async with connected(empty_db) as connection:
+        await connection.execute("DELETE FROM fruit")
+    assert await tables_to_lose(empty_db, folder=small, count=9) == []
+
+
 async def test_what_has_no_rollback_file_is_not_undone(empty_db: str, small: Path) -> None:
     write(small, {"0003_nuts.sql": "CREATE TABLE nuts (name text)"})
     await migrate(empty_db, folder=small)
@@ -265,6 +276,9 @@ async def test_a_schema_for_newer_releases_is_refused_and_not_touched(db: str) -
         for refused in (check_schema(connection), migrate(db), plan(db)):
             with pytest.raises(SchemaMismatchError, match="install a newer wastewise-jobs"):
                 await refused
+        for refused in (rollback(db), tables_to_lose(db)):
+            with pytest.raises(SchemaMismatchError, match="that migrated it"):
+                await refused
         assert await connection.fetchval("SELECT schema_version FROM schema_info") == newer
 
 
@@ -276,6 +290,8 @@ async def test_a_newer_schema_that_still_suits_us_is_used_and_keeps_its_function
         )
         await check_schema(connection)
         assert await migrate(db) == []
+        with pytest.raises(SchemaMismatchError, match="that migrated it"):
+            await rollback(db)
         assert await connection.fetchval("SELECT post_apply_hash FROM schema_info") == "theirs"
 
 

@@ -148,6 +148,13 @@ def test_a_half_set_combination_names_what_is_missing(
     ("variable", "value"),
     [
         ("DATABASE_URL", "mysql://user:hunter2@host/db"),
+        ("DATABASE_URL", "postgresql://user:hunter2/x@host/db"),
+        ("DATABASE_URL", "postgresql://user:12/hunter2@host/db"),
+        ("DATABASE_URL", "postgresql://user:hunter2?x@host/db"),
+        ("DATABASE_URL", "postgresql://user:hunter2#x@host/db"),
+        ("DATABASE_URL", "postgresql://user:x@hunter2@host/db"),
+        ("DATABASE_URL", "postgresql://user:hunter2@host:port/db"),
+        ("DATABASE_URL", "postgresql://user:hunter2@[::1/db"),
         ("JWT_SECRET", "hunter2"),
         ("SLACK_WEBHOOK_URL", "http://hooks.example.com/hunter2"),
     ],
@@ -156,6 +163,22 @@ def test_a_secret_is_never_repeated(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     assert "hunter2" not in problem_with(monkeypatch, **{variable: value})
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgres://user:p%40ss%2F@host",
+        "postgresql://",
+        "postgresql://user:a:b@[::1]:5432,[::2],c:1/db?target_session_attrs=primary",
+        "postgresql://user@/db?host=/run/postgresql&port=5433",
+    ],
+)
+def test_addresses_of_databases_come_in_many_forms(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", address)
+    assert not load_settings().embedded
 
 
 def test_secrets_are_masked_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:

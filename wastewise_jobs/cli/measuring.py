@@ -14,16 +14,17 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from wastewise_jobs.db.address import reachable
 from wastewise_jobs.db.doorbell import Doorbell
 from wastewise_jobs.db.migrate import migrate
-from wastewise_jobs.errors import DatabaseUnusableError
+from wastewise_jobs.errors import ConfigurationError
 from wastewise_jobs.handlers.context import JobContext
 from wastewise_jobs.handlers.registry import Jobs
 from wastewise_jobs.jobs.ids import new_job_id
 from wastewise_jobs.jobs.model import DEFAULT_QUEUE, NewJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
-from wastewise_jobs.service import Addresses, database, make_worker, open_pool, reachable
+from wastewise_jobs.service import Addresses, database, make_worker, open_pool
 from wastewise_jobs.settings import Settings
 from wastewise_jobs.workers.pool import Worker
 
@@ -85,15 +86,16 @@ async def _throw_away(addresses: Addresses) -> AsyncIterator[Addresses]:
     """A migrated database of a random name on the same server."""
     name = f"wastewise_bench_{secrets.token_hex(6)}"
     own = urlsplit(addresses.direct)._replace(path=f"/{name}").geturl()
-    with reachable():
+    with reachable(addresses.direct, variable=addresses.direct_variable):
         connection = await asyncpg.connect(addresses.direct, timeout=10, command_timeout=60)
     try:
         try:
             await connection.execute(f'CREATE DATABASE "{name}"')
         except asyncpg.InsufficientPrivilegeError:
-            raise DatabaseUnusableError(
-                "DATABASE_URL: its role may not create databases, and nothing is measured in a "
-                "database that is in use; unset it to measure the embedded server"
+            raise ConfigurationError(
+                "DATABASE_URL",
+                "its role may not create databases, and nothing is measured in a database that "
+                "is in use; unset it to measure the embedded server",
             ) from None
         try:
             await migrate(own)

@@ -15,8 +15,11 @@ def migrate(
         bool, typer.Option("--rollback", help="Undo the newest migration instead.")
     ] = False,
     count: Annotated[
-        int, typer.Option(min=1, max=1000, help="With --rollback: how many to undo.")
-    ] = 1,
+        int | None, typer.Option(min=1, max=1000, help="With --rollback: how many to undo (1).")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --rollback: also where rows are thrown away.")
+    ] = False,
 ) -> None:
     """Apply what is missing; safe to repeat, and to run from several machines at once."""
     from wastewise_jobs.cli.running import run
@@ -25,17 +28,20 @@ def migrate(
 
     if plan and rollback:
         raise InvalidInputError("--plan", "cannot be given together with --rollback")
+    if not rollback and (yes or count is not None):
+        raise InvalidInputError("--yes" if yes else "--count", "needs --rollback")
     settings = start()
     if plan:
         names, said = run(_plan(settings)), "would apply"
     elif rollback:
-        names, said = run(_roll_back(settings, count)), "undone"
+        names, said = run(_roll_back(settings, count or 1, discard=yes)), "undone"
     else:
         names, said = run(_apply(settings)), "applied"
     for name in names:
         typer.echo(f"{said} {name}")
     if not names:
-        typer.echo("nothing to do: the schema is that of this release", err=True)
+        of_release = "nothing to do: the schema is that of this release"
+        typer.echo("nothing to undo" if rollback else of_release, err=True)
 
 
 async def _plan(settings: "Settings") -> list[str]:
@@ -43,15 +49,21 @@ async def _plan(settings: "Settings") -> list[str]:
     from wastewise_jobs.service import database
 
     async with database(settings) as addresses:
-        return await plan(addresses.direct)
+        return await plan(addresses.direct, variable=addresses.direct_variable)
 
 
-async def _roll_back(settings: "Settings", count: int) -> list[str]:
-    from wastewise_jobs.db.migrate import rollback
+async def _roll_back(settings: "Settings", count: int, *, discard: bool) -> list[str]:
+    from wastewise_jobs.db.migrate import rollback, tables_to_lose
+    from wastewise_jobs.errors import InvalidInputError
     from wastewise_jobs.service import database
 
     async with database(settings) as addresses:
-        return await rollback(addresses.direct, count=count)
+        dsn, variable = addresses.direct, addresses.direct_variable
+        lost = [] if discard else await tables_to_lose(dsn, count=count, variable=variable)
+        if lost:
+            problem = f"would throw away the rows of {', '.join(lost)}; add --yes if you mean it"
+            raise InvalidInputError("--rollback", problem)
+        return await rollback(dsn, count=count, variable=variable)
 
 
 async def _apply(settings: "Settings") -> list[str]:

@@ -39,7 +39,7 @@ from wastewise_jobs.db.embedded_process import (
 )
 from wastewise_jobs.db.embedded_watch import watched
 from wastewise_jobs.db.to_the_end import to_the_end
-from wastewise_jobs.errors import DatabaseUnusableError
+from wastewise_jobs.errors import ConfigurationError, DatabaseUnusableError
 from wastewise_jobs.logs import get_logger
 
 log = get_logger(__name__)
@@ -64,8 +64,8 @@ async def embedded_postgres(
     """Yield the DSN of a running server, started if need be; superuser, unix socket, no TCP.
 
     `options` are server settings; they count only for whoever starts the server. Raises
-    DatabaseUnusableError with what to do. asyncio turns no SIGTERM into a cancellation: whoever
-    enters this must, or the server stays until the next one leaves.
+    ConfigurationError or DatabaseUnusableError with what to do. asyncio turns no SIGTERM into a
+    cancellation: whoever enters this must, or the server stays until the next one leaves.
     """
     home = Path(os.path.abspath(home))  # noqa: PTH100, ASYNC240 - no I/O, and no link followed
     with _locks(home) as locks:
@@ -95,11 +95,15 @@ def _locks(home: Path) -> Iterator[_Locks]:
         users = (home / "users.lock").open("ab")
         start = (home / "start.lock").open("ab")
     except OSError as error:
-        raise DatabaseUnusableError(
-            f"WASTEWISE_HOME: {home} cannot be used for a PostgreSQL of our own: {error}"
-        ) from error
+        raise _unusable(home, error) from error
     with users, start:
         yield _Locks(users, start)
+
+
+def _unusable(home: Path, error: OSError) -> ConfigurationError:
+    where = error.filename or home
+    problem = f"{home} cannot be used for a PostgreSQL of our own: {error.strerror} ({where})"
+    return ConfigurationError("WASTEWISE_HOME", problem)
 
 
 def _try_lock(file: IO[bytes]) -> bool:
@@ -247,9 +251,7 @@ class _Server:
             if not self._place.base.is_relative_to(self._home.resolve()):
                 log.info("embedded_postgres_elsewhere", folder=str(self._place.base))
         except OSError as error:
-            raise DatabaseUnusableError(
-                f"WASTEWISE_HOME: no PostgreSQL can be set up below {self._home}: {error}"
-            ) from error
+            raise _unusable(self._home, error) from error
 
     def _start(self) -> None:
         """Start the postmaster if the last one that we started has ended, or none was."""

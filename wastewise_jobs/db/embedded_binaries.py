@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from wastewise_jobs.errors import DatabaseUnusableError
+from wastewise_jobs.errors import ConfigurationError, DatabaseUnusableError
 
 _NOT_NEEDED = shutil.ignore_patterns("*.a", "pkgconfig", "doc", "man")
 
@@ -38,8 +38,8 @@ def reachable_binaries(found: Path, base: Path, user: pwd.struct_passwd | None) 
     """The folder itself if the server's user can run what is in it, else a copy of our own."""
     postgres = found.resolve() / "postgres"
     if not (postgres.exists() and (postgres.parent / "initdb").exists()):
-        raise DatabaseUnusableError(
-            f"WASTEWISE_PG_BIN: {found} does not hold the binaries postgres and initdb"
+        raise ConfigurationError(
+            "WASTEWISE_PG_BIN", f"{found} does not hold the binaries postgres and initdb"
         )
     if can_enter(postgres, user):
         return postgres.parent

@@ -25,7 +25,7 @@ from wastewise_jobs.db.embedded_binaries import (
     reachable_binaries,
     run,
 )
-from wastewise_jobs.errors import DatabaseUnusableError
+from wastewise_jobs.errors import ConfigurationError, DatabaseUnusableError
 
 # Not the home of root itself: its mode may be what made a place elsewhere necessary.
 ELSEWHERE = Path("/var/lib/wastewise-jobs-servers")
@@ -142,9 +142,10 @@ def _base(home: Path, user: pwd.struct_passwd | None) -> Path:
             server.symlink_to(_folder_elsewhere())
     base = server.resolve()
     if not can_enter(base, user):
-        raise DatabaseUnusableError(
+        raise ConfigurationError(
+            "WASTEWISE_HOME",
             f"user {user.pw_name if user else ''} cannot enter {base}: "
-            "set WASTEWISE_HOME to a folder that can be reached, or set DATABASE_URL"
+            "set it to a folder that can be reached, or set DATABASE_URL",
         )
     return base
 

@@ -15,11 +15,20 @@ from pathlib import Path
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
+from wastewise_jobs.db.address import reachable
 from wastewise_jobs.db.migration_files import MigrationFiles, migrations_dir, read_files
 from wastewise_jobs.db.to_the_end import to_the_end
 from wastewise_jobs.errors import DatabaseUnusableError, SchemaMismatchError
 
-__all__ = ["SCHEMA_VERSION", "check_schema", "migrate", "migrations_dir", "plan", "rollback"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "check_schema",
+    "migrate",
+    "migrations_dir",
+    "plan",
+    "rollback",
+    "tables_to_lose",
+]
 
 # Raised with every release that changes a file in migrations/, a function included: an older
 # release must not put its functions back over a newer one's.
@@ -32,51 +41,81 @@ _LOCK_KEY = 0x7761_7374_6577_6A73
 _LOCK_POLL_SECONDS = 0.2
 _TABLE_OF_APPLIED = "_yoyo_migration"
 
+# Written anew by whoever migrates, registers or starts.
+_FILLED_AGAIN = frozenset({"schema_info", "job_types", "job_workers"})
+_KEPT_WHEN_ADOPTED = frozenset({"projects", "analysis_jobs", "project_files"})
+_ADOPTED = "SELECT to_jsonb(s) ->> 'adopted' = 'true' FROM schema_info s"
 _SCHEMA_INFO = "SELECT schema_version, min_compatible, post_apply_hash FROM schema_info"
 
 
 async def migrate(
-    dsn: str, *, folder: Path | None = None, lock_wait: timedelta = LOCK_WAIT
+    dsn: str,
+    *,
+    folder: Path | None = None,
+    lock_wait: timedelta = LOCK_WAIT,
+    variable: str = "DATABASE_URL",
 ) -> list[str]:
     """Apply what is missing; returns the names, so an empty list says that nothing was to do.
 
     Safe to call from several processes at once. Raises DatabaseUnusableError, naming the file if
-    one failed; what was applied before it stays.
+    one failed; what was applied before it stays. `variable` is where `dsn` was said.
     """
     files = read_files(folder or migrations_dir())
-    if not await plan(dsn, folder=folder):
+    if not await plan(dsn, folder=folder, variable=variable):
         return []
-    async with _alone(dsn, lock_wait) as connection:
+    async with _alone(dsn, lock_wait, variable) as connection:
         pending = await _pending(connection, files)
         if pending:
             await to_the_end(asyncio.to_thread(_apply, dsn, files))
         return pending
 
 
-async def plan(dsn: str, *, folder: Path | None = None) -> list[str]:
+async def plan(
+    dsn: str, *, folder: Path | None = None, variable: str = "DATABASE_URL"
+) -> list[str]:
     """Return the names that migrate() would apply now, in order; changes nothing."""
     files = read_files(folder or migrations_dir())
-    async with _connected(dsn) as connection:
+    async with _connected(dsn, variable) as connection:
         return await _pending(connection, files)
 
 
 async def rollback(
-    dsn: str, *, count: int = 1, folder: Path | None = None, lock_wait: timedelta = LOCK_WAIT
+    dsn: str,
+    *,
+    count: int = 1,
+    folder: Path | None = None,
+    lock_wait: timedelta = LOCK_WAIT,
+    variable: str = "DATABASE_URL",
 ) -> list[str]:
     """Undo the last `count` numbered migrations, newest first; returns their names.
 
     Afterwards the schema counts as too old, until migrate() has run.
     """
     files = read_files(folder or migrations_dir())
-    async with _alone(dsn, lock_wait) as connection:
-        applied = await _applied(connection)
-        names = [name for name in reversed(files.numbered) if name in applied][:count]
+    async with _alone(dsn, lock_wait, variable) as connection:
+        names = await _newest(connection, files, count)
         for name in names:
             if not (files.folder / f"{name}.rollback.sql").exists():
                 raise DatabaseUnusableError(f"{name}.sql has no {name}.rollback.sql: not undone")
         if names:
             await to_the_end(asyncio.to_thread(_undo, dsn, files, names))
         return names
+
+
+async def tables_to_lose(
+    dsn: str, *, count: int = 1, folder: Path | None = None, variable: str = "DATABASE_URL"
+) -> list[str]:
+    """The tables with rows that rollback() would drop, but for those that fill themselves again."""
+    files = read_files(folder or migrations_dir())
+    async with _connected(dsn, variable) as connection:
+        dropped = {
+            table
+            for name in await _newest(connection, files, count)
+            for table in files.dropped_by(f"{name}.rollback")
+        } - _FILLED_AGAIN
+        if await _is_adopted(connection):
+            dropped -= _KEPT_WHEN_ADOPTED
+        return [table for table in sorted(dropped) if await _holds_rows(connection, table)]
 
 
 async def check_schema(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -110,6 +149,32 @@ async def _pending(
     return [*numbered, *files.post_apply]
 
 
+async def _newest(
+    connection: "asyncpg.Connection[asyncpg.Record]", files: MigrationFiles, count: int
+) -> list[str]:
+    info = await _schema_info(connection)
+    if info is not None and info["schema_version"] > SCHEMA_VERSION:
+        raise SchemaMismatchError(
+            f"the database has schema version {info['schema_version']}, this release knows "
+            f"{SCHEMA_VERSION}: roll back with the wastewise-jobs that migrated it"
+        )
+    applied = await _applied(connection)
+    return [name for name in reversed(files.numbered) if name in applied][:count]
+
+
+async def _is_adopted(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
+    if await _schema_info(connection) is None:
+        return False
+    return bool(await connection.fetchval(_ADOPTED))
+
+
+async def _holds_rows(connection: "asyncpg.Connection[asyncpg.Record]", table: str) -> bool:
+    if await connection.fetchval("SELECT to_regclass($1)", table) is None:
+        return False
+    # The name comes from a migration of ours.
+    return bool(await connection.fetchval(f"SELECT EXISTS (SELECT FROM {table})"))  # noqa: S608
+
+
 async def _applied(connection: "asyncpg.Connection[asyncpg.Record]") -> set[str]:
     if await connection.fetchval("SELECT to_regclass($1)", _TABLE_OF_APPLIED) is None:
         return set()
@@ -134,18 +199,14 @@ def _refuse_newer(info: asyncpg.Record) -> None:
 
 
 @asynccontextmanager
-async def _connected(dsn: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
-    try:
+async def _connected(
+    dsn: str, variable: str
+) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    with reachable(dsn, variable=variable):
         # Of several hosts only the primary can be migrated, whatever the address says.
         connection = await asyncpg.connect(
-            dsn, timeout=30, target_session_attrs=SessionAttribute.primary
+            dsn, timeout=30, target_session_attrs=SessionAttribute.read_write
         )
-    except asyncpg.TargetServerAttributeNotMatched as error:
-        raise DatabaseUnusableError(
-            "the database is a standby, and only a primary can be migrated"
-        ) from error
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnusableError(f"the database cannot be reached: {error}") from error
     try:
         yield connection
     finally:
@@ -154,14 +215,14 @@ async def _connected(dsn: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Reco
 
 @asynccontextmanager
 async def _alone(
-    dsn: str, lock_wait: timedelta
+    dsn: str, lock_wait: timedelta, variable: str
 ) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
     """Hold the right to migrate: a session lock, which the server drops with its session.
 
     Polled: a session waiting inside pg_advisory_lock() holds a snapshot that CREATE INDEX
     CONCURRENTLY waits for, and the two would wait for each other.
     """
-    async with _connected(dsn) as connection:
+    async with _connected(dsn, variable) as connection:
         until = time.monotonic() + lock_wait.total_seconds()
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):
             if time.monotonic() > until:

@@ -1,10 +1,13 @@
 """The SQL files that make the schema: where they are, and the order they run in."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from wastewise_jobs.errors import DatabaseUnusableError
+
+_DROPPED = re.compile(r"DROP TABLE (?:IF EXISTS )?(\w+)")
 
 
 def migrations_dir() -> Path:
@@ -26,6 +29,11 @@ class MigrationFiles:
     def text(self, name: str) -> str:
         """Return a file's SQL."""
         return (self.folder / f"{name}.sql").read_text(encoding="utf-8")
+
+    def dropped_by(self, name: str) -> list[str]:
+        """The tables that a file may drop."""
+        path = self.folder / f"{name}.sql"
+        return _DROPPED.findall(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
 def read_files(folder: Path) -> MigrationFiles:
