@@ -359,6 +359,23 @@ async def test_a_worker_whose_slots_are_all_stuck_stops_to_be_restarted(db: str)
         go_on.set()
 
 
+async def test_slots_that_are_stuck_in_different_queues_add_up(db: str) -> None:
+    jobs = Jobs()
+    go_on = threading.Event()
+
+    @jobs.handler("hangs", timeout=0.2, max_retries=0)
+    def hangs(job: JobContext) -> None:
+        go_on.wait(30)
+
+    async with bench(db, jobs) as b:
+        async with b.worker(threads=2, queues={"default": None, "reports": 2}) as worker:
+            await hangs.enqueue()
+            await hangs.enqueue(queue="reports")
+            await eventually(lambda: worker.draining)
+        assert worker.stats.failed == 2
+        go_on.set()
+
+
 async def test_a_shutdown_waits_for_running_jobs(db: str) -> None:
     jobs = Jobs()
     started, go_on = asyncio.Event(), asyncio.Event()

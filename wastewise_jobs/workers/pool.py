@@ -289,7 +289,7 @@ class Worker:
 
     def _worn_out(self, lane: Lane) -> None:
         """Nothing can run in this lane any more: only a new process helps."""
-        log.error("worker_worn_out", lane=lane.name, stuck=lane.capacity)
+        log.error("worker_worn_out", lane=lane.name, stuck=self.stuck)
         self.stop()
 
 

@@ -201,8 +201,11 @@ class Runs:
         self._journal.stats.stuck += 1
         self._journal.stuck(run)
         self._settler.put(run, stopped_outcome(run))
-        if sum(other.lane is run.lane for other in self.stuck) >= run.lane.capacity:
-            self._on_worn_out(run.lane)
+        # Lanes share slots: what is stuck in one of them is missing in the others.
+        for slots in run.lane.slots:
+            if sum(slots in other.lane.slots for other in self.stuck) >= slots.capacity:
+                self._on_worn_out(run.lane)
+                return
 
     def _ended_at_last(self, run: Run) -> None:
         self.stuck.discard(run)

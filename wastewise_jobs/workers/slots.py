@@ -33,7 +33,7 @@ class Lane:
         self.queues = queues
         self.job_types = tuple(job_types)
         self.freed = asyncio.Event()
-        self._slots = tuple(slots)
+        self.slots = tuple(slots)
         for shared in slots:
             shared.lanes.append(self)
 
@@ -45,12 +45,12 @@ class Lane:
     @property
     def capacity(self) -> int:
         """How many of its jobs can run at once."""
-        return min(slots.capacity for slots in self._slots)
+        return min(slots.capacity for slots in self.slots)
 
     @property
     def free(self) -> int:
         """How many more may be claimed now."""
-        return min(slots.free for slots in self._slots)
+        return min(slots.free for slots in self.slots)
 
     @property
     def most_at_once(self) -> int:
@@ -61,13 +61,13 @@ class Lane:
 
     def take(self, count: int) -> None:
         """Reserve slots, before the claim is sent."""
-        for slots in self._slots:
+        for slots in self.slots:
             slots.free -= count
 
     def give_back(self, count: int) -> None:
         """Free slots: their jobs are settled, or were not there to claim."""
         if count:
-            for slots in self._slots:
+            for slots in self.slots:
                 slots.free += count
                 for lane in slots.lanes:
                     lane.freed.set()
