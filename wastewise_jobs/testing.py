@@ -120,7 +120,7 @@ async def drain(jobs: Jobs, pool: Pool) -> WorkerStats:
     stats = WorkerStats()
     journal = Journal(stats)
     store = JobStore(pool)
-    threads, processes = Threads("drain"), Processes(log_level="INFO", log_format="auto")
+    threads, processes = Threads("drain"), Processes(store, log_level="INFO", log_format="auto")
     runs = Runs(
         pool,
         store,

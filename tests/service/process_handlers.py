@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -61,3 +62,20 @@ def _die(how: str) -> None:
 async def async_in_process(job: JobContext) -> str:
     await asyncio.sleep(0)
     return job.job_type
+
+
+@jobs.handler("leaves_a_thread", run_in="process")
+def leaves_a_thread(job: JobContext) -> None:
+    threading.Thread(target=_report_for_ever, args=(job,), daemon=True).start()
+
+
+def _report_for_ever(job: JobContext) -> None:
+    while True:
+        job.progress(77, "of another job")
+        time.sleep(0.01)
+
+
+@jobs.handler("says_nothing", run_in="process")
+def says_nothing(job: JobContext) -> None:
+    # Long enough for what others say in its name to be written.
+    time.sleep(0.5)

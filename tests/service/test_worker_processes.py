@@ -8,7 +8,13 @@ import psutil
 import pytest
 
 from tests.service import process_handlers
-from tests.service.process_handlers import Order, async_in_process, in_process
+from tests.service.process_handlers import (
+    Order,
+    async_in_process,
+    in_process,
+    leaves_a_thread,
+    says_nothing,
+)
 from tests.service.workers import bench, everything_agrees
 from tests.support import eventually
 from wastewise_jobs.jobs.model import ClaimedJob
@@ -67,6 +73,29 @@ async def test_a_job_that_kills_its_process_thrice_is_a_dead_letter(db: str) -> 
         job = await b.until(job_id, "failed")
         assert (job.error_code, job.retry_count) == ("WORKER_PROCESS_DIED", 2)
         await everything_agrees(b.pool)
+
+
+async def test_other_errors_do_not_count_as_deaths(db: str) -> None:
+    async with bench(db, process_handlers.jobs) as b, b.worker(processes=1) as worker:
+        job_id = (await in_process.enqueue(Order(act="later"))).id
+        for retried, act in ((1, "later"), (2, "exit")):
+            await eventually(lambda times=retried: worker.stats.retried == times)  # type: ignore[misc]
+            await b.pool.execute(
+                "UPDATE analysis_jobs SET retry_after = now(), input_data = $2 WHERE id = $1",
+                job_id,
+                Order(act=act).model_dump(),
+            )
+        await eventually(lambda: worker.stats.retried == 3)
+        job = await b.job(job_id)
+        assert (job.status, job.error_code) == ("pending", "WORKER_PROCESS_DIED")
+
+
+async def test_a_thread_that_a_handler_left_behind_speaks_for_no_other_job(db: str) -> None:
+    async with bench(db, process_handlers.jobs) as b, b.worker(processes=1):
+        await b.until((await leaves_a_thread.enqueue()).id, "completed")
+        silent = await b.until((await says_nothing.enqueue()).id, "completed")
+        # Completed as well, unless there was a step before.
+        assert silent.current_step is None
 
 
 async def test_a_cancelled_job_kills_the_child_and_what_it_started(db: str, tmp_path: Path) -> None:

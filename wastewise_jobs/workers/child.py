@@ -33,21 +33,34 @@ _ORPHANED = 1
 
 
 class ChildLink:
-    """What a context can do in a child: tell its progress."""
+    """What a context can do in a child: tell its progress, until its job is done."""
 
     def __init__(self, answers: IO[bytes]) -> None:
         self._answers = answers
         self._lock = threading.Lock()
+        self._current: JobContext | None = None
 
-    def send(self, **message: object) -> None:
-        """One line, whole, from any thread."""
+    def start(self, context: JobContext) -> None:
+        """The timeout counts from now."""
         with self._lock:
-            self._answers.write(orjson.dumps(message) + b"\n")
-            self._answers.flush()
+            self._current = context
+            self._send(started=True)
 
-    def report_progress(self, _context: JobContext, progress: Progress) -> None:
-        """The parent merges them."""
-        self.send(progress=progress)
+    def finish(self, outcome: dict[str, Any]) -> None:
+        """Whatever threads the handler has left behind are heard no more."""
+        with self._lock:
+            self._current = None
+            self._send(done=outcome)
+
+    def report_progress(self, context: JobContext, progress: Progress) -> None:
+        """From any thread; the parent merges them."""
+        with self._lock:
+            if context is self._current:
+                self._send(progress=progress)
+
+    def _send(self, **message: object) -> None:
+        self._answers.write(orjson.dumps(message) + b"\n")
+        self._answers.flush()
 
     @asynccontextmanager
     async def transaction(self, _context: JobContext) -> AsyncIterator[Connection]:
@@ -70,7 +83,7 @@ def main() -> None:
     threading.Thread(target=_listen, args=(jobs, link), daemon=True).start()
     while True:
         command, context = jobs.get()
-        link.send(done=_run(command, context, link))
+        link.finish(_run(command, context, link))
 
 
 def _listen(jobs: SimpleQueue[tuple[dict[str, Any], JobContext]], link: ChildLink) -> None:
@@ -91,8 +104,8 @@ def _run(command: dict[str, Any], context: JobContext, link: ChildLink) -> dict[
         handler = resolve(command["module"], command["name"])
         text = command["job"]["input_json"]
         given = (handler.parse_input(text),) if handler.signature.wants_input else ()
-        # The imports are done: from here on the timeout counts.
-        link.send(started=True)
+        # The imports are done.
+        link.start(context)
         if handler.signature.is_async:
             outcome = completed(context, asyncio.run(handler.function(context, *given)))
         else:

@@ -82,7 +82,8 @@ class Worker:
         self._aborting = asyncio.Event()
         self._nudges: dict[float, asyncio.TimerHandle] = {}
         self._threads = Threads("wastewise handler")
-        self._processes = Processes(log_level=log_level, log_format=log_format)
+        store = JobStore(pool)
+        self._processes = Processes(store, log_level=log_level, log_format=log_format)
         entries = make_entries(jobs, self._threads, self._processes)
         cores = os.cpu_count() or 1
         capacities = {
@@ -92,7 +93,6 @@ class Worker:
         }
         self.lanes = make_lanes(jobs, capacities=capacities, queues=queues)
         self.identity = _identity(name, sorted(entries), queues, concurrency)
-        store = JobStore(pool)
         self._runs = Runs(
             pool,
             store,

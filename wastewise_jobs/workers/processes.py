@@ -2,8 +2,8 @@
 
 A child can be killed without harm to anybody else; it is started afresh (no fork), so it inherits
 no socket, and in a session of its own, so that Ctrl-C does not reach it. A child that dies fails
-the attempt of its job as WORKER_PROCESS_DIED, which is retried; from the third attempt on it is
-permanent, because such a job kills whatever runs it.
+the attempt of its job as WORKER_PROCESS_DIED, which is retried; the third death is permanent,
+because such a job kills whatever runs it.
 """
 
 import asyncio
@@ -14,19 +14,22 @@ import sys
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import orjson
 
 from wastewise_jobs.handlers.context import JobContext
 from wastewise_jobs.jobs.failure import FailureKind, Verdict
 from wastewise_jobs.jobs.model import AiUsage, Progress
 from wastewise_jobs.jobs.outcome import Completed, Outcome
+from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.run import Run, failed_outcome
 
 log = get_logger(__name__)
 
 _LONGEST_LINE = 16 * 1024 * 1024
-_POISON_ATTEMPT = 3
+_DIED = "WORKER_PROCESS_DIED"
+_MOST_DEATHS = 3
 _CANCEL = b'{"cancel":true}\n'
 
 
@@ -37,7 +40,8 @@ class ProcessDiedError(Exception):
 class Processes:
     """Child processes, as many as jobs at once; the worker's slots are what bounds them."""
 
-    def __init__(self, *, log_level: str, log_format: str) -> None:
+    def __init__(self, store: JobStore, *, log_level: str, log_format: str) -> None:
+        self._store = store
         self._setup = {"log_level": log_level, "log_format": log_format}
         self._idle: list[_Child] = []
         self._all: set[_Child] = set()
@@ -51,7 +55,7 @@ class Processes:
             outcome = await child.work(run)
             answered = True
         except (ProcessDiedError, OSError) as error:
-            return _died(run, error)
+            return await self._died(run, error)
         finally:
             if child is not None and answered:
                 self._idle.append(child)
@@ -59,6 +63,26 @@ class Processes:
                 child.kill()
                 self._all.discard(child)
         return outcome
+
+    async def _died(self, run: Run, error: Exception) -> Outcome:
+        log.warning("handler_process_died", error=str(error))
+        poison = await self._deaths_before(run) + 1 >= _MOST_DEATHS
+        kind = FailureKind.PERMANENT if poison else FailureKind.RETRYABLE
+        reason = "the process of the handler died" + (" again and again" if poison else "")
+        message = f"the process that ran the handler {error}"
+        return failed_outcome(Verdict(kind, _DIED, message, reason))
+
+    async def _deaths_before(self, run: Run) -> int:
+        """As the job's log of errors has them; other errors are no sign of poison."""
+        if run.job.retry_count + 1 < _MOST_DEATHS:
+            return 0
+        try:
+            job = await self._store.get(run.job.id, user_id=None)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            # One more attempt does less harm than to wait here.
+            return 0
+        errors = job.retry_errors if job is not None else ()
+        return sum(error.get("error_code") == _DIED for error in errors)
 
     def stop(self) -> None:
         """Kill all of them."""
@@ -182,15 +206,6 @@ def _outcome(done: dict[str, Any]) -> Outcome:
     kind = FailureKind(done.pop("kind"))
     retry_after = timedelta(seconds=seconds) if seconds else None
     return failed_outcome(Verdict(kind=kind, retry_after=retry_after, **done))
-
-
-def _died(run: Run, error: Exception) -> Outcome:
-    poison = run.job.attempt >= _POISON_ATTEMPT
-    kind = FailureKind.PERMANENT if poison else FailureKind.RETRYABLE
-    reason = "the process of the handler died" + (" again and again" if poison else "")
-    message = f"the process that ran the handler {error}"
-    log.warning("handler_process_died", error=str(error))
-    return failed_outcome(Verdict(kind, "WORKER_PROCESS_DIED", message, reason))
 
 
 def _how_it_ended(code: int) -> str:
