@@ -78,8 +78,10 @@ class Swallower:
     def __init__(self, socket_path: str) -> None:
         self._socket_path = socket_path
         self.swallow = False
+        self.accepted = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
         server_reader, server_writer = await asyncio.open_unix_connection(self._socket_path)
         pumps = [
             asyncio.create_task(self._pump(reader, server_writer)),
@@ -100,18 +102,25 @@ class Swallower:
         writer.close()
 
 
-async def test_a_connection_that_only_looks_open_is_replaced(db: str) -> None:
+@asynccontextmanager
+async def swallower(db: str) -> AsyncIterator[tuple[Swallower, str]]:
     async with connected(db) as connection:
         folder = await connection.fetchval("SHOW unix_socket_directories")
         port = await connection.fetchval("SHOW port")
     proxy = Swallower(f"{folder.split(',')[0]}/.s.PGSQL.{port}")
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    parts = urlsplit(db)
-    login = parts.netloc.rpartition("@")[0] or "postgres"
-    dsn = f"postgresql://{login}@127.0.0.1:{port}{parts.path}"
+    async with await asyncio.start_server(proxy.serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        parts = urlsplit(db)
+        login = parts.netloc.rpartition("@")[0] or "postgres"
+        yield proxy, f"postgresql://{login}@127.0.0.1:{port}{parts.path}"
+
+
+async def test_a_connection_that_only_looks_open_is_replaced(db: str) -> None:
     heard = Heard()
-    async with server, listening(dsn, heard, check_every=0.1, check_limit=0.3) as notifier:
+    async with (
+        swallower(db) as (proxy, dsn),
+        listening(dsn, heard, check_every=0.1, check_limit=0.3) as notifier,
+    ):
         await eventually(lambda: heard.connects == 1)
         proxy.swallow = True
         await eventually(lambda: not notifier.listening)
@@ -120,6 +129,20 @@ async def test_a_connection_that_only_looks_open_is_replaced(db: str) -> None:
         async with connected(db) as connection:
             await connection.execute("SELECT pg_notify('wastewise_wake', 'default')")
         await eventually(lambda: heard.messages)
+
+
+async def test_it_listens_again_soon_after_a_long_silence(db: str) -> None:
+    """However many attempts have failed, the next one comes soon and does not hang for long."""
+    heard = Heard()
+    async with (
+        swallower(db) as (proxy, dsn),
+        listening(dsn, heard, check_every=0.5, check_limit=0.5) as notifier,
+    ):
+        await eventually(lambda: notifier.listening)
+        proxy.swallow = True
+        await eventually(lambda: proxy.accepted > 8, within=30)
+        proxy.swallow = False
+        await eventually(lambda: notifier.listening, within=4)
 
 
 async def test_unlisten_behind_its_back_is_noticed(
