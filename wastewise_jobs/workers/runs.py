@@ -12,8 +12,9 @@ from uuid import UUID
 
 from wastewise_jobs.db.pool import RESET_SESSION, Connection, Pool
 from wastewise_jobs.errors import LeaseLostError
+from wastewise_jobs.handlers.handler import RunIn
 from wastewise_jobs.jobs.model import ClaimedJob, Progress
-from wastewise_jobs.jobs.outcome import Released
+from wastewise_jobs.jobs.outcome import Outcome, Released
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.journal import Journal
@@ -99,8 +100,7 @@ class Runs:
             run = Run(job, entries[job.job_type], lane, self, lease_until)
             unsettled.add(run)
             if self.releasing:
-                run.settling = True
-                self._settler.put(run, Released())
+                self._settle(run, Released())
             else:
                 run.task = loop.create_task(self._live(run))
         self._busy.set()
@@ -158,6 +158,13 @@ class Runs:
         if run.stuck:
             self._ended_at_last(run)
             return
+        if _ended_late(run) and not run.context.completed:
+            self._journal.stats.timeouts += 1
+            run.stop = Stop.TIMEOUT
+            outcome = stopped_outcome(run)
+        self._settle(run, outcome)
+
+    def _settle(self, run: Run, outcome: Outcome | None) -> None:
         run.settling = True
         self._settler.put(run, outcome)
 
@@ -180,6 +187,9 @@ class Runs:
                 if not run.settling:
                     self._check(run, now)
             await asyncio.sleep(_PATROL_SECONDS)
+            if time.monotonic() - now > 2 * _PATROL_SECONDS:
+                # The loop was blocked: first let it hear of threads that ended meanwhile.
+                await asyncio.sleep(_PATROL_SECONDS)
 
     def _check(self, run: Run, now: float) -> None:
         if run.stop is None:
@@ -196,11 +206,11 @@ class Runs:
 
     def _give_up(self, run: Run) -> None:
         """Record the outcome without the handler; its slot stays taken until it ends."""
-        run.stuck = run.settling = True
+        run.stuck = True
         self.stuck.add(run)
         self._journal.stats.stuck += 1
         self._journal.stuck(run)
-        self._settler.put(run, stopped_outcome(run))
+        self._settle(run, stopped_outcome(run))
         # Lanes share slots: what is stuck in one of them is missing in the others.
         for slots in run.lane.slots:
             if sum(slots in other.lane.slots for other in self.stuck) >= slots.capacity:
@@ -214,6 +224,15 @@ class Runs:
             run.stuck = False
         else:
             run.lane.give_back(1)
+
+
+def _ended_late(run: Run) -> bool:
+    """A handler that blocked the loop, or nobody else would have had to wait to see it was late.
+
+    A thread or a process may have ended in time, while somebody else blocked the loop.
+    """
+    in_loop = run.entry.handler.options.run_in is RunIn.LOOP
+    return in_loop and run.stop is None and time.monotonic() >= run.deadline
 
 
 def _tell_claims(jobs: Sequence[ClaimedJob]) -> None:
