@@ -28,7 +28,7 @@ class JobTypeStore:
         }
         # As text: an application's own pool knows no codec for jsonb.
         schemas = columns["input_schema"]
-        columns["input_schema"] = [schema and orjson.dumps(schema).decode() for schema in schemas]
+        columns["input_schema"] = [orjson.dumps(schema).decode() for schema in schemas]
         await self._pool.execute(sql.REGISTER_TYPE, *columns.values())
 
     async def retire(self, job_type: str) -> bool:
