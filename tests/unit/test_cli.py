@@ -9,6 +9,7 @@ import pytest
 
 from wastewise_jobs.cli.app import main
 from wastewise_jobs.cli.credentials import LOCAL_USER, find_target
+from wastewise_jobs.cli.psql import without_password
 from wastewise_jobs.cli.serve import _load, _queues
 from wastewise_jobs.cli.submit import _new_project, _uploads
 from wastewise_jobs.errors import InvalidInputError
@@ -319,3 +320,27 @@ def test_files_are_read_before_anything_is_sent(tmp_path: Path) -> None:
     ):
         with pytest.raises(InvalidInputError, match=words):
             _uploads([Path(name) for name in invoices], [Path(name) for name in hauls])
+
+
+@pytest.mark.parametrize(
+    ("dsn", "address", "password"),
+    [
+        ("postgresql://u:p%40ss@h:5433/d", "postgresql://u@h:5433/d", "p@ss"),
+        (
+            "postgresql://u:x@h1,h2:6/d?target_session_attrs=primary",
+            "postgresql://u@h1,h2:6/d?target_session_attrs=primary",
+            "x",
+        ),
+        ("postgresql://h/d?user=u&password=a%26b", "postgresql://h/d?user=u", "a&b"),
+        (
+            "postgresql://postgres@/postgres?host=/a%20b/s&port=5432",
+            "postgresql://postgres@/postgres?host=%2Fa%20b%2Fs&port=5432",
+            None,
+        ),
+    ],
+)
+def test_psql_shows_no_password_among_the_processes(
+    dsn: str, address: str, password: str | None
+) -> None:
+    expected = {} if password is None else {"PGPASSWORD": password}
+    assert without_password(dsn) == (address, expected)

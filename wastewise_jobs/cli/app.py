@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from wastewise_jobs.cli import bench, demo, doctor, jobs, keys, migrate, serve, submit, token
+from wastewise_jobs.cli import bench, demo, doctor, jobs, keys, migrate, psql, serve, submit, token
 from wastewise_jobs.cli.arguments import spread_files
 
 app = typer.Typer(
@@ -30,6 +30,10 @@ app.command()(migrate.migrate)
 app.command()(token.token)
 app.add_typer(keys.app, name="keys")
 app.command()(doctor.doctor)
+# What is meant for psql is not looked at here.
+app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(
+    psql.psql
+)
 app.command()(bench.bench)
 
 

@@ -98,7 +98,7 @@ async def examine(settings: Settings, addresses: Addresses, *, repair: bool) -> 
         return [unreachable, *about_settings(settings)]
     try:
         checks: list[tuple[str, Callable[[], Awaitable[Finding]]]] = [
-            ("database", lambda: _database(connection, settings)),
+            ("database", lambda: _database(connection, addresses, settings)),
             ("schema", lambda: _schema(connection)),
             ("writing", lambda: _writing(connection)),
             ("listener", lambda: _listener(connection, addresses, settings)),
@@ -121,10 +121,12 @@ async def _ask(name: str, check: Callable[[], Awaitable[Finding]]) -> Finding:
         return problem(name, f"could not be checked: {said}", "see the check above it first")
 
 
-async def _database(connection: Connection, settings: Settings) -> Finding:
+async def _database(connection: Connection, addresses: Addresses, settings: Settings) -> Finding:
     version = connection.get_server_version()
     written = await connection.fetchval("SHOW server_version")
-    says = f"PostgreSQL {written}, {'our own' if settings.embedded else 'DATABASE_URL'}"
+    # Nobody else can tell where our own is; it needs no password.
+    where = f"our own at {addresses.direct}" if settings.embedded else "DATABASE_URL"
+    says = f"PostgreSQL {written}, {where}"
     if version.major < OLDEST_SERVER:
         return problem("database", says, f"use PostgreSQL {OLDEST_SERVER} or newer")
     if version.major > NEWEST_SERVER:
