@@ -57,6 +57,31 @@ BEGIN
 END
 $$;
 
+-- A check of two columns that costs nothing where they are not written. Named after them, like the
+-- constraint that it stands for, for whoever reads the error.
+CREATE OR REPLACE FUNCTION refuse_bad_name()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET jit = off
+AS $$
+DECLARE
+    _column text := CASE
+        WHEN NEW.job_type ~ '^[a-z][a-z0-9_.-]{0,62}$' THEN 'queue'
+        ELSE 'job_type'
+    END;
+BEGIN
+    RAISE EXCEPTION
+        '% must be a lower-case letter and up to 62 more of a-z, 0-9, "_", "." and "-"', _column
+        USING
+            ERRCODE = '23514',
+            TABLE = 'analysis_jobs',
+            COLUMN = _column,
+            CONSTRAINT = 'analysis_jobs_' || _column || '_check';
+END
+$$;
+
 -- A plain UPDATE of the status is an operator's act: it wins over whoever holds a lease. Nobody
 -- lowers a fence: a lease that was lost would be worth something again.
 CREATE OR REPLACE FUNCTION fence_updated_job()
@@ -146,6 +171,16 @@ BEFORE INSERT OR UPDATE OF input_data, result_data, error_details, retry_error_l
 FOR EACH ROW
 WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
 EXECUTE FUNCTION refuse_huge_json();
+
+-- After wastewise_fill_inserted, which may give a queue: triggers fire in the order of their names.
+CREATE OR REPLACE TRIGGER wastewise_names_written
+BEFORE INSERT OR UPDATE OF job_type, queue ON analysis_jobs
+FOR EACH ROW
+WHEN (
+    NEW.job_type !~ '^[a-z][a-z0-9_.-]{0,62}$'
+    OR NEW.queue !~ '^[a-z][a-z0-9_.-]{0,62}$'
+)
+EXECUTE FUNCTION refuse_bad_name();
 
 CREATE OR REPLACE TRIGGER wastewise_fence_updated
 BEFORE UPDATE ON analysis_jobs

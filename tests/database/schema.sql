@@ -46,9 +46,7 @@ CREATE TABLE analysis_jobs (
     CONSTRAINT analysis_jobs_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
     CONSTRAINT analysis_jobs_counts_check CHECK (((retry_count >= 0) AND ((max_retries >= 0) AND (max_retries <= 100)) AND (crash_count >= 0) AND (fence >= 0))) NOT VALID,
     CONSTRAINT analysis_jobs_idempotency_check CHECK ((((idempotency_key IS NULL) = (idempotency_hash IS NULL)) AND ((length(idempotency_key) >= 1) AND (length(idempotency_key) <= 255)))) NOT VALID,
-    CONSTRAINT analysis_jobs_job_type_check CHECK ((job_type ~ '^[a-z][a-z0-9_.-]{0,62}$'::text)) NOT VALID,
     CONSTRAINT analysis_jobs_priority_check CHECK (((priority >= 1) AND (priority <= 10))) NOT VALID,
-    CONSTRAINT analysis_jobs_queue_check CHECK ((queue ~ '^[a-z][a-z0-9_.-]{0,62}$'::text)) NOT VALID,
     CONSTRAINT analysis_jobs_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text, 'cancelled'::text]))) NOT VALID,
     CONSTRAINT analysis_jobs_timeout_check CHECK (((timeout_seconds > (0)::double precision) AND (timeout_seconds <= (604800)::double precision))) NOT VALID
 ) WITH (fillfactor=60);
@@ -68,6 +66,7 @@ CREATE TRIGGER wastewise_follow_inserted AFTER INSERT ON public.analysis_jobs FO
 CREATE TRIGGER wastewise_follow_truncate AFTER TRUNCATE ON public.analysis_jobs FOR EACH STATEMENT EXECUTE FUNCTION empty_job_queue();
 CREATE TRIGGER wastewise_follow_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text) AND (((((((((old.status IS DISTINCT FROM new.status) OR (old.priority IS DISTINCT FROM new.priority)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.retry_after IS DISTINCT FROM new.retry_after)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.fence IS DISTINCT FROM new.fence)) OR (old.id IS DISTINCT FROM new.id)) OR (old.cancel_requested_at IS DISTINCT FROM new.cancel_requested_at)))) EXECUTE FUNCTION follow_job();
 CREATE TRIGGER wastewise_json_written BEFORE INSERT OR UPDATE OF input_data, result_data, error_details, retry_error_log ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION refuse_huge_json();
+CREATE TRIGGER wastewise_names_written BEFORE INSERT OR UPDATE OF job_type, queue ON public.analysis_jobs FOR EACH ROW WHEN (((new.job_type !~ '^[a-z][a-z0-9_.-]{0,62}$'::text) OR (new.queue !~ '^[a-z][a-z0-9_.-]{0,62}$'::text))) EXECUTE FUNCTION refuse_bad_name();
 
 CREATE TABLE api_keys (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -445,6 +444,12 @@ FUNCTION queued_kinds()
     SET search_path=public, pg_temp
     SET jit=off
     SET enable_seqscan=off;
+
+FUNCTION refuse_bad_name()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION refuse_huge_json()
     RETURNS trigger

@@ -243,6 +243,25 @@ async def test_a_wrong_value_is_refused_and_nothing_changes(
     await assert_invariant(connection)
 
 
+@pytest.mark.parametrize(
+    ("job_type", "queue", "constraint"),
+    [
+        ("Not A Type", "default", "analysis_jobs_job_type_check"),
+        ("", "default", "analysis_jobs_job_type_check"),
+        ("cleanup", "No Queue", "analysis_jobs_queue_check"),
+        ("cleanup", "q" * 64, "analysis_jobs_queue_check"),
+    ],
+)
+async def test_a_bad_name_is_refused_where_it_is_inserted(
+    connection: Connection, job_type: str, queue: str, constraint: str
+) -> None:
+    with pytest.raises(asyncpg.CheckViolationError) as refusal:
+        await connection.execute(
+            "INSERT INTO analysis_jobs (job_type, queue) VALUES ($1, $2)", job_type, queue
+        )
+    assert refusal.value.constraint_name == constraint
+
+
 async def test_a_foreign_write_wakes_workers_once_a_transaction_and_queue(
     store: JobStore, connection: Connection, heard: Heard
 ) -> None:
