@@ -2,8 +2,8 @@
 
 A record is an event first (past tense, snake_case, never prose) and then its values. JSON lines go
 to stderr in production, readable ones on a terminal; stdout belongs to what a command prints.
-`request_id`, `job_id`, `job_type`, `attempt` and `worker_id` are bound once with
-`structlog.contextvars.bound_contextvars`. Records of the standard library (asyncio, aiohttp, yoyo)
+`request_id` and `worker_id` are bound once with `structlog.contextvars`, `job_id`, `job_type` and
+`attempt` with `bind_facts`. Records of the standard library (asyncio, aiohttp, yoyo)
 take the same way. Nothing here may raise into the code that logs.
 """
 
@@ -12,7 +12,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Final, TextIO, cast
 
@@ -99,7 +100,7 @@ def configure_logging(level: str = "INFO", fmt: str = "auto", *, libraries: bool
     as_json = fmt == "json" or (fmt == "auto" and not sys.stderr.isatty())
     chain = [*_common(as_json=as_json), _renderer(as_json=as_json)]
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, *chain],
+        processors=[structlog.contextvars.merge_contextvars, merge_facts, *chain],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_: _Stderr(),
         cache_logger_on_first_use=True,
@@ -112,6 +113,23 @@ def get_logger(name: str = "") -> FilteringBoundLogger:
     """A logger; `name` (a module's __name__) is kept as the record's `module`."""
     values = {"module": name.removeprefix("wastewise_jobs.")} if name else {}
     return cast("FilteringBoundLogger", structlog.get_logger(**values))
+
+
+def bind_facts(facts: Callable[[], Mapping[str, object]]) -> None:
+    """Give every record of this context what `facts()` returns, asked only when one is logged.
+
+    For what is bound for each job: most jobs log nothing.
+    """
+    _facts.set(facts)
+
+
+def merge_facts(_: WrappedLogger, __: str, record: EventDict) -> EventDict:
+    """The processor that puts them in; what the record says itself wins."""
+    facts = _facts.get()
+    return record if facts is None else {**facts(), **record}
+
+
+_facts: ContextVar[Callable[[], Mapping[str, object]] | None] = ContextVar("facts", default=None)
 
 
 def redact(value: Any, *, depth: int = _DEEPEST) -> Any:  # noqa: ANN401 - any logged value
@@ -269,7 +287,7 @@ class _LibraryHandler(logging.Handler):
         # A pool works for everybody, in the context of whichever request came first.
         of_pool = record.name.startswith("asyncpg")
         if not of_pool:
-            values.update(structlog.contextvars.get_contextvars())
+            values = merge_facts(None, "", {**structlog.contextvars.get_contextvars(), **values})
         if of_pool and record.exc_info and _is_lost_connection(record.exc_info[1]):
             values["error"] = type(record.exc_info[1]).__name__
         elif record.exc_info:

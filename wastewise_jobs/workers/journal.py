@@ -42,7 +42,7 @@ class Journal:
                 quick[run.job.job_type] += 1
             else:
                 self.stats.completed_by_type[run.job.job_type] += 1
-                log.info("job_completed", **_about(run), duration_seconds=round(seconds, 3))
+                log.info("job_completed", **run.facts(), duration_seconds=round(seconds, 3))
         if quick and self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(
@@ -64,34 +64,34 @@ class Journal:
         self.stats.retried += 1
         self.stats.retried_by_type[run.job.job_type] += 1
         log.warning(
-            "job_retry_scheduled", **_about(run), **_error(outcome), retry_after=answer.retry_after
+            "job_retry_scheduled", **run.facts(), **_error(outcome), retry_after=answer.retry_after
         )
 
     def failed(self, run: Run, outcome: Failed) -> None:
         """It is a dead letter."""
         self.stats.failed += 1
         self.stats.failed_by_type[run.job.job_type] += 1
-        log.error("job_failed", **_about(run), **_error(outcome))
+        log.error("job_failed", **run.facts(), **_error(outcome))
 
     def cancelled(self, run: Run) -> None:
         """It ended because somebody asked for it."""
         self.stats.cancelled += 1
-        log.info("job_cancelled", **_about(run))
+        log.info("job_cancelled", **run.facts())
 
     def released(self, run: Run) -> None:
         """It was given back."""
         self.stats.released += 1
-        log.info("job_released", **_about(run))
+        log.info("job_released", **run.facts())
 
     def lease_lost(self, run: Run) -> None:
         """Another worker has it, or somebody finished it by hand: our outcome was dropped."""
         self.stats.lease_lost += 1
-        log.warning("job_lease_lost", **_about(run), fence=run.job.fence)
+        log.warning("job_lease_lost", **run.facts(), fence=run.job.fence)
 
     def stuck(self, run: Run) -> None:
         """Its handler did not end when it was stopped."""
         reason = run.stop.value if run.stop else None
-        log.error("handler_stuck", **_about(run), stopped_for=reason)
+        log.error("handler_stuck", **run.facts(), stopped_for=reason)
 
     def rescued(self, jobs: list[RescuedJob]) -> None:
         """They were taken from workers that are gone."""
@@ -105,11 +105,6 @@ class Journal:
                 crash_count=job.crash_count,
                 settled=job.settled,
             )
-
-
-def _about(run: Run) -> dict[str, object]:
-    job = run.job
-    return {"job_id": str(job.id), "job_type": job.job_type, "attempt": job.retry_count + 1}
 
 
 def _error(outcome: RetryLater | Failed) -> dict[str, object]:

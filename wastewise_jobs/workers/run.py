@@ -9,8 +9,6 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, Protocol
 
-from structlog.contextvars import bind_contextvars
-
 from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.errors import LeaseLostError
 from wastewise_jobs.handlers.context import JobContext
@@ -28,7 +26,7 @@ from wastewise_jobs.jobs.outcome import (
     RetryLater,
 )
 from wastewise_jobs.jobs.storable import dump_json
-from wastewise_jobs.logs import get_logger
+from wastewise_jobs.logs import bind_facts, get_logger
 from wastewise_jobs.workers.slots import Lane
 
 log = get_logger(__name__)
@@ -125,6 +123,11 @@ class Run:
         timeout = self.job.timeout_seconds
         self.deadline = self.started + timeout if timeout else NEVER
 
+    def facts(self) -> dict[str, object]:
+        """What every record about this run says."""
+        job = self.job
+        return {"job_id": str(job.id), "job_type": job.job_type, "attempt": job.attempt}
+
     def report_progress(self, _context: JobContext, progress: Progress) -> None:
         """For the context."""
         self.desk.report_progress(self, progress)
@@ -167,7 +170,7 @@ class Run:
 async def execute(run: Run) -> Outcome | None:
     """Run the handler; its outcome, or None when there is nothing to record: the lease is lost."""
     job, entry = run.job, run.entry
-    bind_contextvars(job_id=str(job.id), job_type=job.job_type, attempt=job.retry_count + 1)
+    bind_facts(run.facts)
     outcome: Outcome | None
     try:
         if entry.elsewhere is not None:
