@@ -185,6 +185,7 @@ def test_a_warning_names_its_file_and_rows_however_many_they_are() -> None:
     warnings = [
         {"message": message, "text": f"semi.csv, row 28: {message}"},
         {"message": message, "text": f"long.csv, rows {rows}: {message}"},
+        {"message": message, "text": f"a.csv, row 1; b.csv, row 2; c.csv, row 3: {message}"},
         {"message": message, "text": message},
     ]
     lines = printed(analysis_summary({"summary": {}, "warnings": warnings})).splitlines()
@@ -192,6 +193,7 @@ def test_a_warning_names_its_file_and_rows_however_many_they_are() -> None:
     (long,) = [line.strip() for line in lines if "long.csv" in line]
     assert long.startswith("• long.csv, rows 2, 4, 6,")
     assert long.endswith(f"…: {message}")
+    assert f"• a.csv, row 1 and 2 more: {message}" in [line.strip() for line in lines]
     assert f"• {message}" in [line.strip() for line in lines]
 
 

@@ -191,7 +191,8 @@ def _recommendations(
             for entry in omissions
         ]
     )
-    return Group(table, reasons) if recommendations else Group(Text("Recommendations"), reasons)
+    shown = table if recommendations else Text("Recommendations")
+    return Group(shown, reasons) if omissions else shown
 
 
 def _warnings(warnings: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -204,10 +205,11 @@ def _warnings(warnings: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def _warning(entry: Mapping[str, Any]) -> str:
-    """`hauls.csv, rows 7, 9: ...`; a long list of rows is cut before what is said about them."""
+    """`hauls.csv, rows 7, 9: ...`; of many places the first, of many rows the first ones."""
     message = plain(str(entry.get("message") or ""))
-    where = str(entry.get("text") or "").removesuffix(message).rstrip(": ")
-    return f"{plain(where, _LONGEST_PLACE)}: {message}" if where else message
+    first, *others = str(entry.get("text") or "").removesuffix(message).rstrip(": ").split("; ")
+    more = f" and {len(others)} more" if others else ""
+    return f"{plain(first, _LONGEST_PLACE)}{more}: {message}" if first else message
 
 
 def _bullets(lines: Sequence[str], style: str = "") -> RenderableType:
