@@ -377,10 +377,30 @@ async def test_a_key_works_until_it_is_revoked(site: Site) -> None:
 
 async def test_nothing_answers_on_a_port_that_is_not_ours(tmp_path: Path) -> None:
     env = {"WASTEWISE_URL": "http://127.0.0.1:1", "WASTEWISE_TOKEN": "x"}
-    done = await run("jobs", "list", env=env, cwd=tmp_path)
-    assert done.returncode == 1
-    assert "connection refused" in done.stderr
-    assert "wastewise-jobs serve" in done.stderr
+    for command in (("jobs", "list"), ("watch", str(UUID(int=1)))):
+        done = await run(*command, env=env, cwd=tmp_path)
+        assert done.returncode == 1
+        assert "connection refused" in done.stderr
+        assert "serve`), and is --url right?" in done.stderr
+
+
+async def test_whoever_stops_following_is_told_how_to_go_on(
+    site: Site, served: tuple[Process, Client]
+) -> None:
+    process, _ = served
+    bearer = await token(site.env, site.folder)
+    env = {"WASTEWISE_URL": await address_of(process), "WASTEWISE_TOKEN": bearer}
+    body = json.dumps({"folder": str(site.folder)})
+    command = ("submit", "wait_for_file", "--input", body, "--watch")
+    async with start(*command, env=env, cwd=site.folder) as follower:
+        await eventually(lambda: site.runs == 1, within=30)
+        follower.send(signal.SIGINT)
+        assert await follower.ended() == 130
+        told = follower.said().splitlines()
+    job_id = told[0].removeprefix("job ")
+    assert told[-1].startswith("the job is not affected; follow it with: ")
+    assert told[-1].endswith(f" watch {job_id}")
+    site.go_on()
 
 
 async def test_a_measurement_leaves_no_database_behind(site: Site) -> None:

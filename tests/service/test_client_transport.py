@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
+from tests.support import eventually
 from wastewise_jobs.client import (
     Client,
     ConflictError,
@@ -268,9 +269,27 @@ async def test_a_broken_event_stream_is_taken_up_where_it_broke() -> None:
         return response
 
     async with serving(answering) as url, Client(url) as client:
-        seen = [(seen.status, seen.progress.percent) async for seen in client.events(JOB)]
+        reasons: list[str] = []
+        events = client.events(JOB, on_break=reasons.append)
+        seen = [(seen.status, seen.progress.percent) async for seen in events]
     assert seen == [("processing", 40), ("completed", 100)]
     assert resumed_after == [None, "1", "1"]
+    assert len(reasons) == 2
+    assert reasons[1] == "the event stream ended early"
+
+
+async def test_a_service_that_is_gone_is_told_in_few_words() -> None:
+    reasons: list[str] = []
+
+    async def broken(client: Client) -> None:
+        async for _ in client.events(JOB, on_break=reasons.append):
+            pass
+
+    async with Client("http://127.0.0.1:1") as client:
+        following = asyncio.create_task(broken(client))
+        await eventually(lambda: reasons)
+        following.cancel()
+    assert reasons[0] == "connection refused"
 
 
 async def test_a_stream_that_never_says_anything_is_given_up() -> None:

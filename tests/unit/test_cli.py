@@ -8,8 +8,10 @@ import jwt
 import pytest
 
 from wastewise_jobs.cli.app import main
+from wastewise_jobs.cli.console import as_typed
 from wastewise_jobs.cli.credentials import LOCAL_USER, find_target
 from wastewise_jobs.cli.psql import without_password
+from wastewise_jobs.cli.reports import check_folder
 from wastewise_jobs.cli.serve import _load, _queues
 from wastewise_jobs.cli.submit import _new_project, _uploads
 from wastewise_jobs.errors import InvalidInputError
@@ -199,6 +201,27 @@ def test_an_address_for_everybody_is_reached_by_loopback(monkeypatch: pytest.Mon
         assert urlsplit(find_target(None, None).url).hostname == "127.0.0.1"
     monkeypatch.setenv("HOST", "::1")
     assert find_target(None, None).url == "http://[::1]:8080"
+
+
+def test_what_is_to_be_typed_leads_to_the_same_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [".venv/bin/wastewise-jobs"])
+    assert find_target(None, None).to_type("watch", "7") == ".venv/bin/wastewise-jobs watch 7"
+    elsewhere = find_target("https://b.example/a b", "a secret").to_type("watch", "7")
+    assert elsewhere == (
+        ".venv/bin/wastewise-jobs watch 7 --url 'https://b.example/a b' --token ..."
+    )
+    assert as_typed("run `wastewise-jobs migrate`") == "run `.venv/bin/wastewise-jobs migrate`"
+
+
+def test_a_folder_for_reports_is_one_that_can_be_written(tmp_path: Path) -> None:
+    check_folder(None)
+    check_folder(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    (tmp_path / "file").touch()
+    # In /proc nobody makes files, not even root.
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc")):
+        with pytest.raises(InvalidInputError, match=f"^--report: {folder}"):
+            check_folder(folder)
 
 
 def test_queues_may_have_limits() -> None:

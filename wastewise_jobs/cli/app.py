@@ -71,13 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _report(error: Exception) -> int:
     """Print what went wrong and what to do; returns the exit code."""
+    from wastewise_jobs.cli.console import as_typed
     from wastewise_jobs.cli.explain import explain
     from wastewise_jobs.logs import redact
 
     text, code = explain(error)
     if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
         print(redact("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201
-    print(f"error: {text}", file=sys.stderr)  # noqa: T201
+    print(f"error: {as_typed(text)}", file=sys.stderr)  # noqa: T201
     return code
 
 

@@ -15,6 +15,11 @@ def stdout() -> Console:
     return console if console.is_terminal else Console(width=_WIDTH_OF_A_FILE)
 
 
+def as_typed(text: str) -> str:
+    """What is said between backticks to be run, as this program was called."""
+    return text.replace("`wastewise-jobs ", f"`{called_as()} ")
+
+
 def called_as() -> str:
     """How this program was called, to be typed again."""
     called = sys.argv[0]

@@ -1,11 +1,13 @@
 """Which service the client commands talk to, and as whom."""
 
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from wastewise_jobs.cli.console import called_as
 from wastewise_jobs.settings import SECRET_FILE, Settings, is_loopback, load_settings
 
 # Who the demo and the client commands are on a machine of one's own, when nobody said otherwise.
@@ -15,24 +17,33 @@ _LOCAL_TOKEN_SECONDS = 900
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A service and a token; `note` is what the user should know about how they were found."""
+    """A service and a token; `note` is what the user should know about how they were found.
+
+    `flags` are those that lead there again, without the token itself.
+    """
 
     url: str
     token: str | None
     note: str | None = None
+    flags: tuple[str, ...] = ()
+
+    def to_type(self, *words: str) -> str:
+        """The command that asks the same service something else."""
+        return " ".join((called_as(), *words, *self.flags))
 
 
 def find_target(url: str | None, token: str | None) -> Target:
     """Flags, then WASTEWISE_URL and WASTEWISE_TOKEN, then our own service on this machine."""
     settings = load_settings(wastewise_url=url) if url else load_settings()
     address = settings.wastewise_url or _own_address(settings)
+    flags = ("--url", shlex.quote(url)) if url else ()
     if token:
-        return Target(address, token)
+        return Target(address, token, flags=(*flags, "--token", "..."))
     if settings.wastewise_token:
-        return Target(address, settings.wastewise_token.get_secret_value())
+        return Target(address, settings.wastewise_token.get_secret_value(), flags=flags)
     secret = _local_secret(settings, address)
     if secret is None:
-        return Target(address, None)
+        return Target(address, None, flags=flags)
     local = make_token(
         secret,
         user=LOCAL_USER,
@@ -40,7 +51,8 @@ def find_target(url: str | None, token: str | None) -> Target:
         audience=settings.jwt_audience,
         issuer=settings.jwt_issuer,
     )
-    return Target(address, local, f"no token given: acting as the local user {LOCAL_USER}")
+    note = f"no token given: acting as the local user {LOCAL_USER}"
+    return Target(address, local, note, flags)
 
 
 def _own_address(settings: Settings) -> str:

@@ -43,7 +43,7 @@ def _print(findings: "list[Finding]") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from wastewise_jobs.cli.console import stdout
+    from wastewise_jobs.cli.console import as_typed, stdout
     from wastewise_jobs.logs import redact
 
     styles = {"good": "green", "note": "yellow", "problem": "bold red"}
@@ -52,7 +52,7 @@ def _print(findings: "list[Finding]") -> None:
     for finding in findings:
         says = Text(redact(finding.says))
         if finding.advice:
-            says.append(f"\n→ {redact(finding.advice)}", style="bold")
+            says.append(f"\n→ {as_typed(redact(finding.advice))}", style="bold")
         mark = Text(marks[finding.verdict], style=styles[finding.verdict])
         table.add_row(mark, finding.check, says)
     stdout().print(table)

@@ -8,7 +8,7 @@ from wastewise_jobs.logs import redact
 FAILED, USAGE = 1, 2
 _WRONG_VALUE = frozenset({400, 404, 422})
 _UNKNOWN_CALLER = 401
-_READ_ONLY = "25006"
+_READ_ONLY, _NO_RIGHT = "25006", "42501"
 
 
 def explain(error: BaseException) -> tuple[str, int]:
@@ -25,13 +25,14 @@ def explain(error: BaseException) -> tuple[str, int]:
     return redact(_said(error)), FAILED
 
 
-def _of_database(error: BaseException, state: str) -> str:
+def _of_database(error: BaseException) -> str | None:
+    state = getattr(error, "sqlstate", None)
     if state == _READ_ONLY:
         return (
             "DATABASE_URL: the database is a standby or read-only: point it at the primary "
             "(several hosts need target_session_attrs=primary)"
         )
-    return f"the database refused: {error} (SQLSTATE {state}); --debug shows where"
+    return f"DATABASE_URL: its role lacks a right: {error}" if state == _NO_RIGHT else None
 
 
 def _refused(error: client.ProblemError) -> str:
@@ -45,8 +46,8 @@ def _said(error: BaseException) -> str:
         return f"{error}{_next_step(error)}"
     if isinstance(error, WastewiseJobsError):
         return str(error)
-    if state := getattr(error, "sqlstate", None):
-        return _of_database(error, state)
+    if said := _of_database(error):
+        return said
     if isinstance(error, OSError | TimeoutError):
         return f"{str(error) or 'it took too long'} ({type(error).__name__})"
     return f"unexpected {type(error).__name__}: {error}; run it again with --debug to see where"

@@ -17,7 +17,7 @@ async def follow(client: Client, job_id: UUID) -> JobAnswer:
     console = Console(stderr=True)
     last: JobAnswer | None = None
     with _Bar(console) if console.is_terminal else _Lines() as display:
-        async for job in client.events(job_id):
+        async for job in client.events(job_id, on_break=display.broken):
             display.show(job)
             last = job
     return last if last is not None else await client.finished_job(job_id)
@@ -53,6 +53,9 @@ class _Bar:
             step=escape(situation(job)),
         )
 
+    def broken(self, reason: str) -> None:
+        self._progress.update(self._line, step=escape(_broken(reason)))
+
 
 class _Lines:
     """A line whenever the step or the status changes."""
@@ -68,10 +71,19 @@ class _Lines:
         pass
 
     def show(self, job: JobAnswer) -> None:
-        text = situation(job)
-        if text != self._said:
-            self._said = text
-            self._console.print(f"{job.progress.percent:>3}%  {text}", markup=False)
+        self._say(f"{job.progress.percent:>3}%  {situation(job)}", about=situation(job))
+
+    def broken(self, reason: str) -> None:
+        self._say(_broken(reason), about="broken")
+
+    def _say(self, line: str, *, about: str) -> None:
+        if about != self._said:
+            self._said = about
+            self._console.print(line, markup=False)
+
+
+def _broken(reason: str) -> str:
+    return f"no answer ({plain(reason)}), trying again"
 
 
 def situation(job: JobAnswer) -> str:

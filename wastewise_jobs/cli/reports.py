@@ -1,6 +1,7 @@
 """Fetching a finished analysis's reports into a folder."""
 
 import asyncio
+import tempfile
 from pathlib import Path
 from typing import Final, Literal
 from uuid import UUID
@@ -17,6 +18,9 @@ def check_folder(folder: Path | None) -> None:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Rights, a read-only disk, a quota: only writing knows.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise InvalidInputError("--report", f"{folder}: {error.strerror or error}") from None
 

@@ -1,5 +1,6 @@
 """`submit` and `watch`: from files on this machine to a finished job on the service."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 from wastewise_jobs.cli.options import AsJson, JobIdArgument, Report, Token, Url
 
 if TYPE_CHECKING:
+    from wastewise_jobs.cli.credentials import Target
     from wastewise_jobs.client import Client, ClientError
     from wastewise_jobs.wire import AnalyzeAnswer, JobAnswer, ProjectRequest
 
@@ -129,17 +131,7 @@ def submit(
     check_folder(report)
     target = find_target(url, token)
     _note(target.note)
-    ok = run(
-        _submit(
-            target.url,
-            target.token,
-            plan,
-            key=key,
-            watched=watch,
-            report=report,
-            as_json=as_json,
-        )
-    )
+    ok = run(_submit(target, plan, key=key, watched=watch, report=report, as_json=as_json))
     raise typer.Exit(0 if ok else 1)
 
 
@@ -159,7 +151,7 @@ def watch(
     check_folder(report)
     target = find_target(url, token)
     _note(target.note)
-    ok = run(_watch(target.url, target.token, job_id, report=report, as_json=as_json))
+    ok = run(_watch(target, job_id, report=report, as_json=as_json))
     raise typer.Exit(0 if ok else 1)
 
 
@@ -211,8 +203,7 @@ def _check(plan: Plan, *, key: str | None) -> None:
 
 
 async def _submit(
-    url: str,
-    token: str | None,
+    target: "Target",
     plan: Plan,
     *,
     key: str | None,
@@ -222,7 +213,7 @@ async def _submit(
 ) -> bool:
     from wastewise_jobs.client import Client, ClientError
 
-    async with Client(url, token) as client:
+    async with Client(target.url, target.token) as client:
         project_id = plan.project_id
         if plan.project is not None:
             project_id = (await client.create_project(plan.project)).id
@@ -237,10 +228,10 @@ async def _submit(
                 await _clean_up(client, project_id, error)
             raise
         if not watched and report is None:
-            _print_submitted(answer, project_id, as_json=as_json)
+            _print_submitted(target, answer, project_id, as_json=as_json)
             return True
         _note(f"job {answer.job_id}")
-        return await _finish(client, answer.job_id, report=report, as_json=as_json)
+        return await _finish(client, target, answer.job_id, report=report, as_json=as_json)
 
 
 async def _upload(client: "Client", project_id: UUID, uploads: Sequence[Upload]) -> None:
@@ -264,21 +255,28 @@ async def _clean_up(client: "Client", project_id: UUID, error: "ClientError") ->
     _note(f"the project was created: go on with --project {project_id}")
 
 
-async def _watch(
-    url: str, token: str | None, job_id: UUID, *, report: Path | None, as_json: bool
-) -> bool:
+async def _watch(target: "Target", job_id: UUID, *, report: Path | None, as_json: bool) -> bool:
     from wastewise_jobs.client import Client
 
-    async with Client(url, token) as client:
-        return await _finish(client, job_id, report=report, as_json=as_json)
+    async with Client(target.url, target.token) as client:
+        # Following is patient; a wrong address should be told at once.
+        await client.job(job_id)
+        return await _finish(client, target, job_id, report=report, as_json=as_json)
 
 
-async def _finish(client: "Client", job_id: UUID, *, report: Path | None, as_json: bool) -> bool:
+async def _finish(
+    client: "Client", target: "Target", job_id: UUID, *, report: Path | None, as_json: bool
+) -> bool:
     """Follow the job to its end and show it; whether it completed."""
     from wastewise_jobs.cli.follow import follow
     from wastewise_jobs.cli.reports import save_reports
+    from wastewise_jobs.client import ServiceUnreachableError
 
-    job = await follow(client, job_id)
+    try:
+        job = await follow(client, job_id)
+    except (ServiceUnreachableError, asyncio.CancelledError):
+        _note(f"the job is not affected; follow it with: {target.to_type('watch', str(job_id))}")
+        raise
     print_job(job, as_json=as_json)
     if job.status != "completed":
         return False
@@ -299,7 +297,9 @@ def print_job(job: "JobAnswer", *, as_json: bool) -> None:
     stdout().print(job_details(job))
 
 
-def _print_submitted(answer: "AnalyzeAnswer", project_id: UUID | None, *, as_json: bool) -> None:
+def _print_submitted(
+    target: "Target", answer: "AnalyzeAnswer", project_id: UUID | None, *, as_json: bool
+) -> None:
     if as_json:
         import orjson
 
@@ -310,7 +310,7 @@ def _print_submitted(answer: "AnalyzeAnswer", project_id: UUID | None, *, as_jso
     typer.echo(f"job {answer.job_id} {answer.status}, priority {answer.priority}")
     if project_id:
         typer.echo(f"project {project_id}")
-    typer.echo(f"follow it with: wastewise-jobs watch {answer.job_id}")
+    typer.echo(f"follow it with: {target.to_type('watch', str(answer.job_id))}")
 
 
 def _note(text: str | None) -> None:

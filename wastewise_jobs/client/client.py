@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Literal, Self, TypeVar
@@ -19,7 +19,7 @@ from wastewise_jobs.client.errors import (
     UnexpectedAnswerError,
 )
 from wastewise_jobs.client.sse import EventStreamParser
-from wastewise_jobs.client.transport import Answer, Transport
+from wastewise_jobs.client.transport import Answer, Transport, reason_of
 from wastewise_jobs.errors import InvalidInputError, problem_of
 
 FINISHED = frozenset({"completed", "failed", "cancelled"})
@@ -178,11 +178,13 @@ class Client:
         path = f"/api/jobs/{job_id}/reports/{report_format}"
         return (await self._http.request("GET", path, repeatable=True)).body
 
-    async def events(self, job_id: UUID) -> AsyncGenerator[wire.JobAnswer, None]:
+    async def events(
+        self, job_id: UUID, *, on_break: Callable[[str], None] | None = None
+    ) -> AsyncGenerator[wire.JobAnswer, None]:
         """The job at each change, until it has finished.
 
-        A broken stream is taken up again where it broke; the last value is always the finished
-        job.
+        A broken stream is taken up again where it broke, and `on_break` is told why it did; the
+        last value is always the finished job.
         """
         parser = EventStreamParser()
         failures = 0
@@ -196,10 +198,12 @@ class Client:
                         if job.status in FINISHED:
                             return
             except (aiohttp.ClientError, TimeoutError, ServiceError, ValueError) as error:
-                reason = str(error) or type(error).__name__
+                reason = reason_of(error)
             failures += 1
             if failures > _MOST_RECONNECTS:
                 raise ServiceUnreachableError(self._http.base_url, reason)
+            if on_break is not None:
+                on_break(reason)
             pause = parser.retry_seconds or 0.2 * 2 ** min(failures, 8)
             await asyncio.sleep(min(pause, _LONGEST_RECONNECT_PAUSE_SECONDS))
             # What was half received belongs to the broken connection.

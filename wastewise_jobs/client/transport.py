@@ -113,7 +113,7 @@ class Transport:
                 pause = _backoff(attempt)
                 last = attempt == self._most_attempts or time.monotonic() + pause > give_up_at
                 if last or not (repeatable or isinstance(error, aiohttp.ClientConnectorError)):
-                    raise ServiceUnreachableError(self.base_url, _reason(error)) from error
+                    raise ServiceUnreachableError(self.base_url, reason_of(error)) from error
             else:
                 if answer.status < _FIRST_ERROR_STATUS:
                     return answer
@@ -215,7 +215,8 @@ def _backoff(attempt: int) -> float:
     return pause * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Why no answer came, in a few words."""
     if isinstance(error, TimeoutError):
         return "it took too long"
     if isinstance(error, aiohttp.ClientConnectorError):
