@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from tests.service.workers import bench, everything_agrees, statuses
 from tests.support import eventually
 from wastewise_jobs import JobContext, JobRefusedError, Jobs, PermanentError, RetryableError
-from wastewise_jobs.jobs.model import AiUsage
+from wastewise_jobs.jobs.model import AiUsage, JobId
+from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import merge_facts
 from wastewise_jobs.workers import journal, settle
 
@@ -325,6 +326,31 @@ async def test_a_refusal_that_passes_costs_nothing(db: str) -> None:
         await b.pool.execute("ALTER FUNCTION hidden RENAME TO complete_jobs")
         assert (await b.until(job_id, "completed", "failed")).result == "kept"
         assert worker.stats.not_storable == 0
+
+
+async def test_an_answer_that_was_lost_is_remembered_through_a_refusal(
+    db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = Jobs()
+    errors: list[Exception] = [asyncpg.RaiseError("not now"), ConnectionResetError()]
+    complete = JobStore.complete
+
+    async def odd(store: JobStore, *args: Any, **more: Any) -> set[JobId]:
+        won = await complete(store, *args, **more)
+        if errors:
+            raise errors.pop()
+        return won
+
+    monkeypatch.setattr(JobStore, "complete", odd)
+
+    @jobs.handler("plain")
+    async def plain(job: JobContext) -> None: ...
+
+    async with bench(db, jobs) as b, b.worker() as worker:
+        await b.until((await plain.enqueue()).id, "completed")
+        await eventually(lambda: worker.running == 0)
+        assert errors == []
+        assert (worker.stats.completed, worker.stats.lease_lost) == (1, 0)
 
 
 async def test_a_locked_row_does_not_hold_up_the_others(db: str) -> None:

@@ -66,7 +66,8 @@ async def test_what_ended_in_an_outage_longer_than_the_lease_is_kept(db: str) ->
         await go_on.wait()
         return "kept"
 
-    async with bench(db, jobs) as b, b.worker() as worker, connected(db) as knife:
+    lease = timedelta(seconds=3)
+    async with bench(db, jobs) as b, b.worker(lease=lease) as worker, connected(db) as knife:
         await waits.enqueue_many({} for _ in range(8))
         await started.wait()
         await knife.execute("ALTER TABLE job_queue RENAME TO hidden")

@@ -221,13 +221,13 @@ class _Pipe:
                 task.cancel()
 
     async def _settle(self, batch: list[Item]) -> None:
-        error = await self._offer(batch)
+        error, repeated = await self._offer(batch)
         if error is not None:
             for item in batch:
-                await self._settle_alone(item)
+                await self._settle_alone(item, repeated)
 
-    async def _settle_alone(self, item: Item) -> None:
-        error = await self._offer([item])
+    async def _settle_alone(self, item: Item, repeated: bool) -> None:  # noqa: FBT001 - see _Pipe
+        error, repeated = await self._offer([item], repeated)
         if error is None:
             return
         if _state(error).startswith(_HOPELESS_SQLSTATES):
@@ -236,16 +236,17 @@ class _Pipe:
         if not _state(error).startswith(_BUSY_SQLSTATES):
             log.warning("job_outcome_refused", job_id=str(item[0].job.id), error=str(error)[:500])
         # Not here: what is in the way may stay for long, and others are waiting.
-        task = asyncio.create_task(self._settle_later(item), name=f"settle {self.name} later")
+        later = self._settle_later(item, repeated)
+        task = asyncio.create_task(later, name=f"settle {self.name} later")
         self._stragglers.add(task)
         task.add_done_callback(self._stragglers.discard)
 
-    async def _settle_later(self, item: Item) -> None:
+    async def _settle_later(self, item: Item, repeated: bool) -> None:  # noqa: FBT001 - see _Pipe
         backoff = Backoff(first=0.2, cap=1.0)
         doubtful_until = time.monotonic() + _DOUBT_SECONDS
         while True:
             await asyncio.sleep(backoff.next())
-            error = await self._offer([item])
+            error, repeated = await self._offer([item], repeated)
             if error is None:
                 return
             busy = _state(error).startswith(_BUSY_SQLSTATES)
@@ -253,21 +254,29 @@ class _Pipe:
                 self._replace(item, error)
                 return
 
-    async def _offer(self, batch: list[Item]) -> Exception | None:
-        """Send until PostgreSQL answers; the error when it answers that it will not."""
+    async def _offer(
+        self,
+        batch: list[Item],
+        repeated: bool = False,  # noqa: FBT001, FBT002 - see _Pipe
+    ) -> tuple[Exception | None, bool]:
+        """Send until PostgreSQL answers; the error when it answers that it will not.
+
+        And whether some sending may have been carried out although its answer was lost.
+        """
         backoff = Backoff(first=0.05, cap=2.0)
         while True:
             try:
-                await self._write(batch, backoff.failures > 0)
+                await self._write(batch, repeated)
             except Exception as error:  # noqa: BLE001 - a loop's tick: an outcome is never given up
                 if _refuses(error):
-                    return error
+                    return error, repeated
+                repeated = True
                 delay = backoff.next()
                 log_failed_tick(f"settle {self.name}", error, first=backoff.failures == 1)
             else:
                 if backoff.failures:
                     log.info("loop_recovered", loop=f"settle {self.name}")
-                return None
+                return None, repeated
             await asyncio.sleep(delay)
 
 
