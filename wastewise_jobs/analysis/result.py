@@ -9,16 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
+from wastewise_jobs.analysis.breakdown import CategoryTotal, Month, categories_of, months_of
 from wastewise_jobs.analysis.display import amount, money, number
-from wastewise_jobs.analysis.extraction import Extraction, bounded, month_of_line
-from wastewise_jobs.analysis.figures import Figure, exact
+from wastewise_jobs.analysis.extraction import Extraction, bounded
+from wastewise_jobs.analysis.figures import Figure
 from wastewise_jobs.analysis.measures import HaulLog, Spend
 from wastewise_jobs.analysis.metrics import measure
 from wastewise_jobs.analysis.model import (
-    Category,
     FileSummary,
     InvoiceLine,
     JsonObject,
@@ -41,34 +40,6 @@ STEPS = ("Measuring spend and hauls", "Comparing with benchmarks", "Weighing rec
 MOST_POINTS = 1000
 MOST_WARNINGS = 200
 MOST_VENDORS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class CategoryTotal:
-    """Spend of one category and its share of all spend, in percent."""
-
-    category: Category
-    total: Decimal
-    lines: int
-    share: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class Month:
-    """One calendar month: charges whose period starts in it, hauls made in it."""
-
-    month: str
-    days_covered: int
-    days: int
-    spend: Decimal
-    categories: tuple[tuple[Category, Decimal], ...]
-    hauls: int
-    tons: Decimal
-
-    @property
-    def tons_per_haul(self) -> Decimal | None:
-        """Mean weight of the month's hauls."""
-        return exact(Fraction(self.tons) / self.hauls) if self.hauls else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +97,8 @@ class Analysis:
                 "recommendations": [entry.to_json() for entry in self.recommendations],
                 "notRecommended": [entry.to_json() for entry in self.omissions],
                 "leaseUp": {"detected": bool(self.lease_up), "reason": self.lease_up},
-                "categories": [_category_json(entry) for entry in self.categories],
-                "months": [_month_json(entry) for entry in self.months],
+                "categories": [entry.to_json() for entry in self.categories],
+                "months": [entry.to_json() for entry in self.months],
                 "haulPoints": [[day.isoformat(), str(tons)] for day, tons in self.points],
                 "warnings": [warning.to_json() for warning in self.warnings],
                 "files": [file.to_json() for file in self.files],
@@ -171,68 +142,14 @@ class Analysis:
             recommendations=tuple(map(Recommendation.from_json, stored["recommendations"])),
             omissions=tuple(Omission.from_json(entry) for entry in stored["notRecommended"]),
             lease_up=stored["leaseUp"]["reason"],
-            categories=tuple(_category_from(entry) for entry in stored["categories"]),
-            months=tuple(_month_from(entry) for entry in stored["months"]),
+            categories=tuple(map(CategoryTotal.from_json, stored["categories"])),
+            months=tuple(map(Month.from_json, stored["months"])),
             points=tuple(
                 (date.fromisoformat(day), Decimal(tons)) for day, tons in stored["haulPoints"]
             ),
             warnings=tuple(Notice.from_json(entry) for entry in stored["warnings"]),
             files=tuple(FileSummary.from_json(entry) for entry in stored["files"]),
         )
-
-
-def _category_json(entry: CategoryTotal) -> JsonObject:
-    return {
-        "category": entry.category.value,
-        "label": entry.category.label,
-        "total": amount(entry.total),
-        "exact": str(entry.total),
-        "lines": entry.lines,
-        "sharePercent": None if entry.share is None else amount(entry.share, 4),
-        "shareExact": None if entry.share is None else str(entry.share),
-    }
-
-
-def _category_from(stored: Mapping[str, Any]) -> CategoryTotal:
-    share = stored["shareExact"]
-    return CategoryTotal(
-        Category(stored["category"]),
-        Decimal(stored["exact"]),
-        stored["lines"],
-        None if share is None else Decimal(share),
-    )
-
-
-def _month_json(entry: Month) -> JsonObject:
-    mean = entry.tons_per_haul
-    return {
-        "month": entry.month,
-        "daysCovered": entry.days_covered,
-        "days": entry.days,
-        "spend": amount(entry.spend),
-        "spendExact": str(entry.spend),
-        "categories": {category.value: str(total) for category, total in entry.categories},
-        "hauls": entry.hauls,
-        "tons": amount(entry.tons, 4),
-        "tonsExact": str(entry.tons),
-        "tonsPerHaul": None if mean is None else amount(mean, 4),
-    }
-
-
-def _month_from(stored: Mapping[str, Any]) -> Month:
-    return Month(
-        month=stored["month"],
-        days_covered=stored["daysCovered"],
-        days=stored["days"],
-        spend=Decimal(stored["spendExact"]),
-        categories=tuple(
-            (category, Decimal(stored["categories"][category]))
-            for category in Category
-            if category in stored["categories"]
-        ),
-        hauls=stored["hauls"],
-        tons=Decimal(stored["tonsExact"]),
-    )
 
 
 def analyse(
@@ -264,8 +181,8 @@ def analyse(
         recommendations=tuple(e for e in assessments if isinstance(e, Recommendation)),
         omissions=tuple(e for e in assessments if isinstance(e, Omission)),
         lease_up=lease_up_reason(yards) if yards is not None and leasing else "",
-        categories=_categories(extraction),
-        months=_months(extraction, spend),
+        categories=categories_of(extraction),
+        months=months_of(extraction, spend),
         points=_points(extraction),
         warnings=_capped(warnings),
         files=extraction.files,
@@ -331,54 +248,6 @@ def _capped(warnings: list[Notice]) -> tuple[Notice, ...]:
         return tuple(warnings)
     more = Notice("more_warnings", f"{len(warnings) - MOST_WARNINGS} more warnings are not listed.")
     return (*warnings[:MOST_WARNINGS], more)
-
-
-def _categories(extraction: Extraction) -> tuple[CategoryTotal, ...]:
-    totals = extraction.by_category()
-    spend = sum((total.total for total in totals), Decimal(0))
-    return tuple(
-        CategoryTotal(
-            Category(entry.name),
-            entry.total,
-            entry.lines,
-            exact(Fraction(entry.total) / Fraction(spend) * 100) if spend else None,
-        )
-        for entry in totals
-    )
-
-
-def _months(extraction: Extraction, spend: Spend | None) -> tuple[Month, ...]:
-    """Every month that a charge covers or a haul was made in, oldest first."""
-    shares = {day.isoformat()[:7]: share for day, share in spend.shares.items()} if spend else {}
-    charges: dict[str, dict[Category, Decimal]] = {name: {} for name in shares}
-    for line in extraction.invoice_lines:
-        totals = charges[month_of_line(line)]
-        totals[line.category] = totals.get(line.category, Decimal(0)) + line.amount
-    hauls: dict[str, list[Decimal]] = {}
-    for haul in extraction.hauls:
-        hauls.setdefault(haul.day.isoformat()[:7], []).append(haul.tons)
-    return tuple(
-        Month(
-            month=name,
-            days_covered=shares.get(name, (0, 0))[0],
-            days=shares.get(name, (0, 0))[1] or _length(name),
-            spend=sum(charges.get(name, {}).values(), Decimal(0)),
-            categories=tuple(
-                (category, charges[name][category])
-                for category in Category
-                if category in charges.get(name, {})
-            ),
-            hauls=len(hauls.get(name, ())),
-            tons=sum(hauls.get(name, ()), Decimal(0)),
-        )
-        for name in sorted(charges.keys() | hauls.keys())
-    )
-
-
-def _length(month: str) -> int:
-    first = date.fromisoformat(f"{month}-01")
-    following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
-    return (following - first).days
 
 
 def _points(extraction: Extraction) -> tuple[tuple[date, Decimal], ...]:

@@ -83,6 +83,26 @@ def test_a_charge_is_shown_in_the_month_in_which_its_period_starts() -> None:
     ]
 
 
+def test_every_sum_says_which_rows_it_came_from() -> None:
+    lines = [
+        make_line("1", place=Place("a.csv", None, 2), category=Category.BULK),
+        make_line("2", place=Place("a.csv", None, 3), category=Category.HAULING),
+        make_line("3", "2024-02-01", "2024-02-29", place=Place("a.csv", None, 4),
+                  category=Category.BULK),
+    ]  # fmt: skip
+    hauls = [make_haul(date(2024, 1, day), row=day) for day in (5, 6, 19)]
+    document = analyse(PropertyFacts("P", 20), extraction_of(lines, hauls)).to_json()
+    charged, hauled = {"file": "a.csv", "sheet": None}, {"file": "hauls.csv", "sheet": None}
+    assert {entry["category"]: entry["rows"] for entry in document["categories"]} == {
+        "bulk": [{**charged, "rows": "2, 4"}],
+        "hauling": [{**charged, "rows": "3"}],
+    }
+    assert [entry["rows"] for entry in document["months"]] == [
+        [{**charged, "rows": "2-3"}, {**hauled, "rows": "5-6, 19"}],
+        [{**charged, "rows": "4"}],
+    ]
+
+
 def test_the_steps_are_announced_in_order() -> None:
     seen: list[str] = []
     analyse(PropertyFacts("P", 20), extraction_of([make_line()]), on_step=seen.append)

@@ -11,11 +11,11 @@ from decimal import Decimal
 
 from markupsafe import Markup
 
+from wastewise_jobs.analysis.breakdown import Month
 from wastewise_jobs.analysis.display import money, number
 from wastewise_jobs.analysis.figures import Figure
 from wastewise_jobs.analysis.model import Category
 from wastewise_jobs.analysis.reports.svg import box, chart, line, tag, text
-from wastewise_jobs.analysis.result import Month
 
 COLOURS = {
     Category.HAULING: "#0072b2",

@@ -8,6 +8,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from wastewise_jobs.analysis.breakdown import Month
 from wastewise_jobs.analysis.display import money, number, parts
 from wastewise_jobs.analysis.figures import Figure
 from wastewise_jobs.analysis.model import FileSummary, Notice, PropertyFacts, Rows
@@ -18,7 +19,7 @@ from wastewise_jobs.analysis.reports.charts import (
     month_name,
     spend_chart,
 )
-from wastewise_jobs.analysis.result import Analysis, Month
+from wastewise_jobs.analysis.result import Analysis
 
 VERDICTS = {
     "strongly_recommend": ("Strongly recommended", "good"),

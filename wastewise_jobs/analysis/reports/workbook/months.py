@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from wastewise_jobs.analysis.breakdown import Month
 from wastewise_jobs.analysis.model import Category
 from wastewise_jobs.analysis.reports.workbook.book import Sheet
 from wastewise_jobs.analysis.reports.workbook.rows import Addresses
-from wastewise_jobs.analysis.result import Month
 
 # Days covered is counted day by day over all lines; past this a spreadsheet would stall on it.
 MOST_LOOKUPS = 2_000_000
