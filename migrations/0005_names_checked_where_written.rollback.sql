@@ -1,5 +1,7 @@
-DROP TRIGGER IF EXISTS wastewise_names_written ON analysis_jobs;
-DROP FUNCTION IF EXISTS refuse_bad_name();
+DROP TRIGGER IF EXISTS wastewise_check_updated ON analysis_jobs;
+DROP FUNCTION IF EXISTS check_updated_job();
+DROP FUNCTION IF EXISTS check_job_json(analysis_jobs);
+DROP FUNCTION IF EXISTS check_job_names(text, text);
 
 ALTER TABLE analysis_jobs
     ADD CONSTRAINT analysis_jobs_job_type_check CHECK

@@ -157,6 +157,12 @@ BEGIN
         END LOOP;
     END IF;
 
+    -- Once a name, not once a row.
+    PERFORM check_job_names(n.job_type, n.queue)
+    FROM (
+        SELECT DISTINCT u.job_type, u.queue
+        FROM unnest(_job_types, _queues) AS u (job_type, queue)
+    ) AS n;
     PERFORM set_config('wastewise.transition', 'on', true);
     RETURN QUERY
     WITH types AS MATERIALIZED (

@@ -3,6 +3,52 @@
 -- while they write (by set_config, because only a superuser may attach a setting of our own to a
 -- function) and take it back before they return.
 
+-- check_job_names: raises where a job type or queue has no proper name. It stands for two CHECK
+-- constraints and speaks in their names: PostgreSQL would evaluate those at every UPDATE.
+CREATE OR REPLACE FUNCTION check_job_names(_job_type text, _queue text)
+RETURNS void
+LANGUAGE plpgsql
+IMMUTABLE
+SET jit = off
+AS $$
+DECLARE
+    _name constant text := '^[a-z][a-z0-9_.-]{0,62}$';
+    _column text := CASE WHEN _job_type !~ _name THEN 'job_type' ELSE 'queue' END;
+BEGIN
+    IF _job_type !~ _name OR _queue !~ _name THEN
+        RAISE EXCEPTION
+            '% must be a lower-case letter and up to 62 more of a-z, 0-9, "_", "." and "-"', _column
+            USING
+                ERRCODE = '23514',
+                TABLE = 'analysis_jobs',
+                COLUMN = _column,
+                CONSTRAINT = 'analysis_jobs_' || _column || '_check';
+    END IF;
+END
+$$;
+
+-- check_job_json: JSON that is small as it is stored and enormous as text ({"a": 1e100000}, ten
+-- thousand times) would end every claim and list that meets it: such a row is refused. Our own
+-- writes come checked.
+CREATE OR REPLACE FUNCTION check_job_json(_job analysis_jobs)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = public, pg_temp
+SET jit = off
+AS $$
+BEGIN
+    IF octet_length(_job.input_data::text) > 1048576
+        OR octet_length(_job.error_details::text) > 1048576
+        OR octet_length(_job.retry_error_log::text) > 1048576
+        OR octet_length(_job.result_data::text) > 16777216
+    THEN
+        RAISE EXCEPTION
+            'input_data, error_details and retry_error_log may be 1 MiB as text, result_data 16 MiB'
+            USING ERRCODE = '54000';
+    END IF;
+END
+$$;
+
 -- A plain INSERT gets what its job type says where it says nothing itself, or says NULL as an
 -- existing front end may.
 CREATE OR REPLACE FUNCTION fill_inserted_job()
@@ -29,14 +75,13 @@ BEGIN
     NEW.crash_count := coalesce(NEW.crash_count, 0);
     NEW.created_at := coalesce(NEW.created_at, now());
     NEW.updated_at := coalesce(NEW.updated_at, now());
+    PERFORM check_job_names(NEW.job_type, NEW.queue);
+    PERFORM check_job_json(NEW);
     RETURN NEW;
 END
 $$;
 
--- JSON that is small as it is stored and enormous as text ({"a": 1e100000}, ten thousand times)
--- would end every claim and list that meets it: such a row is refused here. Our own writes come
--- checked.
-CREATE OR REPLACE FUNCTION refuse_huge_json()
+CREATE OR REPLACE FUNCTION check_updated_job()
 RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -44,41 +89,9 @@ SET search_path = public, pg_temp
 SET jit = off
 AS $$
 BEGIN
-    IF octet_length(NEW.input_data::text) > 1048576
-        OR octet_length(NEW.error_details::text) > 1048576
-        OR octet_length(NEW.retry_error_log::text) > 1048576
-        OR octet_length(NEW.result_data::text) > 16777216
-    THEN
-        RAISE EXCEPTION
-            'input_data, error_details and retry_error_log may be 1 MiB as text, result_data 16 MiB'
-            USING ERRCODE = '54000';
-    END IF;
+    PERFORM check_job_names(NEW.job_type, NEW.queue);
+    PERFORM check_job_json(NEW);
     RETURN NEW;
-END
-$$;
-
--- A check of two columns that costs nothing where they are not written. Named after them, like the
--- constraint that it stands for, for whoever reads the error.
-CREATE OR REPLACE FUNCTION refuse_bad_name()
-RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = public, pg_temp
-SET jit = off
-AS $$
-DECLARE
-    _column text := CASE
-        WHEN NEW.job_type ~ '^[a-z][a-z0-9_.-]{0,62}$' THEN 'queue'
-        ELSE 'job_type'
-    END;
-BEGIN
-    RAISE EXCEPTION
-        '% must be a lower-case letter and up to 62 more of a-z, 0-9, "_", "." and "-"', _column
-        USING
-            ERRCODE = '23514',
-            TABLE = 'analysis_jobs',
-            COLUMN = _column,
-            CONSTRAINT = 'analysis_jobs_' || _column || '_check';
 END
 $$;
 
@@ -166,21 +179,12 @@ FOR EACH ROW
 WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
 EXECUTE FUNCTION fill_inserted_job();
 
-CREATE OR REPLACE TRIGGER wastewise_json_written
-BEFORE INSERT OR UPDATE OF input_data, result_data, error_details, retry_error_log ON analysis_jobs
+CREATE OR REPLACE TRIGGER wastewise_check_updated
+BEFORE UPDATE OF job_type, queue, input_data, result_data, error_details, retry_error_log
+ON analysis_jobs
 FOR EACH ROW
 WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
-EXECUTE FUNCTION refuse_huge_json();
-
--- After wastewise_fill_inserted, which may give a queue: triggers fire in the order of their names.
-CREATE OR REPLACE TRIGGER wastewise_names_written
-BEFORE INSERT OR UPDATE OF job_type, queue ON analysis_jobs
-FOR EACH ROW
-WHEN (
-    NEW.job_type !~ '^[a-z][a-z0-9_.-]{0,62}$'
-    OR NEW.queue !~ '^[a-z][a-z0-9_.-]{0,62}$'
-)
-EXECUTE FUNCTION refuse_bad_name();
+EXECUTE FUNCTION check_updated_job();
 
 CREATE OR REPLACE TRIGGER wastewise_fence_updated
 BEFORE UPDATE ON analysis_jobs

@@ -10,7 +10,7 @@ DECLARE
         'rescue_jobs', 'rescue_these_jobs', 'repair_job_queue', 'prune_jobs', 'cleanup_old_analysis_jobs',
         'queued_kinds', 'seconds_until_due', 'seconds_until_rescue', 'stuck_threshold', 'default_job_priority',
         'is_analysis', 'job_priority_reason', 'retry_delay', 'with_error',
-        'fill_inserted_job', 'refuse_huge_json', 'refuse_bad_name', 'fence_updated_job', 'follow_job', 'empty_job_queue'
+        'fill_inserted_job', 'check_job_names', 'check_job_json', 'check_updated_job', 'fence_updated_job', 'follow_job', 'empty_job_queue'
     ];
     _tables text[] := ARRAY[
         'schema_info', 'job_queue', 'job_types', 'job_workers', 'project_file_contents',

@@ -59,14 +59,13 @@ CREATE INDEX analysis_jobs_by_project ON public.analysis_jobs USING btree (proje
 CREATE INDEX analysis_jobs_by_user ON public.analysis_jobs USING btree (user_id, created_at, id) WHERE (user_id IS NOT NULL);
 CREATE UNIQUE INDEX analysis_jobs_idempotency ON public.analysis_jobs USING btree (COALESCE(user_id, '00000000-0000-0000-0000-000000000000'::uuid), idempotency_key) WHERE (idempotency_key IS NOT NULL);
 
+CREATE TRIGGER wastewise_check_updated BEFORE UPDATE OF job_type, queue, input_data, result_data, error_details, retry_error_log ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION check_updated_job();
 CREATE TRIGGER wastewise_fence_updated BEFORE UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text) AND ((old.status IS DISTINCT FROM new.status) OR (old.fence IS DISTINCT FROM new.fence)))) EXECUTE FUNCTION fence_updated_job();
 CREATE TRIGGER wastewise_fill_inserted BEFORE INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION fill_inserted_job();
 CREATE TRIGGER wastewise_follow_deleted AFTER DELETE ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION follow_job();
 CREATE TRIGGER wastewise_follow_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION follow_job();
 CREATE TRIGGER wastewise_follow_truncate AFTER TRUNCATE ON public.analysis_jobs FOR EACH STATEMENT EXECUTE FUNCTION empty_job_queue();
 CREATE TRIGGER wastewise_follow_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text) AND (((((((((old.status IS DISTINCT FROM new.status) OR (old.priority IS DISTINCT FROM new.priority)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.retry_after IS DISTINCT FROM new.retry_after)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.fence IS DISTINCT FROM new.fence)) OR (old.id IS DISTINCT FROM new.id)) OR (old.cancel_requested_at IS DISTINCT FROM new.cancel_requested_at)))) EXECUTE FUNCTION follow_job();
-CREATE TRIGGER wastewise_json_written BEFORE INSERT OR UPDATE OF input_data, result_data, error_details, retry_error_log ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION refuse_huge_json();
-CREATE TRIGGER wastewise_names_written BEFORE INSERT OR UPDATE OF job_type, queue ON public.analysis_jobs FOR EACH ROW WHEN (((new.job_type !~ '^[a-z][a-z0-9_.-]{0,62}$'::text) OR (new.queue !~ '^[a-z][a-z0-9_.-]{0,62}$'::text))) EXECUTE FUNCTION refuse_bad_name();
 
 CREATE TABLE api_keys (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -284,6 +283,23 @@ FUNCTION cancel_running_jobs(_ids uuid[], _fences bigint[])
     SET enable_mergejoin=off
     SET lock_timeout=200ms;
 
+FUNCTION check_job_json(_job analysis_jobs)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path=public, pg_temp
+    SET jit=off;
+
+FUNCTION check_job_names(_job_type text, _queue text)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET jit=off;
+
+FUNCTION check_updated_job()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
 FUNCTION claim_jobs(_worker_id text, _queues text[], _job_types text[], _limit integer, _lease interval)
     RETURNS TABLE(id uuid, fence bigint, job_type text, queue text, user_id uuid, project_id uuid, input_data text, retry_count integer, max_retries integer, crash_count integer, timeout_seconds double precision, priority integer, created_at timestamp with time zone, waited_seconds double precision)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -444,18 +460,6 @@ FUNCTION queued_kinds()
     SET search_path=public, pg_temp
     SET jit=off
     SET enable_seqscan=off;
-
-FUNCTION refuse_bad_name()
-    RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
-    SET jit=off;
-
-FUNCTION refuse_huge_json()
-    RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
-    SET jit=off;
 
 FUNCTION release_jobs(_ids uuid[], _fences bigint[])
     RETURNS SETOF uuid

@@ -32,6 +32,7 @@ R = TypeVar("R")
 # More in one statement gains nothing and holds its locks longer.
 _ENQUEUED_TOGETHER = 1000
 _STATEMENTS_UNDER_WAY = 2
+_GIVEN = "given by the caller"
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 DEFAULT_MAX_RETRIES = 3
 DEFAULT_PRIORITY = 5
@@ -145,20 +146,23 @@ class Handler(Generic[P, R]):
         JobRefusedError when a constraint says no, or when the idempotency key was used for
         another request; the same request again returns the job of the first one.
         """
-        terms = _Terms(
+        job = NewJob(
+            id=new_job_id(),
+            job_type=self.job_type,
+            input_json=self.input_json(input),
             user_id=user_id,
             project_id=project_id,
             priority=priority,
-            run_at=_run_at(run_at, delay),
-            delay_seconds=_seconds(delay),
+            priority_reason=None if priority is None else _GIVEN,
+            queue=queue,
             max_retries=max_retries,
             timeout_seconds=_seconds(timeout),
-            queue=queue,
+            run_at=_run_at(run_at, delay),
+            delay_seconds=_seconds(delay),
         )
-        job = self._new_job(self.input_json(input), terms)
         if idempotency_key is not None:
             job = _with_key(job, idempotency_key)
-        answers = await self._insert([job], terms, connection)
+        answers = await self._insert(job, None, connection)
         if isinstance(answers[0], JobRefusedError):
             raise answers[0]
         if answers[0].disposition == "conflict":
@@ -187,15 +191,18 @@ class Handler(Generic[P, R]):
 
         Every input is validated before the first job is inserted.
         """
-        terms = _Terms(
+        like = NewJob(
+            id=new_job_id(),
+            job_type=self.job_type,
             user_id=user_id,
             project_id=project_id,
             priority=priority,
-            run_at=_run_at(run_at, delay),
-            delay_seconds=_seconds(delay),
+            priority_reason=None if priority is None else _GIVEN,
+            queue=queue,
             max_retries=max_retries,
             timeout_seconds=_seconds(timeout),
-            queue=queue,
+            run_at=_run_at(run_at, delay),
+            delay_seconds=_seconds(delay),
         )
         texts = [self.input_json(one) for one in inputs]
         chunks = (
@@ -208,8 +215,7 @@ class Handler(Generic[P, R]):
         most = _STATEMENTS_UNDER_WAY if connection is None else 1
         try:
             for chunk in chunks:
-                jobs = [self._new_job(text, terms) for text in chunk]
-                under_way.append(asyncio.create_task(self._insert(jobs, terms, connection)))
+                under_way.append(asyncio.create_task(self._insert(like, chunk, connection)))
                 # Sent now: PostgreSQL inserts these while the next ones are made here.
                 await asyncio.sleep(0)
                 if len(under_way) == most:
@@ -223,36 +229,23 @@ class Handler(Generic[P, R]):
         return answers
 
     async def _insert(
-        self, jobs: list[NewJob], terms: "_Terms", connection: Connection | None
+        self, job: NewJob, inputs: list[str] | None, connection: Connection | None
     ) -> list[Enqueued | JobRefusedError]:
-        queue = terms.queue or self.options.queue
-        if connection is None:
-            binding = self._jobs.binding
-            answers = await binding.store.enqueue(jobs)
-            binding.ring(queue)
-            return answers
+        """The job itself, or one like it for each input."""
         # The store needs no pool for a statement on a connection that is given.
-        store = JobStore(cast("Pool", connection))
-        answers = await store.enqueue(jobs, connection=connection)
-        if self._jobs.notifies:
+        store = (
+            self._jobs.binding.store if connection is None else JobStore(cast("Pool", connection))
+        )
+        if inputs is None:
+            answers = await store.enqueue([job], connection=connection)
+        else:
+            answers = await store.enqueue_alike(job, inputs, connection=connection)
+        queue = job.queue or self.options.queue
+        if connection is None:
+            self._jobs.binding.ring(queue)
+        elif self._jobs.notifies:
             await connection.execute("SELECT pg_notify($1, $2)", WAKE_TOPIC, queue)
         return answers
-
-    def _new_job(self, input_json: str, terms: "_Terms") -> NewJob:
-        return NewJob(
-            new_job_id(),
-            self.job_type,
-            input_json,
-            terms.user_id,
-            terms.project_id,
-            terms.priority,
-            "given by the caller" if terms.priority is not None else None,
-            terms.queue,
-            terms.max_retries,
-            terms.timeout_seconds,
-            terms.run_at,
-            delay_seconds=terms.delay_seconds,
-        )
 
     def input_json(self, given: object) -> str:
         """The stored form of an input; InvalidInputError names the field that is wrong."""
@@ -267,20 +260,6 @@ class Handler(Generic[P, R]):
             return dump_json(given, max_bytes=MAX_INPUT_BYTES)
         except InvalidInputError as error:
             raise InvalidInputError(error.field or "input", error.problem) from None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Terms:
-    """What the jobs of one call share."""
-
-    user_id: UUID | None
-    project_id: UUID | None
-    priority: int | None
-    run_at: datetime | None
-    delay_seconds: float | None
-    max_retries: int | None
-    timeout_seconds: float | None
-    queue: str | None
 
 
 def _validated(model: type[BaseModel], given: object) -> BaseModel:

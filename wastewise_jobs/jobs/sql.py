@@ -27,6 +27,17 @@ FROM enqueue_jobs(
 )
 """
 
+# For jobs that differ in id and input alone: what they got in common, and which of them.
+ENQUEUE_ALIKE = """
+SELECT priority, priority_reason, created_at, array_agg(position) AS positions
+FROM enqueue_jobs(
+    $1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::integer[], $7::text[],
+    $8::text[], $9::integer[], $10::double precision[], $11::timestamptz[], $12::text[],
+    $13::bytea[], $14::double precision[]
+)
+GROUP BY priority, priority_reason, created_at
+"""
+
 CLAIM = """
 SELECT
     id, fence, job_type, queue, user_id, project_id, input_data, retry_count, max_retries,

@@ -40,8 +40,8 @@ _BRACKETS_OUTSIDE_STRINGS = re.compile(
     r'"(?:[^"\\]|\\(?:.|\Z))*(?:"|\Z)|([\[{])|([\]}])', re.DOTALL
 )
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-# What may stand for NaN, Infinity or an integer beyond 64 bits in a text of pydantic's.
-_SUSPECT_OF_PYDANTIC = re.compile(rb"null|NaN|Infinity|\d{20}")
+# Like null, NaN and Infinity, it may stand for what PostgreSQL refuses in a text of pydantic's.
+_LONG_NUMBER = re.compile(rb"\d{20}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -82,7 +82,12 @@ def dump_json(value: object, *, max_bytes: int = MAX_RESULT_BYTES) -> str:
     try:
         if isinstance(value, BaseModel):
             raw = value.__pydantic_serializer__.to_json(value, by_alias=True)
-            suspect = _SUSPECT_OF_PYDANTIC.search(raw) is not None
+            suspect = (
+                b"null" in raw
+                or b"NaN" in raw
+                or b"Infinity" in raw
+                or _LONG_NUMBER.search(raw) is not None
+            )
         else:
             raw = orjson.dumps(value, default=_default)
             # orjson writes NaN and Infinity as null, so only a text with a null can hide one.

@@ -7,7 +7,7 @@ to repeat, and job by job or not, is the caller's decision, because it knows wha
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,6 +19,7 @@ import orjson
 from wastewise_jobs.db.pool import Connection, Executor, Pool
 from wastewise_jobs.errors import JobRefusedError, LeaseLostError
 from wastewise_jobs.jobs import sql
+from wastewise_jobs.jobs.ids import new_job_ids
 from wastewise_jobs.jobs.model import (
     ClaimedJob,
     Enqueued,
@@ -108,6 +109,28 @@ class JobStore:
         for job in jobs:
             answers += await self.enqueue([job], connection=connection)
         return answers
+
+    async def enqueue_alike(
+        self, like: NewJob, inputs: Sequence[str], *, connection: Connection | None = None
+    ) -> list[Enqueued | JobRefusedError]:
+        """Insert a job per input in one statement, each otherwise `like` the one given.
+
+        The same answers as from `enqueue`, at half the price. The id and the idempotency key of
+        `like` are not used.
+        """
+        ids = new_job_ids(len(inputs))
+        try:
+            if connection is None:
+                return await _enqueue_alike(self._pool, like, ids, inputs)
+            async with connection.transaction():
+                return await _enqueue_alike(connection, like, ids, inputs)
+        except REFUSALS:
+            # One of them is refused: each answers for itself.
+            jobs = [
+                replace(like, id=job_id, input_json=text)
+                for job_id, text in zip(ids, inputs, strict=True)
+            ]
+            return await self.enqueue(jobs, connection=connection)
 
     async def claim(
         self,
@@ -327,6 +350,23 @@ async def _enqueue(executor: Executor, jobs: Sequence[NewJob]) -> list[Enqueued 
             job_id, Status(status), priority, reason, created_at, disposition
         )
     return [answer or _released_key() for answer in answers]
+
+
+async def _enqueue_alike(
+    executor: Executor, like: NewJob, ids: Sequence[JobId], inputs: Sequence[str]
+) -> list[Enqueued | JobRefusedError]:
+    count = len(ids)
+    given = [getattr(like, name) for name in sql.OPTIONAL_COLUMNS]
+    columns = [None if value is None else [value] * count for value in given]
+    rows = await executor.fetch(sql.ENQUEUE_ALIKE, ids, [like.job_type] * count, inputs, *columns)
+    answers: list[Enqueued | JobRefusedError] = [_released_key()] * count
+    for priority, reason, created_at, positions in rows:
+        for position in positions:
+            job_id = ids[position - 1]
+            answers[position - 1] = Enqueued(
+                job_id, Status.PENDING, priority, reason, created_at, "created"
+            )
+    return answers
 
 
 def _released_key() -> JobRefusedError:
