@@ -149,7 +149,7 @@ async def test_a_lost_lease_settles_nothing(
     assert await store.heartbeat([job], LEASE) == [Beat(job.id, held=False, cancel_requested=False)]
     async with pool.acquire() as own, own.transaction():
         with pytest.raises(LeaseLostError):
-            await store.hold(job, connection=own)
+            await store.hold(job, idle_limit=LEASE, connection=own)
 
     assert await everything(connection) == before
 

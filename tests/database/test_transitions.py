@@ -5,6 +5,7 @@ import asyncpg
 import pytest
 
 from tests.factories import (
+    LEASE,
     assert_invariant,
     cancel_run,
     claim,
@@ -327,7 +328,7 @@ async def test_a_handlers_transaction_holds_its_job_and_completes_it_with_its_ow
 ) -> None:
     job = await make_running(store)
     async with pool.acquire() as own, own.transaction():
-        await store.hold(job, connection=own)
+        await store.hold(job, idle_limit=LEASE, connection=own)
         await store.save_rows(job.id, [{"row": 1}], connection=own)
         assert await store.complete([(job, Completed("1"))], executor=own) == {job.id}
         assert (await job_row(connection, job.id))["status"] == "processing"
@@ -338,4 +339,4 @@ async def test_a_handlers_transaction_holds_its_job_and_completes_it_with_its_ow
     assert await store.rows(job.id, after=0, limit=9) == [(1, {"row": 1})]
     async with pool.acquire() as own, own.transaction():
         with pytest.raises(LeaseLostError):
-            await store.hold(job, connection=own)
+            await store.hold(job, idle_limit=LEASE, connection=own)

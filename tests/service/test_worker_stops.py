@@ -251,6 +251,31 @@ async def test_a_transaction_under_a_lost_lease_writes_nothing(db: str) -> None:
         assert await b.status(job_id) == "processing"
 
 
+async def test_a_transaction_that_hears_nothing_for_a_lease_lets_its_job_go(db: str) -> None:
+    """As when its worker is cut off in the middle: nobody could rescue the job."""
+    jobs = Jobs()
+    opened = asyncio.Event()
+
+    @jobs.handler("bill")
+    async def bill(job: JobContext) -> None:
+        async with job.transaction() as connection:
+            await connection.execute("INSERT INTO bills VALUES (1)")
+            opened.set()
+            await eventually(connection.is_closed)
+            await connection.execute("INSERT INTO bills VALUES (2)")
+
+    async with bench(db, jobs) as b, b.worker() as worker:
+        await b.pool.execute("CREATE TABLE bills (n int)")
+        job_id = (await bill.enqueue()).id
+        await opened.wait()
+        await eventually(lambda: worker.stats.retried == 1)
+        job = await b.job(job_id)
+        assert (job.status, job.crash_count) == ("pending", 0)
+        assert await b.pool.fetchval("SELECT count(*) FROM bills") == 0
+        # The connection is replaced by one that works.
+        await everything_agrees(b.pool)
+
+
 async def _give_to_another_worker(b: Bench, job_id: object) -> None:
     """The row as a rescue and another claim leave it, in one transaction."""
     async with b.pool.acquire() as connection, connection.transaction():

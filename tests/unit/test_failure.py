@@ -82,6 +82,7 @@ def caused(outer: Exception, cause: Exception) -> Exception:
         (asyncpg.LockNotAvailableError("x"), R, "DATABASE_UNAVAILABLE"),
         (asyncpg.ReadOnlySQLTransactionError("x"), R, "DATABASE_UNAVAILABLE"),
         (asyncpg.TooManyConnectionsError("x"), R, "DATABASE_UNAVAILABLE"),
+        (asyncpg.IdleInTransactionSessionTimeoutError("x"), R, "DATABASE_UNAVAILABLE"),
         (asyncpg.UniqueViolationError("x"), P, "DATABASE_REFUSED"),
         (asyncpg.UndefinedTableError("x"), P, "DATABASE_REFUSED"),
         (asyncpg.RaiseError("x"), U, "RAISE_ERROR"),

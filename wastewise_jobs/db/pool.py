@@ -34,6 +34,14 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 CANCEL_SECONDS = 1.0
 _IDLE_CONNECTION_SECONDS = 300.0
 _IDLE_IN_TRANSACTION = "15min"
+# The server too lets go of a silent peer, with all that its session has locked: seconds but for the
+# last, which is in milliseconds. It ignores them on a unix socket.
+_SERVER_KEEPALIVES = {
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
 _JSONB_VERSION = b"\x01"
 _UNUSABLE_SQLSTATES = ("08", "25006", "57P01", "57P02", "57P03")
 
@@ -109,6 +117,7 @@ def connect_options(
         # A little later than ours, so that the client's clearer error comes first.
         settings["statement_timeout"] = str(round(command_timeout * 1000) + 5000)
         settings["idle_in_transaction_session_timeout"] = _IDLE_IN_TRANSACTION
+        settings |= _SERVER_KEEPALIVES
         # Our statements are short; compiling them costs more than it can save.
         settings["jit"] = "off"
     return options

@@ -182,7 +182,8 @@ class JobContext:
                 await connection.execute("INSERT INTO bills ...")
                 job.set_result({"bills": 1})
 
-        The job's row stays locked inside: keep the block short and do slow work before it. Raises
+        The job's row stays locked inside: keep the block short and do slow work before it; between
+        two statements PostgreSQL waits for the length of a lease, then it rolls back. Raises
         LeaseLostError, and nothing is written, if the job has been given to another worker; let
         it pass. After the block the job is completed, whatever the handler does or returns. Only
         for handlers that run in the loop.

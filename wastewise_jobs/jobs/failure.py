@@ -284,7 +284,7 @@ def _parsed_retry_after(value: str, now: datetime) -> timedelta | None:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)) - now
 
 
-_RETRYABLE_SQLSTATES = ("08", "25006", "40", "53", "55", "57", "58")
+_RETRYABLE_SQLSTATES = ("08", "25006", "25P03", "40", "53", "55", "57", "58")
 _PERMANENT_SQLSTATES = ("0A", "22", "23", "42", "54")
 
 

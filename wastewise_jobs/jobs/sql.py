@@ -106,8 +106,10 @@ LEFT JOIN LATERAL rescue_jobs($1::integer) AS r ON true
 
 PRUNE = "SELECT prune_jobs($1::interval, $2::integer)"
 
+# Whoever is cut off in the middle of the transaction must not keep the row from a rescue for longer
+# than a lease.
 HOLD = """
-SELECT true
+SELECT set_config('idle_in_transaction_session_timeout', $3::text, true)
 FROM analysis_jobs
 WHERE id = $1
   AND fence = $2

@@ -239,12 +239,14 @@ class JobStore:
         count: int = await self._pool.fetchval(sql.PRUNE, older_than, limit)
         return count
 
-    async def hold(self, job: ClaimedJob, *, connection: Connection) -> None:
-        """Lock the job's row until the caller's transaction ends.
+    async def hold(self, job: ClaimedJob, *, idle_limit: timedelta, connection: Connection) -> None:
+        """Lock the job's row until the caller's transaction ends, as it does after `idle_limit`.
 
-        Raises LeaseLostError before the caller has written anything in vain.
+        That counts while PostgreSQL waits for the next statement. Raises LeaseLostError before the
+        caller has written anything in vain.
         """
-        if await connection.fetchval(sql.HOLD, job.id, job.fence) is None:
+        milliseconds = str(max(round(idle_limit.total_seconds() * 1000), 1))
+        if await connection.fetchval(sql.HOLD, job.id, job.fence, milliseconds) is None:
             raise LeaseLostError(job.id, job.fence)
 
     async def cancel(self, job_id: UUID, *, user_id: UUID | None) -> str | None:

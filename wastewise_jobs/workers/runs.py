@@ -60,6 +60,7 @@ class Runs:
         self._pool = pool
         self._store = store
         self._entries = entries
+        self._lease = lease
         self._lease_margin = lease_margin(lease)
         self._patience = patience
         self._journal = journal
@@ -142,7 +143,7 @@ class Runs:
         ):
             try:
                 async with connection.transaction():
-                    await self._store.hold(job, connection=connection)
+                    await self._store.hold(job, idle_limit=self._lease, connection=connection)
                     yield connection
                     outcome = completed(context, context.result)
                     if not await self._store.complete([(job, outcome)], executor=connection):
