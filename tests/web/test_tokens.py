@@ -6,9 +6,10 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -22,10 +23,11 @@ from tests.support import eventually
 from tests.web.api import ADA, ANN, SECRET, Api, serving, token
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.errors import ConfigurationError
+from wastewise_jobs.web import tokens
 from wastewise_jobs.web.auth import create_authenticator
 from wastewise_jobs.web.jwks import JwksKeys
 from wastewise_jobs.web.keys import KeyStore
-from wastewise_jobs.web.tokens import SharedSecret
+from wastewise_jobs.web.tokens import InvalidTokenError, SharedSecret, TokenVerifier
 
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
 OTHER_EC_KEY = ec.generate_private_key(ec.SECP256R1())
@@ -387,3 +389,35 @@ async def test_a_client_that_goes_away_does_not_take_the_fetch_with_it() -> None
         issuer.hold.set()
         assert (await second)[1] == "ES256"
         assert issuer.fetches == 1
+
+
+class CountingKeys(SharedSecret):
+    """Says how often a key was asked for."""
+
+    asked = 0
+
+    async def key_for(self, header: Mapping[str, Any]) -> tuple[Any, str]:
+        self.asked += 1
+        return await super().key_for(header)
+
+
+async def test_a_token_that_was_verified_counts_for_a_moment_and_no_longer_than_it_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = CountingKeys(SECRET)
+    verifier = TokenVerifier(keys, audience="authenticated")
+    callers = [await verifier.verify(hs()) for _ in range(3)]
+    assert keys.asked == 1
+    assert {caller.user_id for caller in callers} == {ANN}
+    passed = time.monotonic() + 5
+    monkeypatch.setattr(tokens, "time", SimpleNamespace(monotonic=lambda: passed, time=time.time))
+    await verifier.verify(hs())
+    assert keys.asked == 2
+    ending = hs(exp=int(time.time()) - tokens.LEEWAY_SECONDS + 2)
+    await verifier.verify(ending)
+    later = SimpleNamespace(monotonic=lambda: passed + 2.5, time=lambda: time.time() + 2.5)
+    monkeypatch.setattr(tokens, "time", later)
+    await verifier.verify(ending)
+    assert keys.asked == 4
+    with pytest.raises(InvalidTokenError):
+        await verifier.verify(hs()[:-2])
