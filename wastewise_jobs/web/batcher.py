@@ -124,7 +124,7 @@ class EnqueueBatcher:
                     ProblemError(PROJECT_NOT_FOUND, "there is no such project", field="projectId"),
                 )
                 continue
-            admitted.append((wanted, replace(job, user_id=owner)))
+            admitted.append((wanted, job if owner == job.user_id else replace(job, user_id=owner)))
         return admitted
 
 
