@@ -36,6 +36,12 @@ def test_total_rows_are_left_out_and_named(total: str) -> None:
     assert ("blank", "3") in extraction.files[0].skipped
 
 
+def test_a_dated_charge_that_only_begins_like_a_total_is_a_charge() -> None:
+    for words in ("Total of 3 pickups", "Sum of services", "Total environmental fee"):
+        (line,) = lines_of(invoice_csv(ROW.replace("Compactor haul", words)))
+        assert line.description == words
+
+
 @pytest.mark.parametrize("label", ["Total", "Grand Total:", "Average", "Jan total", "2024 Totals"])
 @pytest.mark.parametrize("column", range(7))
 def test_the_label_of_a_total_of_charges_may_stand_in_any_column(label: str, column: int) -> None:
@@ -81,10 +87,18 @@ def test_a_weight_that_stands_alone_and_is_no_total_is_refused() -> None:
 
 def test_subtotals_that_a_spreadsheet_puts_below_its_groups_are_left_out() -> None:
     extraction = extract(
-        [invoice_csv(ROW, "INV-1 Total,,,,,,,250.00", ROW, ",,,,Acme Total,,,500")]
+        [
+            invoice_csv(
+                ROW,
+                "INV-1 Total,,,,,,,250.00",
+                ROW,
+                ",,,,Acme Total,,,500",
+                ",,,,,,Sum of Amount,500",
+            )
+        ]
     )
     assert [line.place.row for line in extraction.invoice_lines] == [2, 4]
-    assert extraction.warnings[0].rows[0].rows == "3, 5"
+    assert extraction.warnings[0].rows[0].rows == "3, 5-6"
 
 
 def test_a_footer_of_words_in_the_date_column_is_no_haul_but_a_lone_date_is_one() -> None:

@@ -37,11 +37,13 @@ _LABEL = (
 _BARE = re.compile(rf"{_LABEL}\s*:?", re.IGNORECASE)
 _TOTAL = re.compile(
     rf"{_LABEL}(?:\s*(?:due|charges?|amounts?|costs?|tons?|tonnage|weight|hauls?|per|month|result))*"
-    r"\s*(?:for\b.*|of\b.*|:.*|-.*)?|(?:amount|balance) due:?",
+    r"\s*(?:for\b.*|:.*|-.*)?|(?:amount|balance) due:?",
     re.IGNORECASE,
 )
-# What a spreadsheet writes below a group: "1001 Total", "Acme Average".
-_GROUP = re.compile(r".*\b(?:sub-?)?(?:totals?|averages?|sum)\s*:?", re.IGNORECASE)
+# What a spreadsheet writes below a group: "1001 Total", "Acme Average", "Sum of Tons".
+_GROUP = re.compile(
+    r".*\b(?:sub-?)?(?:totals?|averages?|sum)\s*:?|(?:sum|average) of .*", re.IGNORECASE
+)
 # No date has such a word.
 _IN_DATE = re.compile(
     r"\b(?:sub-?)?(?:totals?|averages?|avg|mean|median|sum|count|min(?:imum)?|max(?:imum)?)\b",
