@@ -56,6 +56,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "job_failed": "a job failed for good",
     "job_lease_lost": "a job was given to another worker; this one's outcome was dropped",
     "job_outcome_dropped": "PostgreSQL refused every outcome of a run; a rescue will follow",
+    "job_outcome_refused": "the database refuses an outcome for now; it is offered again and again",
     "job_released": "a job was given back, no attempt charged",
     "job_requeued": "a person sent a failed job round again",
     "job_rescued": "a job was taken from a worker that is gone",
