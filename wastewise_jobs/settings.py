@@ -69,6 +69,15 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _service_url(value: str) -> str:
+    parts = urlsplit(_http_url(value))
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user and no password")
+    if parts.query or parts.fragment:
+        raise ValueError("must end before ? and #")
+    return value.rstrip("/")
+
+
 def is_loopback(host: str | None) -> bool:
     """Whether the host of an address is this machine."""
     try:
@@ -147,7 +156,7 @@ def _absolute(value: Path) -> Path:
 
 
 Dsn = Annotated[SecretStr, AfterValidator(_postgres_dsn)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+HttpUrl = Annotated[str, AfterValidator(_service_url)]
 MailAddress = Annotated[str, AfterValidator(_mail_addresses)]
 Folder = Annotated[Path, AfterValidator(_absolute)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -296,7 +305,7 @@ def _first_problem(error: ValidationError) -> ConfigurationError:
     name = str(first["loc"][0])
     problem = problem_of(first)
     given = first["input"]
-    if isinstance(given, str | int | float) and not _is_secret(name):
+    if isinstance(given, str | int | float) and given != "" and not _is_secret(name):
         shown = repr(given)[:100]
         problem = problem if shown in problem else f"{problem}, not {shown}"
     return ConfigurationError(name.upper(), problem)

@@ -292,6 +292,15 @@ async def test_a_service_that_is_gone_is_told_in_few_words() -> None:
     assert reasons[0] == "connection refused"
 
 
+async def test_tls_towards_a_service_that_speaks_none_is_told_as_such() -> None:
+    async def answering(_: web.Request) -> web.StreamResponse:
+        return web.Response()
+
+    async with serving(answering) as url, Client(url.replace("http:", "https:")) as client:
+        with pytest.raises(ServiceUnreachableError, match="tls failed: "):
+            await client.job(JOB)
+
+
 async def test_a_stream_that_never_says_anything_is_given_up() -> None:
     async def answering(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

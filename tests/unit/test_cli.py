@@ -10,6 +10,7 @@ import pytest
 from wastewise_jobs.cli.app import main
 from wastewise_jobs.cli.console import as_typed
 from wastewise_jobs.cli.credentials import LOCAL_USER, find_target
+from wastewise_jobs.cli.explain import explain
 from wastewise_jobs.cli.psql import without_password
 from wastewise_jobs.cli.reports import check_folder
 from wastewise_jobs.cli.serve import _load, _queues
@@ -75,11 +76,43 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert "Usage" in text
 
 
-def test_wrong_usage_is_told_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["unknown"], ["token"], ["token", "--user", "me"], ["jobs", "show", "7"]):
-        code, out, err = ran(capsys, *arguments)
-        assert (code, out) == (2, "")
-        assert "Error" in err
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("unknown", "no such command 'unknown'; see `"),
+        ("jobs", "missing command; see `"),
+        ("token", "missing option '--user'; see `"),
+        ("submit", "missing argument 'JOB_TYPE'; see `"),
+        ("submit x y", "got unexpected extra argument(s) (y); see `"),
+        ("token --usr me", "no such option: --usr"),
+        ("token --user me", f"--user: must be a UUID such as {USER}, not 'me'\n"),
+        ("token --user 00000000-0000-0000-0000-000000000000", "--user: the nil UUID is nobody\n"),
+        ("keys create --user 00000000-0000-0000-0000-000000000000", "--user: the nil UUID"),
+        ("serve --port 70000", "--port: must be at most 65535, not 70000\n"),
+        ("worker --concurrency 0", "--concurrency: must be at least 1, not 0\n"),
+        ("jobs show 7", f"JOB_ID: must be a UUID such as {USER}, not '7'\n"),
+        ("jobs list --limit 201", "--limit: must be at most 200, not '201'\n"),
+        ("serve --port http", "--port: must be a whole number, not 'http'\n"),
+        ("migrate --plan --rollback", "--plan: cannot be given together with --rollback\n"),
+        ("migrate --count 2", "--count: needs --rollback\n"),
+        ("submit x --run-at soon", "--run-at: must be 2026-"),
+        ("submit x --invoices", "option '--invoices' requires an argument\n"),
+        ("submit x --invoices a.csv", "--invoices: a.csv: No such file or directory\n"),
+        ("submit x --project 7 --debug --city", "option '--city' requires an argument\n"),
+    ],
+)
+def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str], typed: str, said: str) -> None:
+    code, out, err = ran(capsys, *typed.split())
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith(f"error: {said}".rstrip())
+    if "--debug" not in typed:
+        assert err.count("\n") == 1
+
+
+def test_nothing_typed_is_answered_with_help(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = ran(capsys)
+    assert (code, err) == (2, "")
+    assert "Usage" in out
 
 
 def test_a_wrong_setting_is_one_line(
@@ -118,7 +151,7 @@ def test_an_unexpected_error_is_a_line_and_with_debug_a_traceback(
         "error: unexpected RuntimeError: password=***; run it again with --debug to see where\n"
     )
     monkeypatch.setenv("LOG_LEVEL", "INFO")
-    code, _, err = ran(capsys, "--debug", "token", "--user", USER)
+    code, _, err = ran(capsys, "token", "--user", USER, "--debug")
     assert "Traceback" in err
     assert "hunter2" not in err
 
@@ -186,13 +219,36 @@ def test_the_local_secret_makes_a_local_user_and_serves_no_other_machine(tmp_pat
 
 def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WASTEWISE_URL", "https://a.example/")
-    monkeypatch.setenv("WASTEWISE_TOKEN", "from the environment")
+    monkeypatch.setenv("WASTEWISE_TOKEN", "from-the-environment")
     assert find_target(None, None).url == "https://a.example"
-    assert find_target(None, None).token == "from the environment"
+    assert find_target(None, None).token == "from-the-environment"
     assert find_target("https://b.example", "given").url == "https://b.example"
     assert find_target("https://b.example", "given").token == "given"
-    with pytest.raises(Exception, match=r"^WASTEWISE_URL: "):
-        find_target("b.example", None)
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "said"),
+    [
+        ("b.example", None, "--url: must be an http"),
+        ("", None, "--url: must be an http"),
+        ("http://me:hunter2@b.example", None, "--url: must hold no user and no password"),
+        ("http://b.example/?x=1", None, "--url: must end before"),
+        (None, "", "--token: is no token"),
+        (None, "hunter2\nX-Admin: 1", "--token: is no token"),
+        (None, "hünter2", "--token: is no token"),
+    ],
+)
+def test_a_wrong_address_or_token_is_told_before_anything_is_sent(
+    url: str | None, token: str | None, said: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=f"^{said}") as caught:
+        find_target(url, token)
+    assert "nter2" not in explain(caught.value)[0]
+
+
+def test_a_token_from_a_file_may_end_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WASTEWISE_TOKEN", "a-token\n")
+    assert find_target(None, None).token == "a-token"
 
 
 def test_an_address_for_everybody_is_reached_by_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +262,7 @@ def test_an_address_for_everybody_is_reached_by_loopback(monkeypatch: pytest.Mon
 def test_what_is_to_be_typed_leads_to_the_same_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", [".venv/bin/wastewise-jobs"])
     assert find_target(None, None).to_type("watch", "7") == ".venv/bin/wastewise-jobs watch 7"
-    elsewhere = find_target("https://b.example/a b", "a secret").to_type("watch", "7")
+    elsewhere = find_target("https://b.example/a b", "a-secret").to_type("watch", "7")
     assert elsewhere == (
         ".venv/bin/wastewise-jobs watch 7 --url 'https://b.example/a b' --token ..."
     )

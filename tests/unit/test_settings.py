@@ -118,6 +118,8 @@ def test_the_names_and_defaults_that_the_product_promises() -> None:
         ("SLACK_WEBHOOK_URL", "http://hooks.example.com/x"),
         ("ADMIN_EMAIL", "nobody"),
         ("HOST", " "),
+        ("PUBLIC_URL", "https://me:secret@example.com"),
+        ("PUBLIC_URL", "https://example.com/?a=1"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_variable(

@@ -14,7 +14,6 @@ from wastewise_jobs.cli.arguments import spread_files
 app = typer.Typer(
     name="wastewise-jobs",
     help="A job service on PostgreSQL that runs WasteWise's waste-cost analyses.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -61,12 +60,16 @@ def common(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; always ends by SystemExit."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if "--debug" in arguments:
+        # Whoever was told to add it adds it at the end.
+        arguments = ["--debug", *(word for word in arguments if word != "--debug")]
     try:
-        app(spread_files(arguments))
+        code = app(spread_files(arguments) or ["--help"], standalone_mode=False)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the last line of defence of the whole program
         sys.exit(_report(error))
+    sys.exit(code or (0 if arguments else 2))
 
 
 def _report(error: Exception) -> int:

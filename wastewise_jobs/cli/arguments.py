@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 from wastewise_jobs.errors import InvalidInputError
 
@@ -15,7 +16,7 @@ ModelT = TypeVar("ModelT", bound="BaseModel")
 
 _LISTS = frozenset({"--invoices", "--haul-log"})
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-# Fields of the API whose option is not simply their name.
+# Fields of the API, and settings, whose option is not simply their name.
 _OPTIONS = {
     "job_type": "JOB_TYPE",
     "project_id": "--project",
@@ -26,6 +27,9 @@ _OPTIONS = {
     "equipment_type": "--equipment",
     "user_id": "--user",
     "expires_at": "--days",
+    "wastewise_url": "--url",
+    "worker_concurrency": "--concurrency",
+    "worker_name": "--name",
 }
 
 
@@ -83,15 +87,24 @@ def point_in_time(text: str | None, option: str) -> datetime | None:
     if text[-1:] in units and text[:-1].isascii() and text[:-1].isdigit():
         try:
             return datetime.now(UTC) + timedelta(**{units[text[-1]]: int(text[:-1])})
-        except OverflowError:
+        except (OverflowError, ValueError):
             raise InvalidInputError(option, f"{text} is too far away") from None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise InvalidInputError(option, "must be 2026-01-31T08:00:00+01:00, or a delay such as 15m")
+        raise InvalidInputError(
+            option, f"must be 2026-01-31T08:00:00+01:00 or a delay such as 15m, not {text[:100]!r}"
+        )
     return moment
+
+
+def somebody(user: UUID) -> UUID:
+    """A user; InvalidInputError for the UUID that programs write where there is none."""
+    if user.int == 0:
+        raise InvalidInputError("--user", "the nil UUID is nobody")
+    return user
 
 
 def option_of(field: str) -> str:

@@ -1,5 +1,6 @@
 """Which service the client commands talk to, and as whom."""
 
+import re
 import shlex
 import time
 from dataclasses import dataclass
@@ -8,11 +9,14 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from wastewise_jobs.cli.console import called_as
-from wastewise_jobs.settings import SECRET_FILE, Settings, is_loopback, load_settings
+from wastewise_jobs.cli.start import settings_with
+from wastewise_jobs.errors import InvalidInputError
+from wastewise_jobs.settings import SECRET_FILE, Settings, is_loopback
 
 # Who the demo and the client commands are on a machine of one's own, when nobody said otherwise.
 LOCAL_USER = UUID("00000000-0000-4000-8000-000000000001")
 _LOCAL_TOKEN_SECONDS = 900
+_TOKEN = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +38,15 @@ class Target:
 
 def find_target(url: str | None, token: str | None) -> Target:
     """Flags, then WASTEWISE_URL and WASTEWISE_TOKEN, then our own service on this machine."""
-    settings = load_settings(wastewise_url=url) if url else load_settings()
+    settings = settings_with(wastewise_url=url)
     address = settings.wastewise_url or _own_address(settings)
-    flags = ("--url", shlex.quote(url)) if url else ()
-    if token:
-        return Target(address, token, flags=(*flags, "--token", "..."))
+    flags = () if url is None else ("--url", shlex.quote(url))
+    if token is not None:
+        checked = _fit_for_a_header("--token", token)
+        return Target(address, checked, flags=(*flags, "--token", "..."))
     if settings.wastewise_token:
-        return Target(address, settings.wastewise_token.get_secret_value(), flags=flags)
+        found = settings.wastewise_token.get_secret_value()
+        return Target(address, _fit_for_a_header("WASTEWISE_TOKEN", found), flags=flags)
     secret = _local_secret(settings, address)
     if secret is None:
         return Target(address, None, flags=flags)
@@ -53,6 +59,13 @@ def find_target(url: str | None, token: str | None) -> Target:
     )
     note = f"no token given: acting as the local user {LOCAL_USER}"
     return Target(address, local, note, flags)
+
+
+def _fit_for_a_header(name: str, token: str) -> str:
+    token = token.strip()
+    if not _TOKEN.fullmatch(token):
+        raise InvalidInputError(name, "is no token: there are blanks or strange letters in it")
+    return token
 
 
 def _own_address(settings: Settings) -> str:

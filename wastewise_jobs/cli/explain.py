@@ -1,13 +1,29 @@
 """What to tell a person about an error: one line that says what is wrong and what to do next."""
 
+from typing import Final, cast
+
+import typer
+from pydantic import ValidationError
+
 from wastewise_jobs import client
 from wastewise_jobs.cli.arguments import option_of
-from wastewise_jobs.errors import ConfigurationError, InvalidInputError, WastewiseJobsError
+from wastewise_jobs.errors import (
+    ConfigurationError,
+    InvalidInputError,
+    WastewiseJobsError,
+    problem_of,
+)
 from wastewise_jobs.logs import redact
 
 FAILED, USAGE = 1, 2
+# Of what typer raises about a command line it exports only one class, which is below all others.
+_UsageError: Final = cast("type[Exception]", typer.BadParameter.__base__)
 _WRONG_VALUE = frozenset({400, 404, 422})
 _UNKNOWN_CALLER = 401
+_ADVICE = {
+    "project_required": "; give --project, or --property and what else describes a new one",
+    "not_found": "; is --url right?",
+}
 _READ_ONLY, _NO_RIGHT = "25006", "42501"
 
 
@@ -15,6 +31,8 @@ def explain(error: BaseException) -> tuple[str, int]:
     """The line, without secrets, and the exit code."""
     if isinstance(error, BaseExceptionGroup):
         return explain(_first_of(error))
+    if isinstance(error, _UsageError):
+        return _misused(error), USAGE
     # Redacted without the name: what follows `JWT_SECRET:` would be taken for the secret.
     if isinstance(error, ConfigurationError):
         return f"{error.variable}: {redact(error.problem)}", USAGE
@@ -39,6 +57,18 @@ def _refused(error: client.ProblemError) -> str:
     """The service speaks of fields; whoever typed it knows options."""
     problem = error.detail.removeprefix(f"{error.field}: ")
     return f"{option_of(error.field)}: {problem} ({error.code}){_next_step(error)}"
+
+
+def _misused(error: Exception) -> str:
+    """What typer says in a box of several lines."""
+    if isinstance(error, typer.BadParameter) and isinstance(error.__cause__, ValidationError):
+        details = error.__cause__.errors(include_url=False)[0]
+        name = max(error.param.opts, key=len) if error.param is not None else ""
+        name = name if name.startswith("-") else name.upper()
+        return f"{name}: {problem_of(details)}, not {str(details['input'])[:100]!r}"
+    said = str(getattr(error, "format_message", error.__str__)()).rstrip(".?")
+    path = getattr(getattr(error, "ctx", None), "command_path", None)
+    return f"{said[:1].lower()}{said[1:]}" + (f"; see `{path} --help`" if path else "")
 
 
 def _said(error: BaseException) -> str:
@@ -72,6 +102,6 @@ def _next_step(error: client.ClientError) -> str:
         return "; give a token with --token or WASTEWISE_TOKEN (`wastewise-jobs token` makes one)"
     if isinstance(error, client.ServiceError) and error.request_id:
         return f"; request {error.request_id} in the service's log says more"
-    if isinstance(error, client.ProblemError) and error.code == "project_required":
-        return "; give --project, or --property and what else describes a new one"
+    if isinstance(error, client.ProblemError):
+        return _ADVICE.get(error.code, "")
     return ""

@@ -33,12 +33,14 @@ def create(
     """Make a key and print it; it is shown this once and kept nowhere."""
     from datetime import UTC, datetime, timedelta
 
-    from wastewise_jobs.cli.arguments import checked
+    from wastewise_jobs.cli.arguments import checked, somebody
     from wastewise_jobs.wire import KeyRequest
 
     wanted = [scope.strip().lower() for scope in scopes.split(",") if scope.strip()]
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
-    request = checked(KeyRequest, user_id=user, name=name, scopes=wanted, expires_at=expires_at)
+    request = checked(
+        KeyRequest, user_id=somebody(user), name=name, scopes=wanted, expires_at=expires_at
+    )
 
     async def make(store: "KeyStore") -> str:
         _, key = await store.create(
@@ -71,7 +73,7 @@ def list_keys(
 
 @app.command()
 def revoke(
-    key: Annotated[str, typer.Argument(help="The key, its public id or its id.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The key, its public id or its id.")],
 ) -> None:
     """Make a key worthless; running services notice within seconds."""
     if not _with_store(lambda store: store.revoke(key)):

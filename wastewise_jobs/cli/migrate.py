@@ -21,7 +21,10 @@ def migrate(
         bool, typer.Option("--yes", help="With --rollback: also where rows are thrown away.")
     ] = False,
 ) -> None:
-    """Apply what is missing; safe to repeat, and to run from several machines at once."""
+    """Bring the database to the schema of this release.
+
+    Safe to repeat, and to run from several machines at once.
+    """
     from wastewise_jobs.cli.running import run
     from wastewise_jobs.cli.start import start
     from wastewise_jobs.errors import InvalidInputError

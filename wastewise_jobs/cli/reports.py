@@ -21,6 +21,8 @@ def check_folder(folder: Path | None) -> None:
         # Rights, a read-only disk, a quota: only writing knows.
         with tempfile.TemporaryFile(dir=folder):
             pass
+    except FileExistsError:
+        raise InvalidInputError("--report", f"{folder} is a file, not a folder") from None
     except OSError as error:
         raise InvalidInputError("--report", f"{folder}: {error.strerror or error}") from None
 

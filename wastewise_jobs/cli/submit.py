@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wastewise_jobs.client import Client, ClientError
     from wastewise_jobs.wire import AnalyzeAnswer, JobAnswer, ProjectRequest
 
-_PROPERTY = "Property (makes a new project)"
+_PROPERTY = "Property: makes a new project (name, units, city, state and equipment together)"
 _LIMITS = "Job"
 
 
@@ -41,7 +41,10 @@ class Plan:
 
 
 def submit(
-    job_type: Annotated[str, typer.Argument(help="For example complete_analysis, in any case.")],
+    job_type: Annotated[
+        str,
+        typer.Argument(metavar="JOB_TYPE", help="For example complete_analysis, in any case."),
+    ],
     *,
     project: Annotated[UUID | None, typer.Option(help="An existing project.")] = None,
     property_name: Annotated[
@@ -50,8 +53,12 @@ def submit(
     units: Annotated[
         int | None, typer.Option(help="Apartments, 10 to 2000.", rich_help_panel=_PROPERTY)
     ] = None,
-    city: Annotated[str | None, typer.Option(rich_help_panel=_PROPERTY)] = None,
-    state: Annotated[str | None, typer.Option(rich_help_panel=_PROPERTY)] = None,
+    city: Annotated[
+        str | None, typer.Option(help="Where it is.", rich_help_panel=_PROPERTY)
+    ] = None,
+    state: Annotated[
+        str | None, typer.Option(help="For example TX.", rich_help_panel=_PROPERTY)
+    ] = None,
     property_type: Annotated[
         str | None,
         typer.Option(help="Garden-Style, Mid-Rise or High-Rise.", rich_help_panel=_PROPERTY),
@@ -66,7 +73,9 @@ def submit(
     container_yards: Annotated[
         float | None, typer.Option(help="Cubic yards of each.", rich_help_panel=_PROPERTY)
     ] = None,
-    pickups_per_week: Annotated[float | None, typer.Option(rich_help_panel=_PROPERTY)] = None,
+    pickups_per_week: Annotated[
+        float | None, typer.Option(help="Of each dumpster.", rich_help_panel=_PROPERTY)
+    ] = None,
     invoices: Annotated[
         list[Path] | None, typer.Option(metavar="FILE...", help="CSV or XLSX; several may follow.")
     ] = None,
@@ -74,12 +83,15 @@ def submit(
         list[Path] | None, typer.Option(metavar="FILE...", help="CSV or XLSX; several may follow.")
     ] = None,
     input_data: Annotated[
-        str | None, typer.Option("--input", metavar="JSON", help="Input, or @FILE.")
+        str | None,
+        typer.Option("--input", metavar="JSON", help="The job's input as an object, or @FILE."),
     ] = None,
     priority: Annotated[
         int | None, typer.Option(help="1 (first) to 10.", rich_help_panel=_LIMITS)
     ] = None,
-    max_retries: Annotated[int | None, typer.Option(rich_help_panel=_LIMITS)] = None,
+    max_retries: Annotated[
+        int | None, typer.Option(help="Attempts after the first.", rich_help_panel=_LIMITS)
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds that a run may take.", rich_help_panel=_LIMITS)
     ] = None,
@@ -97,7 +109,10 @@ def submit(
     url: Url = None,
     token: Token = None,
 ) -> None:
-    """Send a job to the service, with a new property and its files if you like."""
+    """Send a job to the service, with a new property and its files if you like.
+
+    The job belongs to --project, or to a new one that --property and its like describe.
+    """
     from wastewise_jobs.cli.arguments import json_object, point_in_time
     from wastewise_jobs.cli.credentials import find_target
     from wastewise_jobs.cli.reports import check_folder

@@ -18,13 +18,13 @@ def token(
 
     Signed with JWT_SECRET, or with the secret in WASTEWISE_HOME when the embedded server is used.
     """
+    from wastewise_jobs.cli.arguments import somebody
     from wastewise_jobs.cli.credentials import make_token
     from wastewise_jobs.cli.start import start
-    from wastewise_jobs.errors import ConfigurationError, InvalidInputError
+    from wastewise_jobs.errors import ConfigurationError
     from wastewise_jobs.settings import generated_secret
 
-    if user.int == 0:
-        raise InvalidInputError("--user", "the nil UUID is nobody")
+    somebody(user)
     settings = start()
     if settings.jwt_secret is None and not (settings.embedded and not settings.auth_configured):
         raise ConfigurationError(

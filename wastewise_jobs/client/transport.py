@@ -219,7 +219,11 @@ def reason_of(error: BaseException) -> str:
     """Why no answer came, in a few words."""
     if isinstance(error, TimeoutError):
         return "it took too long"
+    if isinstance(error, aiohttp.ClientSSLError):
+        cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", error)
+        return f"TLS failed: {getattr(cause, 'reason', None) or cause}".lower()
     if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno
-        return os.strerror(number).lower() if number and number > 0 else str(error.os_error)
+        number = error.os_error.errno or 0
+        # A name that is not found has a number of the resolver's.
+        return (os.strerror(number) if number > 0 else str(error.os_error.strerror)).lower()
     return str(error) or type(error).__name__
