@@ -92,15 +92,19 @@ class Runs:
         ]
 
     def start(self, lane: Lane, jobs: Sequence[ClaimedJob], lease_until: float) -> None:
-        """Start what was claimed, one job at least; while releasing, give it back unrun."""
+        """Start what was claimed, one job at least; while releasing, give it back unrun.
+
+        So is what a blocked loop heard of too late: somebody else may be running it already.
+        """
         entries, unsettled, loop = self._entries, self.unsettled, self._loop
+        late = time.monotonic() >= lease_until - self._lease_margin
         self._quiet.clear()
         if log.is_enabled_for(logging.DEBUG):
             _tell_claims(jobs)
         for job in jobs:
             run = Run(job, entries[job.job_type], lane, self, lease_until)
             unsettled.add(run)
-            if self.releasing:
+            if self.releasing or late:
                 self._settle(run, Released())
             else:
                 run.task = loop.create_task(self._live(run))
