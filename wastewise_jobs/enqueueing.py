@@ -17,12 +17,13 @@ import structlog
 
 from wastewise_jobs.db.doorbell import Doorbell
 from wastewise_jobs.db.migrate import check_schema
+from wastewise_jobs.db.opening import Addresses, checked_pool
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.handlers.registry import Jobs
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.logs import configure_logging
-from wastewise_jobs.service import Addresses, checked_pool, database, job_types_of, prepare_schema
+from wastewise_jobs.service import database, job_types_of, prepare_schema
 from wastewise_jobs.settings import Settings, load_settings
 
 # enqueue_many has two statements under way, the doorbell one.

@@ -16,9 +16,10 @@ from enum import StrEnum
 import asyncpg
 
 from wastewise_jobs.db.migrate import check_schema
+from wastewise_jobs.db.opening import Addresses
 from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.errors import SchemaMismatchError
-from wastewise_jobs.service import CONNECTIONS_BESIDE_POOL, Addresses
+from wastewise_jobs.service import CONNECTIONS_BESIDE_POOL
 from wastewise_jobs.settings import Settings
 
 OLDEST_SERVER, NEWEST_SERVER = 14, 18

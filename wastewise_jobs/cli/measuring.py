@@ -17,6 +17,7 @@ import asyncpg
 from wastewise_jobs.db.address import reachable
 from wastewise_jobs.db.doorbell import Doorbell
 from wastewise_jobs.db.migrate import migrate
+from wastewise_jobs.db.opening import Addresses, open_pool
 from wastewise_jobs.errors import ConfigurationError
 from wastewise_jobs.handlers.context import JobContext
 from wastewise_jobs.handlers.registry import Jobs
@@ -24,7 +25,7 @@ from wastewise_jobs.jobs.ids import new_job_id
 from wastewise_jobs.jobs.model import DEFAULT_QUEUE, NewJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
-from wastewise_jobs.service import Addresses, database, make_worker, open_pool
+from wastewise_jobs.service import database, make_worker
 from wastewise_jobs.settings import Settings
 from wastewise_jobs.workers.pool import Worker
 
