@@ -139,12 +139,16 @@ $$;
 -- Candidates are read from job_queue without a lock, then the wide rows are locked with SKIP
 -- LOCKED: every writer takes the wide row first, so whoever holds it has the queue row too. What
 -- was locked by somebody else is left, and the next page of candidates follows.
+-- Of the jobs on their last chance (two crashes) at most one is among them, and none unless
+-- _last_chance: a worker never has two. So the process that such a job kills takes no other job into
+-- quarantine with it.
 CREATE OR REPLACE FUNCTION claim_jobs(
     _worker_id text,
     _queues text[],
     _job_types text[],
     _limit integer,
-    _lease interval
+    _lease interval,
+    _last_chance boolean DEFAULT true
 )
 RETURNS TABLE (
     id uuid,
@@ -178,6 +182,7 @@ DECLARE
     _kind_types text[];
     _wanted integer := _limit;
     _page uuid[];
+    _on_last_chance uuid;
     _rows integer;
     _last_priority integer := 0;
     _last_created_at timestamptz := '-infinity';
@@ -200,16 +205,17 @@ BEGIN
 
     WHILE _wanted > 0 LOOP
         WITH page AS (
-            SELECT c.id, c.priority, c.created_at
+            SELECT c.id, c.priority, c.created_at, c.last_chance
             FROM unnest(_kind_queues, _kind_types) AS k (queue, job_type)
             CROSS JOIN LATERAL (
-                SELECT q.id, q.priority, q.created_at
+                SELECT q.id, q.priority, q.created_at, q.last_chance
                 FROM job_queue q
                 WHERE q.due
                   AND q.queue = k.queue
                   AND q.job_type = k.job_type
                   AND (q.priority, q.created_at, q.id)
                       > (_last_priority, _last_created_at, _last_id)
+                  AND (_last_chance OR NOT q.last_chance)
                 ORDER BY q.priority, q.created_at, q.id
                 LIMIT _wanted
             ) AS c
@@ -223,8 +229,16 @@ BEGIN
             LIMIT 1
         )
         SELECT
-            (SELECT array_agg(p.id) FROM page p), f.priority, f.created_at, f.id
-        INTO _page, _last_priority, _last_created_at, _last_id
+            (SELECT array_agg(p.id) FROM page p),
+            (
+                SELECT p.id
+                FROM page p
+                WHERE p.last_chance
+                ORDER BY p.priority, p.created_at, p.id
+                LIMIT 1
+            ),
+            f.priority, f.created_at, f.id
+        INTO _page, _on_last_chance, _last_priority, _last_created_at, _last_id
         FROM final f;
         EXIT WHEN _page IS NULL;
 
@@ -248,6 +262,7 @@ BEGIN
                 WHERE a.id = ANY (_page)
                   AND a.status = 'pending'
                   AND (a.retry_after IS NULL OR a.retry_after <= now())
+                  AND (a.crash_count < 2 OR a.id = _on_last_chance)
                 FOR NO KEY UPDATE SKIP LOCKED
             ))
               AND j.status = 'pending'
@@ -276,6 +291,7 @@ BEGIN
 
         GET DIAGNOSTICS _rows = ROW_COUNT;
         EXIT WHEN cardinality(_page) < _wanted;
+        _last_chance := _last_chance AND _on_last_chance IS NULL;
         _wanted := _wanted - _rows;
     END LOOP;
     PERFORM set_config('wastewise.transition', 'off', true);

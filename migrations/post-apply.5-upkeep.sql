@@ -27,7 +27,7 @@ BEGIN
     GET DIAGNOSTICS _gone = ROW_COUNT;
     INSERT INTO job_queue AS q (
         id, queue, job_type, priority, created_at, retry_after, due, leased, fence,
-        lease_expires_at, deadline_at
+        lease_expires_at, deadline_at, last_chance
     )
     SELECT
         j.id, j.queue, j.job_type, j.priority, j.created_at,
@@ -36,7 +36,8 @@ BEGIN
         j.status = 'processing',
         j.fence,
         CASE WHEN j.status = 'processing' THEN now() + stuck_threshold() END,
-        NULL
+        NULL,
+        j.crash_count >= 2
     FROM analysis_jobs j
     WHERE j.id = ANY (_ids)
       AND j.status IN ('pending', 'processing')
@@ -50,6 +51,7 @@ BEGIN
         due = EXCLUDED.due,
         leased = EXCLUDED.leased,
         fence = EXCLUDED.fence,
+        last_chance = EXCLUDED.last_chance,
         lease_expires_at =
             CASE
                 WHEN q.leased AND EXCLUDED.leased AND q.fence = EXCLUDED.fence
@@ -138,7 +140,8 @@ BEGIN
             expired = false,
             lease_expires_at = NULL,
             deadline_at = NULL,
-            retry_after = s.retry_after
+            retry_after = s.retry_after,
+            last_chance = s.crash_count >= 2
         FROM settled s
         WHERE q.id = ANY (_ids)
           AND q.id = s.id
@@ -312,6 +315,7 @@ BEGIN
                    OR q.job_type <> j.job_type
                    OR q.fence <> j.fence
                    OR q.leased <> (j.status = 'processing')
+                   OR q.last_chance <> (j.crash_count >= 2)
                    OR (NOT q.leased AND NOT q.due
                        AND q.retry_after IS DISTINCT FROM j.retry_after)
                    OR (q.due AND j.retry_after > now())

@@ -207,10 +207,10 @@ FOR EACH ROW
 WHEN (
     current_setting('wastewise.transition', true) IS DISTINCT FROM 'on'
     AND (OLD.status, OLD.priority, OLD.created_at, OLD.retry_after, OLD.queue, OLD.job_type, OLD.fence,
-     OLD.id, OLD.cancel_requested_at)
+     OLD.id, OLD.cancel_requested_at, OLD.crash_count)
     IS DISTINCT FROM
     (NEW.status, NEW.priority, NEW.created_at, NEW.retry_after, NEW.queue, NEW.job_type, NEW.fence,
-     NEW.id, NEW.cancel_requested_at)
+     NEW.id, NEW.cancel_requested_at, NEW.crash_count)
 )
 EXECUTE FUNCTION follow_job();
 

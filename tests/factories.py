@@ -40,8 +40,9 @@ async def claim(
     queues: Sequence[str] = ("default",),
     job_types: Sequence[str] = JOB_TYPES,
     lease: timedelta = LEASE,
+    last_chance: bool = True,
 ) -> list[ClaimedJob]:
-    return await store.claim(worker_id, queues, job_types, limit, lease)
+    return await store.claim(worker_id, queues, job_types, limit, lease, last_chance=last_chance)
 
 
 async def make_running(store: JobStore, **overrides: Any) -> ClaimedJob:
@@ -136,6 +137,7 @@ WHERE coalesce(j.status IN ('pending', 'processing'), false) <> (q.id IS NOT NUL
           (q.priority, q.created_at, q.queue, q.job_type, q.fence)
           IS DISTINCT FROM (j.priority, j.created_at, j.queue, j.job_type, j.fence)
        OR q.leased <> (j.status = 'processing')
+       OR q.last_chance <> (j.crash_count >= 2)
        OR (q.due AND j.retry_after > clock_timestamp())
        OR (NOT q.due AND NOT q.leased AND q.retry_after IS DISTINCT FROM j.retry_after)
    ))

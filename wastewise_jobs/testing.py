@@ -30,6 +30,7 @@ from wastewise_jobs.workers.journal import Journal
 from wastewise_jobs.workers.lanes import make_lanes
 from wastewise_jobs.workers.processes import Processes
 from wastewise_jobs.workers.runs import Runs
+from wastewise_jobs.workers.slots import LastChance
 from wastewise_jobs.workers.stats import WorkerStats
 from wastewise_jobs.workers.threads import Threads
 
@@ -128,6 +129,7 @@ async def drain(jobs: Jobs, pool: Pool) -> WorkerStats:
         worker_id=_WORKER_ID,
         lease=_LEASE,
         patience=5.0,
+        last_chance=LastChance(),
         journal=journal,
         on_worn_out=lambda _: None,
     )

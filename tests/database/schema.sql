@@ -65,7 +65,7 @@ CREATE TRIGGER wastewise_fill_inserted BEFORE INSERT ON public.analysis_jobs FOR
 CREATE TRIGGER wastewise_follow_deleted AFTER DELETE ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION follow_job();
 CREATE TRIGGER wastewise_follow_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION follow_job();
 CREATE TRIGGER wastewise_follow_truncate AFTER TRUNCATE ON public.analysis_jobs FOR EACH STATEMENT EXECUTE FUNCTION empty_job_queue();
-CREATE TRIGGER wastewise_follow_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text) AND (((((((((old.status IS DISTINCT FROM new.status) OR (old.priority IS DISTINCT FROM new.priority)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.retry_after IS DISTINCT FROM new.retry_after)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.fence IS DISTINCT FROM new.fence)) OR (old.id IS DISTINCT FROM new.id)) OR (old.cancel_requested_at IS DISTINCT FROM new.cancel_requested_at)))) EXECUTE FUNCTION follow_job();
+CREATE TRIGGER wastewise_follow_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text) AND ((((((((((old.status IS DISTINCT FROM new.status) OR (old.priority IS DISTINCT FROM new.priority)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.retry_after IS DISTINCT FROM new.retry_after)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.fence IS DISTINCT FROM new.fence)) OR (old.id IS DISTINCT FROM new.id)) OR (old.cancel_requested_at IS DISTINCT FROM new.cancel_requested_at)) OR (old.crash_count IS DISTINCT FROM new.crash_count)))) EXECUTE FUNCTION follow_job();
 
 CREATE TABLE api_keys (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -99,6 +99,7 @@ CREATE TABLE job_queue (
     lease_expires_at timestamp with time zone,
     deadline_at timestamp with time zone,
     expired boolean NOT NULL DEFAULT false,
+    last_chance boolean NOT NULL DEFAULT false,
     CONSTRAINT job_queue_pkey PRIMARY KEY (id),
     CONSTRAINT job_queue_due_or_leased CHECK ((NOT (due AND leased))),
     CONSTRAINT job_queue_expired CHECK ((leased OR (NOT expired))),
@@ -300,7 +301,7 @@ FUNCTION check_updated_job()
     SET search_path=public, pg_temp
     SET jit=off;
 
-FUNCTION claim_jobs(_worker_id text, _queues text[], _job_types text[], _limit integer, _lease interval)
+FUNCTION claim_jobs(_worker_id text, _queues text[], _job_types text[], _limit integer, _lease interval, _last_chance boolean DEFAULT true)
     RETURNS TABLE(id uuid, fence bigint, job_type text, queue text, user_id uuid, project_id uuid, input_data text, retry_count integer, max_retries integer, crash_count integer, timeout_seconds double precision, priority integer, created_at timestamp with time zone, waited_seconds double precision)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp

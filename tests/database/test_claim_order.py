@@ -11,10 +11,12 @@ from tests.factories import (
     enqueue_one,
     insert_plainly,
     make_job,
+    make_running,
     queue_row,
 )
 from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.jobs.model import JobId
+from wastewise_jobs.jobs.outcome import Failed
 from wastewise_jobs.jobs.store import JobStore
 
 
@@ -172,3 +174,44 @@ async def test_a_job_that_somebody_holds_is_left_and_the_next_is_taken(
         assert [job.id for job in await claim(store, 9)] == ids[7:]
         assert await claim(store, 9) == []
     assert [job.id for job in await claim(store, 9)] == ids[:5]
+
+
+CRASHED_TWICE = "UPDATE analysis_jobs SET crash_count = 2 WHERE id = ANY ($1)"
+
+
+async def test_of_the_jobs_on_their_last_chance_a_claim_takes_the_first(
+    store: JobStore, connection: Connection
+) -> None:
+    ids = [answer.id for answer in await enqueue(store, *(make_job() for _ in range(12)))]
+    suspects = [*ids[:6], ids[8]]
+    await connection.execute(CRASHED_TWICE, suspects)
+    await assert_invariant(connection)
+    # A full page of them does not hide the others.
+    first = await claim(store, 4)
+    assert [job.id for job in first] == [ids[0], ids[6], ids[7], ids[9]]
+    assert [job.on_last_chance for job in first] == [True, False, False, False]
+    assert [job.id for job in await claim(store, 2, last_chance=False)] == ids[10:]
+    assert await claim(store, 9, last_chance=False) == []
+    rest = [job.id for _ in range(7) for job in await claim(store, 9)]
+    assert rest == [*ids[1:6], ids[8]]
+    await assert_invariant(connection)
+
+
+async def test_whoever_claims_one_job_may_have_one_on_its_last_chance(
+    store: JobStore, connection: Connection
+) -> None:
+    ids = [await enqueue_one(store) for _ in range(2)]
+    await connection.execute(CRASHED_TWICE, ids)
+    assert [await connection.fetchval("SELECT get_next_job('rpc')") for _ in ids] == ids
+
+
+async def test_a_job_that_goes_round_again_is_on_its_last_chance_no_more(
+    store: JobStore, connection: Connection
+) -> None:
+    jobs = [await make_running(store) for _ in range(2)]
+    await connection.execute(CRASHED_TWICE, [job.id for job in jobs])
+    for job in jobs:
+        await store.fail([(job, Failed("X", "x", "permanent"))])
+        await store.requeue(job.id, user_id=None)
+    await assert_invariant(connection)
+    assert len(await claim(store, 9)) == 2

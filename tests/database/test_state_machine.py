@@ -34,7 +34,7 @@ from tests.factories import (
     make_job,
 )
 from wastewise_jobs.db.pool import Connection, Pool, create_pool
-from wastewise_jobs.jobs.model import ClaimedJob, JobId, Progress
+from wastewise_jobs.jobs.model import CRASHES, ClaimedJob, JobId, Progress
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
 from wastewise_jobs.jobs.store import JobStore
 
@@ -106,6 +106,8 @@ class Queue(RuleBasedStateMachine):
     def claim(self, worker: str, limit: int) -> None:
         due = [job for job in self.model.values() if job.status == "pending" and job.due]
         due.sort(key=lambda job: (job.priority, job.created_at, job.id.bytes))
+        last_chances = [job for job in due if job.crashes >= CRASHES - 1]
+        due = [job for job in due if job not in last_chances[1:]]
         claimed = self.run(claim(self.store, limit, worker_id=worker))
         assert [job.id for job in claimed] == [job.id for job in due[:limit]]
         for job, lease in zip(due, claimed, strict=False):

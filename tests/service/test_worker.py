@@ -379,6 +379,46 @@ async def test_a_locked_row_does_not_hold_up_the_others(db: str) -> None:
         assert worker.stats.not_storable == 0
 
 
+async def test_jobs_on_their_last_chance_run_one_after_the_other(db: str) -> None:
+    """In whichever lanes, beside any number of other jobs, and without waiting for the poll."""
+    jobs = Jobs()
+    running: set[int] = set()
+    together: list[set[int]] = []
+    go_on = asyncio.Semaphore(0)
+
+    async def note(n: int) -> None:
+        running.add(n)
+        together.append(set(running))
+        await go_on.acquire()
+        running.remove(n)
+
+    @jobs.handler("in_loop")
+    async def in_loop(job: JobContext, input: Pair) -> None:
+        await note(input.a)
+
+    loop = asyncio.get_running_loop()
+
+    @jobs.handler("in_thread")
+    def in_thread(job: JobContext, input: Pair) -> None:
+        asyncio.run_coroutine_threadsafe(note(input.a), loop).result(20)
+
+    async with bench(db, jobs) as b:
+        ids = [(await (in_thread if n % 2 else in_loop).enqueue(Pair(a=n))).id for n in range(6)]
+        suspects = {0, 1, 2, 3}
+        await b.pool.execute(
+            "UPDATE analysis_jobs SET crash_count = 2 WHERE id = ANY ($1)", ids[:4]
+        )
+        async with b.worker(poll_interval=timedelta(seconds=60)):
+            await eventually(lambda: len(running) == 3)
+            for n in range(len(ids)):
+                await eventually(lambda n=n: len(together) > n)  # type: ignore[misc]
+                go_on.release()
+            for job_id in ids:
+                await b.until(job_id, "completed")
+    assert all(len(beside & suspects) <= 1 for beside in together)
+    assert any(len(beside) == 3 for beside in together)
+
+
 async def test_only_own_job_types_and_queues_are_claimed(db: str) -> None:
     ours, theirs = Jobs(), Jobs()
 

@@ -32,6 +32,10 @@ class Status(StrEnum):
         return self not in {Status.PENDING, Status.PROCESSING}
 
 
+# With so many lost workers a job is failed; the functions of the migrations count them.
+CRASHES = 3
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """A job to enqueue. `input_json` is a JSON text that PostgreSQL can store.
@@ -96,6 +100,11 @@ class ClaimedJob:
     def attempt(self) -> int:
         """This run, counted from 1."""
         return self.retry_count + 1
+
+    @property
+    def on_last_chance(self) -> bool:
+        """Whether one more crash of its worker fails it."""
+        return self.crash_count >= CRASHES - 1
 
 
 @dataclass(frozen=True, slots=True)

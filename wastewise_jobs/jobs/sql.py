@@ -42,7 +42,7 @@ CLAIM = """
 SELECT
     id, fence, job_type, queue, user_id, project_id, input_data, retry_count, max_retries,
     crash_count, timeout_seconds, priority, created_at, waited_seconds
-FROM claim_jobs($1::text, $2::text[], $3::text[], $4::integer, $5::interval)
+FROM claim_jobs($1::text, $2::text[], $3::text[], $4::integer, $5::interval, $6::boolean)
 """
 
 SECONDS_UNTIL_DUE = "SELECT seconds_until_due()"

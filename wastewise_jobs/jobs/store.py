@@ -140,11 +140,15 @@ class JobStore:
         limit: int,
         lease: timedelta,
         *,
+        last_chance: bool = True,
         executor: Executor | None = None,
     ) -> list[ClaimedJob]:
-        """Claim up to `limit` due jobs of these types, most urgent first; None: in all queues."""
+        """Claim up to `limit` due jobs of these types, most urgent first; None: in all queues.
+
+        At most one of them is on its last chance, and none without `last_chance`.
+        """
         rows = await (executor or self._pool).fetch(
-            sql.CLAIM, worker_id, queues, job_types, limit, lease
+            sql.CLAIM, worker_id, queues, job_types, limit, lease, last_chance
         )
         return [ClaimedJob(*row) for row in rows]
 

@@ -11,7 +11,7 @@ from wastewise_jobs.db.wake import Wake
 from wastewise_jobs.jobs.model import ClaimedJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.workers.slots import Lane
+from wastewise_jobs.workers.slots import Lane, LastChance
 from wastewise_jobs.workers.stats import WorkerStats
 
 log = get_logger(__name__)
@@ -24,8 +24,8 @@ _ENOUGH = 4
 class ClaimLoop:
     """Claims for one lane until told to stop; never cancelled in the middle of a claim.
 
-    `start(jobs, lease_until)` gets what was claimed, `nothing_due()` is called when a hint led to
-    nothing, because then something may come due later.
+    `start(jobs, lease_until)` gets what was claimed, `nothing_due()` is called when what was heard
+    of cannot be claimed, because then something may come due later.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class ClaimLoop:
         worker_id: str,
         lease: timedelta,
         look_at_least_every: float,
+        last_chance: LastChance,
         stats: WorkerStats,
         start: Callable[[list[ClaimedJob], float], None],
         nothing_due: Callable[[], None],
@@ -47,11 +48,18 @@ class ClaimLoop:
         self._worker_id = worker_id
         self._lease = lease
         self._look_at_least_every = look_at_least_every
+        self._last_chance = last_chance
         self._stats = stats
         self._start = start
         self._nothing_due = nothing_due
+        self._heard = False
         self._stopping = False
         self._backoff = Backoff()
+
+    def hear(self) -> None:
+        """Somebody says that something was enqueued, due now or later."""
+        self._heard = True
+        self.wake.hint()
 
     def stop(self) -> None:
         """Claim no more; the claim that is under way is finished."""
@@ -61,20 +69,19 @@ class ClaimLoop:
 
     async def run(self) -> None:
         """Claim until `stop`."""
-        hinted = False
         while not self._stopping:
             self.beat.stamp()
             free = await self._enough_free()
             if not free or self._stopping:
                 continue
             limit = min(free, self.lane.most_at_once)
+            heard, self._heard = self._heard, False
             claimed = await self._claim(limit)
             if claimed == limit:
-                hinted = False
                 continue
-            if hinted and claimed == 0:
+            if heard and claimed == 0:
                 self._nothing_due()
-            hinted = await self._wait_for_hint(failed=claimed is None)
+            await self._wait_for_hint(failed=claimed is None)
 
     async def _enough_free(self) -> int:
         """Free slots, once there is a handful; 0 after a while without any."""
@@ -90,33 +97,42 @@ class ClaimLoop:
                     await lane.freed.wait()
         return lane.free
 
-    async def _wait_for_hint(self, *, failed: bool) -> bool:
+    async def _wait_for_hint(self, *, failed: bool) -> None:
         if failed:
             await asyncio.sleep(self._backoff.next())
-            return True
-        return await self.wake.wait(self._look_at_least_every)
+            # What was said meanwhile may be lost.
+            self._heard = True
+        else:
+            await self.wake.wait(self._look_at_least_every)
 
     async def _claim(self, limit: int) -> int | None:
         """How many were claimed; None when the database is in trouble."""
         lane = self.lane
         lane.take(limit)
-        claimed = 0
+        jobs: list[ClaimedJob] = []
+        last_chance = self._last_chance.take(self.wake)
         # The lease counts from the server's now(), which is later than this.
         until = time.monotonic() + self._lease.total_seconds()
         try:
             jobs = await self._store.claim(
-                self._worker_id, lane.queues, lane.job_types, limit, self._lease
+                self._worker_id,
+                lane.queues,
+                lane.job_types,
+                limit,
+                self._lease,
+                last_chance=last_chance,
             )
-            claimed = len(jobs)
         except Exception as error:  # noqa: BLE001 - a loop's tick: claiming goes on for ever
             self._stats.claim_errors += 1
             log_failed_tick(f"claim {lane.name}", error, first=self._backoff.failures == 0)
             return None
         finally:
-            lane.give_back(limit - claimed)
+            lane.give_back(limit - len(jobs))
+            if last_chance and not any(job.on_last_chance for job in jobs):
+                self._last_chance.give_back()
         if self._backoff.reset():
             log.info("loop_recovered", loop=f"claim {lane.name}")
         if jobs:
-            self._stats.claimed += claimed
+            self._stats.claimed += len(jobs)
             self._start(jobs, until)
-        return claimed
+        return len(jobs)

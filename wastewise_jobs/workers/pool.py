@@ -29,7 +29,7 @@ from wastewise_jobs.workers.lanes import make_lanes
 from wastewise_jobs.workers.look import LookLoop
 from wastewise_jobs.workers.processes import Processes
 from wastewise_jobs.workers.runs import Runs
-from wastewise_jobs.workers.slots import Lane
+from wastewise_jobs.workers.slots import Lane, LastChance
 from wastewise_jobs.workers.stats import WorkerStats
 from wastewise_jobs.workers.store import WorkerIdentity
 from wastewise_jobs.workers.threads import Threads
@@ -83,6 +83,7 @@ class Worker:
         self._nudges: dict[float, asyncio.TimerHandle] = {}
         self._threads = Threads("wastewise handler")
         store = JobStore(pool)
+        last_chance = LastChance()
         self._processes = Processes(store, log_level=log_level, log_format=log_format)
         entries = make_entries(jobs, self._threads, self._processes)
         cores = os.cpu_count() or 1
@@ -100,6 +101,7 @@ class Worker:
             worker_id=self.worker_id,
             lease=lease,
             patience=stop_patience.total_seconds(),
+            last_chance=last_chance,
             journal=self._journal,
             on_worn_out=self._worn_out,
         )
@@ -112,6 +114,7 @@ class Worker:
                 worker_id=self.worker_id,
                 lease=lease,
                 look_at_least_every=_LOOKS_PER_CLAIM * poll,
+                last_chance=last_chance,
                 stats=self.stats,
                 start=partial(self._runs.start, lane),
                 nothing_due=self._look.wake.hint,
@@ -258,7 +261,7 @@ class Worker:
         if topic == WAKE_TOPIC:
             for claim in self._claims:
                 if claim.lane.queues is None or payload in claim.lane.queues:
-                    claim.wake.hint()
+                    claim.hear()
             return
         # Whoever may NOTIFY may say anything: only what the heartbeat finds in the database stops
         # a run. A job that is not here may be in a claim whose answer is still on its way.

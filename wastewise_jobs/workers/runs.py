@@ -29,7 +29,7 @@ from wastewise_jobs.workers.run import (
     stopped_outcome,
 )
 from wastewise_jobs.workers.settle import Settler
-from wastewise_jobs.workers.slots import Lane
+from wastewise_jobs.workers.slots import Lane, LastChance
 
 log = get_logger(__name__)
 
@@ -54,6 +54,7 @@ class Runs:
         worker_id: str,
         lease: timedelta,
         patience: float,
+        last_chance: LastChance,
         journal: Journal,
         on_worn_out: Callable[[Lane], None],
     ) -> None:
@@ -63,6 +64,7 @@ class Runs:
         self._lease = lease
         self._lease_margin = lease_margin(lease)
         self._patience = patience
+        self._last_chance = last_chance
         self._journal = journal
         self._on_worn_out = on_worn_out
         self._settler = Settler(
@@ -175,11 +177,15 @@ class Runs:
 
     def _settled(self, runs: Sequence[Run]) -> None:
         self.unsettled.difference_update(runs)
-        freed = Counter([run.lane for run in runs if not run.stuck])
-        for lane, count in freed.items():
-            lane.give_back(count)
+        self._free([run for run in runs if not run.stuck])
         if not self.unsettled:
             self._quiet.set()
+
+    def _free(self, runs: Sequence[Run]) -> None:
+        for lane, count in Counter([run.lane for run in runs]).items():
+            lane.give_back(count)
+        if any(run.job.on_last_chance for run in runs):
+            self._last_chance.ended()
 
     async def _patrol(self) -> None:
         """One timer for all runs: deadlines, leases that nobody confirmed, handlers that hang."""
@@ -228,7 +234,7 @@ class Runs:
         if run in self.unsettled:
             run.stuck = False
         else:
-            run.lane.give_back(1)
+            self._free([run])
 
 
 def _ended_late(run: Run) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from wastewise_jobs.db.wake import Wake
 from wastewise_jobs.handlers.handler import RunIn
 
 # More in one statement gains nothing.
@@ -17,6 +18,40 @@ class Slots:
         self.capacity = capacity
         self.free = capacity
         self.lanes: list[Lane] = []
+
+
+class LastChance:
+    """The one place in a worker for a job on its last chance: no process runs two of them.
+
+    So when a process dies, at most one job ends for it, whatever else ran there.
+    """
+
+    def __init__(self) -> None:
+        self._taken = False
+        self._denied: set[Wake] = set()
+
+    def take(self, wake: Wake) -> bool:
+        """Reserve the place before a claim; if a job has it, `wake` is hinted when that ends."""
+        if self._taken:
+            self._denied.add(wake)
+            return False
+        self._taken = True
+        return True
+
+    def give_back(self) -> None:
+        """No such job was there to claim.
+
+        Nobody is hinted: what another lane was denied meanwhile hardly ever exists, and the next
+        look finds it.
+        """
+        self._taken = False
+
+    def ended(self) -> None:
+        """The job that had it is settled."""
+        self._taken = False
+        for wake in self._denied:
+            wake.hint()
+        self._denied.clear()
 
 
 class Lane:
