@@ -4,11 +4,14 @@
     stop    API and claiming ▶ running jobs (grace) ▶ leases, listener, doorbell ▶ pool ▶ database
 
 Whatever fails on the way up closes what was opened before it; an embedded server is always the
-last to go. The API and the built-in handlers are imported where they are wanted: a worker that
-carries only an application's handlers starts in half the time without them.
+last to go. The end has one limit, counted from the signal: the grace period and two seconds.
+
+The API and the built-in handlers are imported where they are wanted: a worker that carries only an
+application's handlers starts in half the time without them.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -34,6 +37,7 @@ from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.settings import Settings, generated_secret
+from wastewise_jobs.stop import Stop
 from wastewise_jobs.workers.pool import Worker
 
 if TYPE_CHECKING:
@@ -47,6 +51,9 @@ log = get_logger(__name__)
 # The listener and the heartbeat of a process have connections of their own.
 CONNECTIONS_BESIDE_POOL = 2
 
+# After the grace period: for outcomes to be written; then nobody waits for the database any more.
+_LAST_STATEMENTS_SECONDS = 0.9
+
 _SET_STUCK_THRESHOLD = """
 UPDATE schema_info
 SET stuck_threshold = make_interval(mins => $1)
@@ -56,25 +63,6 @@ _ROOM = """
 SELECT current_setting('max_connections')::integer
      - current_setting('superuser_reserved_connections')::integer
 """
-
-
-class Stop:
-    """What signals ask of a process: during the start to give up, then to drain, then to hurry."""
-
-    def __init__(self) -> None:
-        self.up = False
-        self.asked = asyncio.Event()
-        self.forced = asyncio.Event()
-
-    def signalled(self, main: "asyncio.Task[object]") -> None:
-        """One more signal has come; `main` is what runs the service."""
-        if not self.up or self.forced.is_set():
-            main.cancel()
-        elif self.asked.is_set():
-            log.warning("stop_forced")
-            self.forced.set()
-        else:
-            self.asked.set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +93,7 @@ async def run_service(
     """
     require_auth(settings, parts)
     async with AsyncExitStack() as opened:
-        addresses = await opened.enter_async_context(database(settings))
+        addresses = await opened.enter_async_context(database(settings, stop=stop))
         if settings.embedded:
             await prepare_schema(addresses, settings)
         pool = await opened.enter_async_context(
@@ -126,7 +114,10 @@ async def run_service(
             await pool.execute(_SET_STUCK_THRESHOLD, settings.job_stuck_threshold_minutes)
             await JobTypeStore(pool).register(job_types_of(jobs, settings, builtin=parts.builtin))
             _warn_of_unused(parts.queues or {}, jobs)
-            worker = make_worker(settings, addresses, pool, jobs, queues=parts.queues)
+            worker = make_worker(
+                settings, addresses, pool, jobs, queues=parts.queues, on_hung=stop.hung
+            )
+            stop.last_acts.insert(0, worker.end_without_loop)
         serve = None
         if parts.api:
             from wastewise_jobs.web.server import listening
@@ -135,13 +126,14 @@ async def run_service(
             serve = partial(
                 listening, app, settings.host, settings.port, or_any_port=parts.or_any_port
             )
-        await _run_parts(serve, worker, doorbell, stop=stop, on_up=on_up or _nobody)
+        await _run_parts(serve, worker, doorbell, pool, stop=stop, on_up=on_up or _nobody)
 
 
 async def _run_parts(
     serve: Callable[[], AbstractAsyncContextManager["Address"]] | None,
     worker: Worker | None,
     doorbell: Doorbell,
+    pool: Pool,
     *,
     stop: Stop,
     on_up: Callable[["Address | None"], None],
@@ -167,10 +159,11 @@ async def _run_parts(
         log.info("service_stopping")
         if worker is not None:
             worker.stop()
-        forcing = running.create_task(_force(tasks, worker, stop=stop), name="force")
+        ending = running.create_task(_end_in_time(tasks, worker, pool, stop=stop), name="end")
         await asyncio.wait(tasks)
-        forcing.cancel()
         ringing.cancel()
+        await asyncio.wait([ringing])
+        ending.cancel()
     if by_itself:
         raise WorkerWornOutError
 
@@ -187,19 +180,23 @@ async def _serve(
         await stop.asked.wait()
 
 
-async def _force(
-    tasks: Sequence["asyncio.Task[None]"], worker: Worker | None, *, stop: Stop
+async def _end_in_time(
+    tasks: Sequence["asyncio.Task[None]"], worker: Worker | None, pool: Pool, *, stop: Stop
 ) -> None:
-    await stop.forced.wait()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(stop.grace_left):
+            await stop.forced.wait()
     if worker is not None:
         worker.abort()
     for task in tasks:
         # The worker ends by itself: it still has to hand its jobs back.
         if task.get_name() != "worker":
             task.cancel()
+    await asyncio.sleep(_LAST_STATEMENTS_SECONDS)
+    pool.terminate()
 
 
-def _nobody(_: "Address | None") -> None:
+def _nobody(_: object) -> None:
     """Nobody wants to know."""
 
 
@@ -242,6 +239,7 @@ def make_worker(
     jobs: Jobs,
     *,
     queues: dict[str, int | None] | None = None,
+    on_hung: Callable[[], object] = lambda: None,
 ) -> Worker:
     """A worker as the settings say; it runs nothing yet."""
     return Worker(
@@ -258,6 +256,7 @@ def make_worker(
         poll_interval=timedelta(seconds=settings.poll_interval_seconds),
         shutdown_grace=timedelta(seconds=settings.shutdown_grace_seconds),
         notify=settings.notify_enabled,
+        on_hung=on_hung,
         log_level=settings.log_level,
         log_format=settings.log_format,
     )
@@ -308,14 +307,21 @@ def _authenticator(settings: Settings, pool: Pool) -> "Authenticator":
 
 
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[Addresses]:
-    """DATABASE_URL, or a PostgreSQL of our own that runs as long as somebody is inside."""
+async def database(settings: Settings, *, stop: Stop | None = None) -> AsyncIterator[Addresses]:
+    """DATABASE_URL, or a PostgreSQL of our own that runs as long as somebody is inside.
+
+    With `stop` it is left even if the process does not get to the end of the block.
+    """
     if settings.database_url is not None:
         pooled = settings.database_url.get_secret_value()
         direct = settings.database_direct_url
         yield Addresses(pooled, direct.get_secret_value() if direct else pooled)
         return
-    async with embedded_postgres(settings.wastewise_home, bin_dir=settings.wastewise_pg_bin) as dsn:
+    async with embedded_postgres(
+        settings.wastewise_home,
+        bin_dir=settings.wastewise_pg_bin,
+        leave_later=_nobody if stop is None else stop.last_acts.append,
+    ) as dsn:
         yield Addresses(dsn, dsn)
 
 

@@ -1,6 +1,5 @@
 """The first thing that anybody runs."""
 
-import shutil
 import signal
 import socket
 import zipfile
@@ -10,17 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.acceptance.commands import processes_of, run, start
-from tests.conftest import reachable_folder
+from tests.acceptance.commands import run, start
 from tests.support import eventually
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    folder = reachable_folder()
-    yield folder
-    assert processes_of(folder) == []
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -2,9 +2,8 @@
 
 import json
 import os
-import shutil
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -22,7 +21,6 @@ from tests.acceptance.commands import (
     start,
     token,
 )
-from tests.conftest import reachable_folder
 from tests.support import Process, eventually
 from wastewise_jobs.client import Client
 from wastewise_jobs.wire import JobAnswer
@@ -61,14 +59,6 @@ def site(db: str, tmp_path: Path) -> Site:
         "DATABASE_POOL_SIZE": "4",
     }
     return Site(db, tmp_path, env)
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    folder = reachable_folder()
-    yield folder
-    assert processes_of(folder) == []
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from wastewise_jobs import JobContext, Jobs, PermanentError
 from wastewise_jobs.analysis.sample import sample_files
 from wastewise_jobs.cli.credentials import make_token
 from wastewise_jobs.client import Client, ConflictError, NotAuthorizedError, NotFoundError
-from wastewise_jobs.service import Parts, Stop, run_service
+from wastewise_jobs.service import Parts, run_service
 from wastewise_jobs.settings import Settings
+from wastewise_jobs.stop import Stop
 from wastewise_jobs.web.server import Address
 from wastewise_jobs.wire import ProjectRequest
 
@@ -64,7 +65,7 @@ async def url(db: str) -> AsyncIterator[str]:
     for handler in (wait_until_cancelled, fail_at_once):
         jobs.handler(handler.__name__)(handler)
     up: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
-    stop = Stop()
+    stop = Stop(30)
     service = asyncio.create_task(
         run_service(
             settings,

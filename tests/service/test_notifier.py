@@ -1,13 +1,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
 from tests.conftest import connected
+from tests.line import line_to
 from tests.support import eventually
 from wastewise_jobs.db.notifier import Notifier
 
@@ -72,59 +72,16 @@ async def test_a_terminated_listener_reconnects_and_listens_again(
         await eventually(lambda: heard.messages)
 
 
-class Swallower:
-    """A proxy that, once told to, reads and answers nothing: a half-open connection."""
-
-    def __init__(self, socket_path: str) -> None:
-        self._socket_path = socket_path
-        self.swallow = False
-        self.accepted = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
-        server_reader, server_writer = await asyncio.open_unix_connection(self._socket_path)
-        pumps = [
-            asyncio.create_task(self._pump(reader, server_writer)),
-            asyncio.create_task(self._pump(server_reader, writer)),
-        ]
-        await asyncio.wait(pumps)
-        for end in (writer, server_writer):
-            end.close()
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                if not self.swallow:
-                    writer.write(data)
-                    await writer.drain()
-        except ConnectionError:
-            pass
-        writer.close()
-
-
-@asynccontextmanager
-async def swallower(db: str) -> AsyncIterator[tuple[Swallower, str]]:
-    async with connected(db) as connection:
-        folder = await connection.fetchval("SHOW unix_socket_directories")
-        port = await connection.fetchval("SHOW port")
-    proxy = Swallower(f"{folder.split(',')[0]}/.s.PGSQL.{port}")
-    async with await asyncio.start_server(proxy.serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        parts = urlsplit(db)
-        login = parts.netloc.rpartition("@")[0] or "postgres"
-        yield proxy, f"postgresql://{login}@127.0.0.1:{port}{parts.path}"
-
-
 async def test_a_connection_that_only_looks_open_is_replaced(db: str) -> None:
     heard = Heard()
     async with (
-        swallower(db) as (proxy, dsn),
+        line_to(db) as (line, dsn),
         listening(dsn, heard, check_every=0.1, check_limit=0.3) as notifier,
     ):
         await eventually(lambda: heard.connects == 1)
-        proxy.swallow = True
+        line.cut()
         await eventually(lambda: not notifier.listening)
-        proxy.swallow = False
+        line.mend()
         await eventually(lambda: heard.connects >= 2)
         async with connected(db) as connection:
             await connection.execute("SELECT pg_notify('wastewise_wake', 'default')")
@@ -135,13 +92,13 @@ async def test_it_listens_again_soon_after_a_long_silence(db: str) -> None:
     """However many attempts have failed, the next one comes soon and does not hang for long."""
     heard = Heard()
     async with (
-        swallower(db) as (proxy, dsn),
+        line_to(db) as (line, dsn),
         listening(dsn, heard, check_every=0.5, check_limit=0.5) as notifier,
     ):
         await eventually(lambda: notifier.listening)
-        proxy.swallow = True
-        await eventually(lambda: proxy.accepted > 8, within=30)
-        proxy.swallow = False
+        line.cut()
+        await eventually(lambda: line.accepted > 8, within=30)
+        line.mend()
         await eventually(lambda: notifier.listening, within=4)
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wastewise_jobs.client import Client
-    from wastewise_jobs.service import Stop
     from wastewise_jobs.settings import Settings
+    from wastewise_jobs.stop import Stop
     from wastewise_jobs.web.server import Address
     from wastewise_jobs.wire import JobAnswer
 
@@ -37,16 +37,16 @@ def demo(
     from wastewise_jobs.cli.reports import check_folder
     from wastewise_jobs.cli.running import run
     from wastewise_jobs.cli.start import start
-    from wastewise_jobs.service import Stop
+    from wastewise_jobs.stop import Stop
 
     settings = start(port=port, quiet=True)
     check_folder(report)
-    stop = Stop()
+    stop = Stop(settings.shutdown_grace_seconds)
     try:
         completed = run(
             _Demo(settings, stop, report, leave=leave).run(),
             loop=settings.wastewise_loop,
-            on_signal=stop.signalled,
+            stop=stop,
         )
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

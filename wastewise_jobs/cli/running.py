@@ -2,57 +2,92 @@
 
 SIGINT, SIGTERM and SIGHUP (the terminal was closed) cancel it, as pid 1 and during the start too,
 so that whatever it opened is closed: an embedded server would otherwise go on running. Commands
-that drain pass their own `on_signal`.
+that drain pass their own `Stop`.
 """
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from wastewise_jobs.logs import get_logger
+
+if TYPE_CHECKING:
+    from wastewise_jobs.stop import Stop
 
 T = TypeVar("T")
+log = get_logger(__name__)
 
 _LAST_TASKS_SECONDS = 1.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run(
-    main: Coroutine[Any, Any, T],
-    *,
-    loop: str = "uvloop",
-    on_signal: Callable[["asyncio.Task[Any]"], None] | None = None,
-) -> T:
+def run(main: Coroutine[Any, Any, T], *, loop: str = "uvloop", stop: "Stop | None" = None) -> T:
     """The coroutine's value. Raises KeyboardInterrupt when a signal ended it."""
+    runner = asyncio.Runner(loop_factory=loop_factory(loop))
+    running = runner.get_loop()
+    task = running.create_task(main, name="main")
     asked_to_stop = False
 
-    async def supervised() -> T:
-        task = asyncio.create_task(main, name="main")
+    def signalled() -> None:
+        nonlocal asked_to_stop
+        asked_to_stop = True
+        if stop is not None:
+            stop.notice()
+        # The loop may have been closed just now.
+        with contextlib.suppress(RuntimeError):
+            running.call_soon_threadsafe(task.cancel if stop is None else partial(stop.act, task))
 
-        def act() -> None:
-            nonlocal asked_to_stop
-            asked_to_stop = True
-            if on_signal is None:
-                task.cancel()
-            else:
-                on_signal(task)
-
-        running = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # nohup wants the process to outlive its terminal.
-            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                running.add_signal_handler(number, act)
-        return await task
-
-    runner = asyncio.Runner(loop_factory=loop_factory(loop))
     try:
-        return runner.run(supervised())
+        with on_signal(signalled):
+            if stop is not None:
+                stop.watch(running)
+            return _to_its_end(running, task)
     except asyncio.CancelledError:
         if asked_to_stop:
             raise KeyboardInterrupt from None
+        raise
+    except Exception:
+        if stop is not None:
+            stop.failed()
         raise
     finally:
         # close() waits for every task, and a handler may swallow its cancellation for ever.
         if runner.run(_everything_ends()):
             runner.close()
+
+
+@contextmanager
+def on_signal(act: Callable[[], object]) -> Iterator[None]:
+    """Call `act` for each signal; in the main thread, between two steps of whatever runs there.
+
+    Not by the loop's own means: those wait until the loop is free.
+    """
+    before = {}
+    for number in SIGNALS:
+        handler = signal.getsignal(number)
+        # nohup wants the process to outlive its terminal.
+        if number != signal.SIGHUP or handler is not signal.SIG_IGN:
+            before[number] = signal.signal(number, lambda *_: act())
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _to_its_end(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[T]") -> T:
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except (KeyboardInterrupt, SystemExit):
+            # Of a task that a handler started: it stopped the loop, and ends nothing but itself.
+            if task.done():
+                raise
+            log.exception("stray_exit_ignored")
 
 
 async def _everything_ends() -> bool:

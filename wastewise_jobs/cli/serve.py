@@ -101,16 +101,19 @@ def run_until_stopped(
 ) -> None:
     """Run the service; being asked to stop is a good end, also during the start."""
     from wastewise_jobs.cli.running import run
-    from wastewise_jobs.service import Stop, run_service
+    from wastewise_jobs.service import run_service
+    from wastewise_jobs.stop import Stop
 
-    stop = Stop()
+    stop = Stop(settings.shutdown_grace_seconds)
     try:
         run(
             run_service(settings, parts, stop=stop, on_up=on_up),
             loop=settings.wastewise_loop,
-            on_signal=stop.signalled,
+            stop=stop,
         )
     except KeyboardInterrupt:
+        if not stop.signalled:
+            raise
         raise typer.Exit(0) from None
 
 

@@ -17,7 +17,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,11 @@ _LEFTOVERS_OF_A_KILLED_SERVER = ("shared memory block", 'lock file "postmaster.p
 
 @asynccontextmanager
 async def embedded_postgres(
-    home: Path, *, bin_dir: Path | None = None, options: Mapping[str, str] = _NO_OPTIONS
+    home: Path,
+    *,
+    bin_dir: Path | None = None,
+    options: Mapping[str, str] = _NO_OPTIONS,
+    leave_later: Callable[[Callable[[object], None]], None] = lambda _: None,
 ) -> AsyncIterator[str]:
     """Yield the DSN of a running server, started if need be; superuser, unix socket, no TCP.
 
@@ -73,6 +77,7 @@ async def embedded_postgres(
         # From here on the server counts as used, so that whoever is cancelled also cleans up.
         fcntl.flock(locks.users, fcntl.LOCK_SH)
         server = _Server(home, bin_dir, options)
+        leave_later(lambda _: _leave(locks, server))
         try:
             await to_the_end(server.run(locks.start.fileno()))
             fcntl.flock(locks.start, fcntl.LOCK_UN)

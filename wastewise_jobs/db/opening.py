@@ -11,7 +11,7 @@ from wastewise_jobs.db.address import reachable
 from wastewise_jobs.db.migrate import check_schema
 from wastewise_jobs.db.pool import Pool, create_pool
 
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ async def checked_pool(
         try:
             await check_schema(connection)
         finally:
-            await connection.close(timeout=5)
+            await connection.close(timeout=_CLOSE_SECONDS)
     async with open_pool(addresses, size=size, timeout_seconds=timeout_seconds) as pool:
         yield pool
 

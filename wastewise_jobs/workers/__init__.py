@@ -18,4 +18,10 @@
 - The look loop is the poll: it rescues, and wakes whoever has something to claim.
 - Stopping: no more claims; heartbeats go on; runs may end within the grace period; the rest is
   stopped and released, no attempt charged; outcomes are flushed; heartbeats end last.
+- A handler that blocks the loop keeps all of that from happening. Past its deadline it is recorded
+  as timed out, when it ends at last. If it does not, the heartbeat thread calls the loop hung
+  (`loop_watch`): what runs is settled from another thread (`outside`), the blocking job as timed
+  out, and the process ends with an error, to be started again. The same thread that does this ends
+  a process that was asked to stop and does not (`stop`). Only a C function that holds the GIL stops
+  all threads: then the lease runs out, and another worker rescues.
 """

@@ -1,16 +1,14 @@
 """Renews the leases of everything that runs, from a thread with its own loop and connection.
 
 So a handler that blocks the event loop keeps its job; what bounds it is its deadline. Whatever the
-thread learns it posts to the worker's loop, which is the only one that touches runs. The thread
-also measures that loop: how late it answers, and what it was doing when it did not.
+thread learns it posts to the worker's loop, which is the only one that touches runs. The watch of
+that loop lives in the thread as well.
 """
 
 import asyncio
 import contextlib
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,14 +21,13 @@ from wastewise_jobs.db.loops import Backoff, Beat, jittered, log_failed_tick
 from wastewise_jobs.db.pool import connect_options
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
+from wastewise_jobs.workers.loop_watch import LoopWatch
 from wastewise_jobs.workers.run import Run, lease_margin
 from wastewise_jobs.workers.stats import WorkerStats
 from wastewise_jobs.workers.store import WorkerHealth, WorkerIdentity, WorkerStore
 
 log = get_logger(__name__)
 
-_LAG_CHECK_SECONDS = 1.0
-_BLOCKED_SECONDS = 1.0
 _GOODBYE_SECONDS = 1.0
 # A rescue gives two seconds more to a lease that has expired: less than that after whatever kept
 # us from renewing is over, we have renewed it.
@@ -45,6 +42,7 @@ class Watched:
     """What the thread needs of its worker; `lost` and `cancelled` are called in the loop."""
 
     loop: asyncio.AbstractEventLoop
+    loop_watch: LoopWatch
     runs: set[Run]
     draining: Callable[[], bool]
     listening: Callable[[], bool]
@@ -79,7 +77,6 @@ class Heartbeat:
         self._stats = stats
         self._statement_cache_size = statement_cache_size
         self._limit = max(min(lease.total_seconds() / 3, 10.0), 0.5)
-        self._main_thread = threading.get_ident()
         self._thread = threading.Thread(target=self._run, name="wastewise heartbeat", daemon=True)
         self._stopping = threading.Event()
         self._wake: Callable[[], object] = lambda: None
@@ -89,12 +86,10 @@ class Heartbeat:
         self._due_at = float("-inf")
         # Held but not renewed: somebody else's transaction has the row.
         self._again: list[Run] = []
-        self.lag_seconds = 0.0
         self.beat = Beat(self._interval)
 
     def start(self) -> None:
         """Begin; from the worker's loop."""
-        self._main_thread = threading.get_ident()
         self._thread.start()
 
     def nudge(self) -> None:
@@ -118,7 +113,7 @@ class Heartbeat:
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
         self._wake = partial(loop.call_soon_threadsafe, woken.set)
-        lag = asyncio.create_task(self._watch_lag(), name="watch the loop's lag")
+        watch = asyncio.create_task(self._watched.loop_watch.run(), name="watch the loop")
         backoff = Backoff(first=0.2, cap=min(_RETRY_AT_MOST_SECONDS, self._interval))
         while not self._stopping.is_set():
             delay = await self._tick(backoff)
@@ -127,7 +122,7 @@ class Heartbeat:
                     await woken.wait()
                     self._due_at = float("-inf")
             woken.clear()
-        lag.cancel()
+        watch.cancel()
         await self._say_goodbye()
 
     async def _tick(self, backoff: Backoff) -> float:
@@ -197,7 +192,9 @@ class Heartbeat:
     def _health(self, running: int) -> WorkerHealth:
         with self._process.oneshot():
             cpu, memory = self._process.cpu_percent(), self._process.memory_info().rss
-        return WorkerHealth(running, cpu, memory, self.lag_seconds, self._watched.draining())
+        return WorkerHealth(
+            running, cpu, memory, self._watched.loop_watch.lag_seconds, self._watched.draining()
+        )
 
     async def _connected(self) -> "asyncpg.Connection[asyncpg.Record]":
         if self._connection is None or self._connection.is_closed():
@@ -226,36 +223,3 @@ class Heartbeat:
         except Exception as error:  # noqa: BLE001 - the last tick: the row is pruned by others
             log.debug("worker_row_left", error=f"{type(error).__name__}: {error}")
             self._drop_connection()
-
-    async def _watch_lag(self) -> None:
-        """Post to the worker's loop and measure how late it answers."""
-        blocked = False
-        while True:
-            answered = threading.Event()
-            sent = time.monotonic()
-            try:
-                self._watched.loop.call_soon_threadsafe(answered.set)
-            except RuntimeError:
-                return
-            while not answered.is_set():
-                await asyncio.sleep(0.02)
-                self._note_lag(time.monotonic() - sent)
-                if self.lag_seconds > _BLOCKED_SECONDS and not blocked:
-                    blocked = True
-                    log.warning("loop_blocked", at=self._where_it_is())
-            self._note_lag(time.monotonic() - sent)
-            if blocked:
-                blocked = False
-                log.info("loop_unblocked", after_seconds=round(self.lag_seconds, 3))
-            await asyncio.sleep(_LAG_CHECK_SECONDS)
-
-    def _note_lag(self, seconds: float) -> None:
-        self.lag_seconds = seconds
-        longest = self._stats.longest_loop_lag_seconds
-        self._stats.longest_loop_lag_seconds = max(longest, seconds)
-
-    def _where_it_is(self) -> list[str]:
-        """The innermost frames of the worker's thread, without any values."""
-        frame = sys._current_frames().get(self._main_thread)  # noqa: SLF001 - the documented way
-        stack = traceback.extract_stack(frame)[-5:] if frame else []
-        return [f"{entry.filename}:{entry.lineno} {entry.name}" for entry in reversed(stack)]

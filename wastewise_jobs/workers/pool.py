@@ -27,6 +27,8 @@ from wastewise_jobs.workers.heartbeat import Heartbeat, Watched
 from wastewise_jobs.workers.journal import Journal
 from wastewise_jobs.workers.lanes import make_lanes
 from wastewise_jobs.workers.look import LookLoop
+from wastewise_jobs.workers.loop_watch import LoopWatch
+from wastewise_jobs.workers.outside import settle_outside
 from wastewise_jobs.workers.processes import Processes
 from wastewise_jobs.workers.runs import Runs
 from wastewise_jobs.workers.slots import Lane, LastChance
@@ -40,8 +42,8 @@ log = get_logger(__name__)
 _LOOKS_PER_CLAIM = 12
 # After the grace period: for handlers to react, for the last outcomes, for the last heartbeat.
 _LAST_WORDS_SECONDS = 0.3
-_LAST_FLUSH_SECONDS = 1.0
-_LAST_BEAT_SECONDS = 0.5
+_LAST_FLUSH_SECONDS = 0.5
+_LAST_BEAT_SECONDS = 0.2
 # From a notification to the look that it leads to: many of them are one look.
 _LOOK_SOON_SECONDS = 0.05
 _LOOK_AGAIN_SECONDS = 0.5
@@ -72,10 +74,12 @@ class Worker:
         shutdown_grace: timedelta = timedelta(seconds=30),
         stop_patience: timedelta = timedelta(seconds=5),
         notify: bool = True,
+        on_hung: Callable[[], object] = lambda: None,
         log_level: str = "INFO",
         log_format: str = "auto",
     ) -> None:
         self.stats = WorkerStats()
+        self._dsn = dsn
         self._journal = Journal(self.stats)
         self._grace = shutdown_grace.total_seconds()
         self._stopping = asyncio.Event()
@@ -134,6 +138,12 @@ class Worker:
             identity=self.identity,
             watched=Watched(
                 loop=asyncio.get_running_loop(),
+                loop_watch=LoopWatch(
+                    self._runs.unsettled,
+                    patience=stop_patience.total_seconds(),
+                    stats=self.stats,
+                    on_hung=on_hung,
+                ),
                 runs=self._runs.unsettled,
                 draining=self._stopping.is_set,
                 listening=lambda: self._notifier.listening,
@@ -190,6 +200,18 @@ class Worker:
         self._runs.releasing = True
         self._stopping.set()
         self._aborting.set()
+
+    def end_without_loop(self, seconds: float) -> None:
+        """Settle what runs, from another thread: the process ends in the middle of it."""
+        runs = list(self._runs.unsettled)
+        self._processes.stop()
+        self._heartbeat.stop()
+        if runs:
+            asyncio.run(
+                settle_outside(
+                    self._dsn, runs, worker_id=self.worker_id, journal=self._journal, within=seconds
+                )
+            )
 
     async def run(self) -> None:
         """Work until `stop()` or `abort()`; a cancellation counts as `abort()`."""

@@ -91,6 +91,7 @@ class Run:
         "job",
         "lane",
         "lease_until",
+        "outcome",
         "settling",
         "started",
         "stop",
@@ -115,6 +116,7 @@ class Run:
         self.stuck = False
         # From the moment the outcome is known: nothing stops the run any more.
         self.settling = False
+        self.outcome: Outcome | None = None
         self.task: asyncio.Task[None] | None = None
 
     def start_clock(self) -> None:
@@ -127,6 +129,15 @@ class Run:
         """What every record about this run says."""
         job = self.job
         return {"job_id": str(job.id), "job_type": job.job_type, "attempt": job.attempt}
+
+    @property
+    def overdue(self) -> bool:
+        """Past its deadline, in the loop: nobody sees that in time but when the loop is blocked.
+
+        A thread or a process may have ended in time, and the loop has not heard of it.
+        """
+        in_loop = self.entry.handler.options.run_in is RunIn.LOOP
+        return in_loop and time.monotonic() >= self.deadline
 
     def report_progress(self, _context: JobContext, progress: Progress) -> None:
         """For the context."""

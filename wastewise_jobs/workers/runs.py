@@ -12,7 +12,6 @@ from uuid import UUID
 
 from wastewise_jobs.db.pool import RESET_SESSION, Connection, Pool
 from wastewise_jobs.errors import LeaseLostError
-from wastewise_jobs.handlers.handler import RunIn
 from wastewise_jobs.jobs.model import ClaimedJob, Progress
 from wastewise_jobs.jobs.outcome import Outcome, Released
 from wastewise_jobs.jobs.store import JobStore
@@ -165,13 +164,15 @@ class Runs:
         if run.stuck:
             self._ended_at_last(run)
             return
-        if _ended_late(run) and not run.context.completed:
+        if run.stop is None and run.overdue and not run.context.completed:
+            # It blocked the loop, or the patrol had seen it.
             self._journal.stats.timeouts += 1
             run.stop = Stop.TIMEOUT
             outcome = stopped_outcome(run)
         self._settle(run, outcome)
 
     def _settle(self, run: Run, outcome: Outcome | None) -> None:
+        run.outcome = outcome
         run.settling = True
         self._settler.put(run, outcome)
 
@@ -235,15 +236,6 @@ class Runs:
             run.stuck = False
         else:
             self._free([run])
-
-
-def _ended_late(run: Run) -> bool:
-    """A handler that blocked the loop, or nobody else would have had to wait to see it was late.
-
-    A thread or a process may have ended in time, while somebody else blocked the loop.
-    """
-    in_loop = run.entry.handler.options.run_in is RunIn.LOOP
-    return in_loop and run.stop is None and time.monotonic() >= run.deadline
 
 
 def _tell_claims(jobs: Sequence[ClaimedJob]) -> None:
