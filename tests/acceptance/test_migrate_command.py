@@ -1,12 +1,15 @@
 """`migrate` as people run it: what it does, and what it refuses."""
 
+import os
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
 
 from tests.acceptance.commands import SECRET, run
 from tests.conftest import connected
+from wastewise_jobs.db.migrate import migrate
 
 KEY = UUID(int=1)
 
@@ -28,7 +31,8 @@ async def test_migrations_are_planned_applied_and_taken_back(empty_db: str, tmp_
     assert "complete_analysis" in [row["job_type"] for row in known]
     undone = await run("migrate", "--rollback", env=env, cwd=tmp_path)
     assert undone.returncode == 0, undone.stderr
-    assert undone.stdout.startswith("undone 0003")
+    numbered = [line.split()[-1] for line in applied.stdout.splitlines() if "post-" not in line]
+    assert undone.stdout == f"undone {numbered[-1]}\n"
 
 
 async def test_rows_are_thrown_away_only_by_somebody_who_means_it(db: str, tmp_path: Path) -> None:
@@ -57,6 +61,34 @@ async def test_a_read_only_database_is_told_as_such(db: str, tmp_path: Path, com
     said = done.stderr.splitlines()[-1]
     assert said.startswith("error: DATABASE_URL: the database ")
     assert "standby or read-only" in said
+
+
+async def test_a_role_without_rights_is_told_what_it_lacks(
+    postgres: str, empty_db: str, tmp_path: Path
+) -> None:
+    role = f"without_rights_{os.getpid()}"
+    parts = urlsplit(empty_db)
+    netloc = f"{role}:x@{parts.netloc.rpartition('@')[2]}"
+    dsn = parts._replace(netloc=netloc).geturl()
+    async with connected(postgres) as connection:
+        await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+    try:
+        async with connected(empty_db) as connection:
+            await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        told = await run("migrate", env={"DATABASE_URL": dsn}, cwd=tmp_path)
+        assert (told.returncode, told.stdout) == (1, "")
+        assert told.stderr.startswith(
+            f"error: DATABASE_URL: its role {role} may not create tables in schema public: "
+        )
+        await migrate(empty_db)
+        told = await run("worker", env={"DATABASE_URL": dsn}, cwd=tmp_path)
+        assert told.returncode == 1
+        assert told.stderr == (
+            "error: DATABASE_URL: its role lacks a right: permission denied for table schema_info\n"
+        )
+    finally:
+        async with connected(postgres) as connection:
+            await connection.execute(f"DROP ROLE {role}")
 
 
 @pytest.mark.parametrize("command", ["migrate", "worker", "bench", "keys list"])

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,23 @@ def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str], typed: str,
     assert err.splitlines()[-1].startswith(f"error: {said}".rstrip())
     if "--debug" not in typed:
         assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_standard_streams_are_no_sockets(closed: str, tmp_path: Path) -> None:
+    url = "--url=http://127.0.0.1:1"
+    typed = f"{sys.executable} -m wastewise_jobs jobs list --token=x {url} {closed}"
+    done = subprocess.run(["/bin/sh", "-c", typed], capture_output=True, cwd=tmp_path, check=False)
+    assert done.returncode == 1, done.stderr
+
+
+def test_a_terminal_without_our_letters_gets_others(tmp_path: Path) -> None:
+    code = "from wastewise_jobs.cli.app import _make_output_safe as f; f(); print('a → b')"
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, cwd=tmp_path, env=env, check=False
+    )
+    assert done.stdout == b"a ? b\n", done.stderr
 
 
 def test_nothing_typed_is_answered_with_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """All commands put together, and the one place where an error becomes a line and an exit code."""
 
+import io
 import os
 import sys
 import traceback
@@ -60,6 +61,7 @@ def common(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; always ends by SystemExit."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _make_output_safe()
     if "--debug" in arguments:
         # Whoever was told to add it adds it at the end.
         arguments = ["--debug", *(word for word in arguments if word != "--debug")]
@@ -72,6 +74,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code or (0 if arguments else 2))
 
 
+def _make_output_safe() -> None:
+    """Let nothing that is printed fail by the terminal it goes to."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Closed by whoever started us: the first socket would take its place.
+            os.open(os.devnull, os.O_RDWR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _report(error: Exception) -> int:
     """Print what went wrong and what to do; returns the exit code."""
     from wastewise_jobs.cli.console import as_typed
@@ -81,7 +96,8 @@ def _report(error: Exception) -> int:
     text, code = explain(error)
     if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
         print(redact("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201
-    print(f"error: {as_typed(text)}", file=sys.stderr)  # noqa: T201
+    line = " ".join(as_typed(text).split())
+    print(f"error: {line}", file=sys.stderr)  # noqa: T201
     return code
 
 

@@ -15,10 +15,11 @@ from enum import StrEnum
 
 import asyncpg
 
+from wastewise_jobs.db.address import reachable
 from wastewise_jobs.db.migrate import check_schema
 from wastewise_jobs.db.opening import Addresses
 from wastewise_jobs.db.pool import Connection
-from wastewise_jobs.errors import SchemaMismatchError
+from wastewise_jobs.errors import SchemaMismatchError, WastewiseJobsError
 from wastewise_jobs.service import CONNECTIONS_BESIDE_POOL
 from wastewise_jobs.settings import Settings
 
@@ -91,11 +92,11 @@ def problem(check: str, says: str, advice: str) -> Finding:
 async def examine(settings: Settings, addresses: Addresses, *, repair: bool) -> list[Finding]:
     """Every finding about this installation, the database's first."""
     try:
-        connection = await asyncpg.connect(addresses.pooled, timeout=10, command_timeout=30)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        unreachable = problem(
-            "database", f"cannot be reached: {error or type(error).__name__}", "check DATABASE_URL"
-        )
+        with reachable(addresses.pooled):
+            connection = await asyncpg.connect(addresses.pooled, timeout=10, command_timeout=30)
+    except WastewiseJobsError as error:
+        says = str(error).removeprefix("DATABASE_URL: ")
+        unreachable = problem("database", says, "check DATABASE_URL")
         return [unreachable, *about_settings(settings)]
     try:
         checks: list[tuple[str, Callable[[], Awaitable[Finding]]]] = [

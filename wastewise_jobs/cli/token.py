@@ -27,8 +27,10 @@ def token(
     somebody(user)
     settings = start()
     if settings.jwt_secret is None and not (settings.embedded and not settings.auth_configured):
+        if settings.jwt_jwks_url:
+            raise ConfigurationError("JWT_SECRET", "is not set: JWT_JWKS_URL's issuer makes tokens")
         raise ConfigurationError(
-            "JWT_SECRET", "is not set; tokens are then made by the issuer of JWT_JWKS_URL"
+            "JWT_SECRET", "is needed to sign tokens for DATABASE_URL's service"
         )
     secret = settings.jwt_secret or generated_secret(settings.wastewise_home)
     typer.echo(

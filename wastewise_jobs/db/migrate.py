@@ -45,6 +45,12 @@ _TABLE_OF_APPLIED = "_yoyo_migration"
 _FILLED_AGAIN = frozenset({"schema_info", "job_types", "job_workers"})
 _KEPT_WHEN_ADOPTED = frozenset({"projects", "analysis_jobs", "project_files"})
 _ADOPTED = "SELECT to_jsonb(s) ->> 'adopted' = 'true' FROM schema_info s"
+_MAY_CREATE = """
+SELECT
+    quote_ident(current_user) AS role,
+    coalesce(quote_ident(current_schema()), 'public') AS schema,
+    coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may
+"""
 _SCHEMA_INFO = "SELECT schema_version, min_compatible, post_apply_hash FROM schema_info"
 
 
@@ -66,6 +72,7 @@ async def migrate(
     async with _alone(dsn, lock_wait, variable) as connection:
         pending = await _pending(connection, files)
         if pending:
+            await _require_create(connection, variable)
             await to_the_end(asyncio.to_thread(_apply, dsn, files))
         return pending
 
@@ -131,6 +138,15 @@ async def check_schema(connection: "asyncpg.Connection[asyncpg.Record]") -> None
         raise SchemaMismatchError(
             f"the database has schema version {info['schema_version']}, this release needs "
             f"{SCHEMA_VERSION}: run `wastewise-jobs migrate`"
+        )
+
+
+async def _require_create(connection: "asyncpg.Connection[asyncpg.Record]", variable: str) -> None:
+    role, schema, may = await connection.fetchrow(_MAY_CREATE) or (None, None, False)
+    if not may:
+        raise DatabaseUnusableError(
+            f"{variable}: its role {role} may not create tables in schema {schema}: migrate as its "
+            f"owner, or as a superuser GRANT CREATE, USAGE ON SCHEMA {schema} TO {role}"
         )
 
 

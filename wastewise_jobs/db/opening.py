@@ -39,10 +39,10 @@ async def checked_pool(
     """A pool on a database whose schema fits this release."""
     with reachable(addresses.direct, variable=addresses.direct_variable):
         connection = await asyncpg.connect(addresses.direct, timeout=10, command_timeout=30)
-        try:
-            await check_schema(connection)
-        finally:
-            await connection.close(timeout=_CLOSE_SECONDS)
+    try:
+        await check_schema(connection)
+    finally:
+        await connection.close(timeout=_CLOSE_SECONDS)
     async with open_pool(addresses, size=size, timeout_seconds=timeout_seconds) as pool:
         yield pool
 
