@@ -266,7 +266,11 @@ BEGIN
                 FOR NO KEY UPDATE SKIP LOCKED
             ))
               AND j.status = 'pending'
-            RETURNING j.*
+            -- Not the whole row: it is kept and read twice.
+            RETURNING
+                j.id, j.fence, j.job_type, j.queue, j.user_id, j.project_id, j.input_data,
+                j.retry_count, j.max_retries, j.crash_count, j.timeout_seconds, j.priority,
+                j.created_at
         ),
         leased AS (
             UPDATE job_queue q
