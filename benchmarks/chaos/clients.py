@@ -1,0 +1,102 @@
+"""Clients of the API that keep every answer, and repeat a request until it is acknowledged."""
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import jwt
+
+SECRET = "chaos harness, a secret that is long enough"  # noqa: S105 - of a server that lives for minutes
+USER = UUID("c4a05c4a-0000-4000-8000-000000000001")
+_REPEAT_SECONDS = 0.1
+_LIMIT_SECONDS = 60.0
+_CONNECTIONS = 64
+_SUCCESS = (200, 201, 202)
+_UNAVAILABLE = 503
+
+
+def token(user: UUID = USER, *, admin: bool = False) -> str:
+    """A bearer token."""
+    claims = {"sub": str(user), "aud": "authenticated", "exp": 4_000_000_000}
+    role = {"app_metadata": {"role": "admin"}} if admin else {}
+    return jwt.encode({**claims, **role}, SECRET, algorithm="HS256")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of the API; status 0 stands for a connection that broke."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+    at: float
+
+
+@dataclass(slots=True)
+class Clients:
+    """Everything that was asked of the API and everything it answered."""
+
+    url: str
+    session: aiohttp.ClientSession
+    acks: list[tuple[UUID, str | None]] = field(default_factory=list)
+    answers: Counter[str] = field(default_factory=Counter)
+    # Answers that are neither a success nor an honest "come back later".
+    dishonest: list[str] = field(default_factory=list)
+    successes: list[float] = field(default_factory=list)
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """One request and its answer, whatever it is."""
+        try:
+            async with self.session.request(
+                method, self.url + path, json=json, headers=headers
+            ) as response:
+                body = await response.json(content_type=None) if response.status != 204 else None
+                reply = Reply(response.status, response.headers, body, time.monotonic())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            reply = Reply(0, {}, f"{type(error).__name__}: {error}", time.monotonic())
+        self._note(method, path, reply)
+        return reply
+
+    async def enqueue(self, job_type: str, *, key: str | None = None, **given: object) -> UUID:
+        """A job, however often it must be asked for; the key makes it one job."""
+        key = key or f"key-{next(self._numbers)}"
+        body = {"jobType": job_type, "inputData": {**given, "key": key}}
+        while True:
+            reply = await self.request(
+                "POST", "/api/analyze", json=body, headers={"Idempotency-Key": key}
+            )
+            if reply.status in _SUCCESS:
+                job_id = UUID(reply.body["jobId"])
+                self.acks.append((job_id, key))
+                return job_id
+            await asyncio.sleep(_REPEAT_SECONDS)
+
+    def _note(self, method: str, path: str, reply: Reply) -> None:
+        self.answers[str(reply.status or "no answer")] += 1
+        if reply.status in _SUCCESS:
+            self.successes.append(reply.at)
+        elif reply.status != _UNAVAILABLE or "Retry-After" not in reply.headers:
+            self.dishonest.append(f"{method} {path}: {reply.status} {str(reply.body)[:200]}")
+
+
+def new_session(*, connections: int = _CONNECTIONS) -> aiohttp.ClientSession:
+    """A session that speaks as the harness's user."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections),
+        timeout=aiohttp.ClientTimeout(total=_LIMIT_SECONDS),
+        headers={"Authorization": f"Bearer {token()}"},
+    )

@@ -1,0 +1,49 @@
+"""Runs scenarios by name, and knows which there are."""
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from benchmarks.chaos.postgres import Postgres
+from benchmarks.chaos.report import Report
+from benchmarks.chaos.scenarios.kill import kill
+from benchmarks.chaos.scenarios.lease import lease
+from benchmarks.chaos.scenarios.stop import stop
+from benchmarks.chaos.selftest import selftest
+from benchmarks.chaos.site import Run
+
+Scenario = Callable[[Run], Awaitable[None]]
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.__name__: scenario for scenario in (selftest, kill, stop, lease)
+}
+
+
+async def run_scenario(
+    name: str,
+    *,
+    postgres: Postgres,
+    seed: str,
+    profile: str = "short",
+    part: float = 1.0,
+    without: Sequence[str] = (),
+    keep_logs: bool = False,
+) -> Report:
+    """Run one scenario to its end; its report says whether anything was broken."""
+    report = Report(name, seed, profile)
+    run = Run(
+        postgres=postgres,
+        report=report,
+        chance=random.Random(f"{name} {seed}"),
+        part=part,
+        long=profile == "long",
+        without=tuple(without),
+        keep_logs=keep_logs,
+    )
+    began = time.monotonic()
+    try:
+        await SCENARIOS[name](run)
+    except* RuntimeError as errors:
+        report.broken(errors.exceptions)
+    report.figure("took", time.monotonic() - began, "s")
+    return report
