@@ -167,8 +167,7 @@ class Settings(BaseSettings):
     """What the environment says. The attribute is the variable's name in lower case."""
 
     model_config = SettingsConfigDict(
-        # With or without the mark that Windows puts before it.
-        env_file_encoding="utf-8-sig",
+        env_file_encoding="utf-8",
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -292,7 +291,7 @@ def _check_lines(env_file: Path | None) -> None:
     # Over a file that is to be hidden, people mount /dev/null.
     if not env_file.is_file():
         return
-    with env_file.open(encoding="utf-8-sig") as lines:
+    with env_file.open(encoding="utf-8") as lines:
         for line in parse_stream(lines):
             if line.error or (line.key is not None and line.value is None):
                 # Without the line itself, which may hold a secret.

@@ -339,6 +339,16 @@ async def test_a_database_that_cannot_be_reached_is_said_without_the_password() 
     assert "hidden" not in str(caught.value)
 
 
+async def test_a_read_only_database_is_told_before_anything_is_tried(
+    empty_db: str, small: Path
+) -> None:
+    async with connected(empty_db) as connection:
+        name = await connection.fetchval("SELECT quote_ident(current_database())")
+        await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with pytest.raises(DatabaseUnusableError, match=r"^DATABASE_URL: .* is a standby or read-only"):
+        await migrate(empty_db, folder=small)
+
+
 async def test_a_user_without_a_name_can_migrate(
     empty_db: str, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

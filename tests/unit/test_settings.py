@@ -225,11 +225,6 @@ def test_a_line_of_the_file_that_sets_nothing_is_refused(tmp_path: Path, line: s
     assert str(caught.value) == ".env: line 3 is not of the form NAME=value"
 
 
-def test_a_file_from_windows_is_read_whole(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfPORT=1001\r\nHOST=::1\r\n")
-    assert (load_settings().port, load_settings().host) == (1001, "::1")
-
-
 def test_a_folder_is_no_settings_file_and_a_device_is_an_empty_one(tmp_path: Path) -> None:
     (tmp_path / ".env").symlink_to("/dev/null")
     assert load_settings().port == 8080
