@@ -234,7 +234,7 @@ BEGIN
 END
 $$;
 
--- fail_jobs: processing -> failed (or cancelled, where that was asked for).
+-- fail_jobs: processing -> failed (or cancelled, where that was asked for), and the alert of it.
 CREATE OR REPLACE FUNCTION fail_jobs(
     _ids uuid[],
     _fences bigint[],
@@ -300,6 +300,9 @@ BEGIN
     PERFORM mirror_jobs_to_projects(_failed);
     RETURN QUERY SELECT unnest(_failed);
     RETURN QUERY SELECT c.c FROM cancel_running_jobs(_ids, _fences) AS c (c);
+    IF cardinality(_failed) > 0 THEN
+        PERFORM raise_failed_jobs(_failed);
+    END IF;
 END
 $$;
 

@@ -91,6 +91,7 @@ BEGIN
     WHERE id = _id;
     PERFORM set_config('wastewise.transition', 'off', true);
     PERFORM queue_jobs(ARRAY[_id]);
+    PERFORM note_requeued_jobs(ARRAY[_id]);
     PERFORM pg_notify('wastewise_wake', j.queue) FROM analysis_jobs j WHERE j.id = _id;
     RETURN 'requeued';
 END
@@ -139,6 +140,8 @@ BEGIN
     );
     IF _job.status = 'processing' THEN
         PERFORM pg_notify('wastewise_cancel', _job.id::text);
+    ELSIF _job.status = 'failed' THEN
+        PERFORM note_requeued_jobs(ARRAY[_job.id]);
     END IF;
     RETURN true;
 END

@@ -157,6 +157,8 @@ BEGIN
     FROM settled s;
     PERFORM set_config('wastewise.transition', 'off', true);
     PERFORM mirror_jobs_to_projects(_ids);
+    -- The rows were pending or processing a moment ago: those that are failed now, failed here.
+    PERFORM raise_failed_jobs(_ids);
 END
 $$;
 

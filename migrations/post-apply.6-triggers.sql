@@ -152,6 +152,13 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM queue_jobs(ARRAY[NEW.id]);
+    IF TG_OP = 'UPDATE' AND NEW.status = 'failed' AND OLD.status <> 'failed' THEN
+        -- raise_updated_jobs counts them all when the statement ends.
+        INSERT INTO job_alert_failures (job_id) VALUES (NEW.id);
+        PERFORM set_config('wastewise.failures', 'on', true);
+    ELSIF TG_OP = 'UPDATE' AND OLD.status = 'failed' AND NEW.status <> 'failed' THEN
+        PERFORM note_requeued_jobs(ARRAY[NEW.id]);
+    END IF;
     IF NEW.status = 'pending' THEN
         -- Equal notifications of one transaction are sent once.
         PERFORM pg_notify('wastewise_wake', NEW.queue);

@@ -19,7 +19,8 @@ WHERE datname = current_database()
   AND pid <> pg_backend_pid()
   AND backend_type = 'client backend';
 
-TRUNCATE analysis_jobs, projects, job_types, job_workers, api_keys CASCADE
+TRUNCATE analysis_jobs, projects, job_types, job_workers, api_keys, job_alerts, job_alert_channels
+CASCADE
 """
 
 

@@ -66,6 +66,7 @@ CREATE TRIGGER wastewise_follow_deleted AFTER DELETE ON public.analysis_jobs FOR
 CREATE TRIGGER wastewise_follow_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION follow_job();
 CREATE TRIGGER wastewise_follow_truncate AFTER TRUNCATE ON public.analysis_jobs FOR EACH STATEMENT EXECUTE FUNCTION empty_job_queue();
 CREATE TRIGGER wastewise_follow_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text) AND ((((((((((old.status IS DISTINCT FROM new.status) OR (old.priority IS DISTINCT FROM new.priority)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.retry_after IS DISTINCT FROM new.retry_after)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.fence IS DISTINCT FROM new.fence)) OR (old.id IS DISTINCT FROM new.id)) OR (old.cancel_requested_at IS DISTINCT FROM new.cancel_requested_at)) OR (old.crash_count IS DISTINCT FROM new.crash_count)))) EXECUTE FUNCTION follow_job();
+CREATE TRIGGER wastewise_raise_updated AFTER UPDATE ON public.analysis_jobs FOR EACH STATEMENT WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION raise_updated_jobs();
 
 CREATE TABLE api_keys (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -85,6 +86,112 @@ CREATE TABLE api_keys (
 ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;
 
 CREATE INDEX api_keys_by_user ON public.api_keys USING btree (user_id);
+
+CREATE TABLE job_alert_channels (
+    channel text NOT NULL,
+    hour_started_at timestamp with time zone NOT NULL DEFAULT now(),
+    sent integer NOT NULL DEFAULT 0,
+    digest_at timestamp with time zone,
+    paused_until timestamp with time zone,
+    CONSTRAINT job_alert_channels_pkey PRIMARY KEY (channel)
+) WITH (fillfactor=50);
+
+ALTER TABLE job_alert_channels ENABLE ROW LEVEL SECURITY;
+
+CREATE TABLE job_alert_deliveries (
+    alert_id uuid NOT NULL,
+    channel text NOT NULL,
+    notice text NOT NULL,
+    status text NOT NULL DEFAULT 'pending'::text,
+    round integer NOT NULL DEFAULT 1,
+    sent_round integer NOT NULL DEFAULT 0,
+    fence bigint NOT NULL DEFAULT 0,
+    attempts integer NOT NULL DEFAULT 0,
+    due_after timestamp with time zone NOT NULL DEFAULT now(),
+    told_at timestamp with time zone,
+    last_error text,
+    CONSTRAINT job_alert_deliveries_pkey PRIMARY KEY (alert_id, channel),
+    CONSTRAINT job_alert_deliveries_alert_id_fkey FOREIGN KEY (alert_id) REFERENCES job_alerts(id) ON DELETE CASCADE,
+    CONSTRAINT job_alert_deliveries_notice_check CHECK ((notice = ANY (ARRAY['raised'::text, 'reminder'::text, 'acknowledged'::text, 'resolved'::text]))),
+    CONSTRAINT job_alert_deliveries_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'sending'::text, 'delivered'::text, 'undelivered'::text, 'skipped'::text])))
+) WITH (fillfactor=70);
+
+ALTER TABLE job_alert_deliveries ENABLE ROW LEVEL SECURITY;
+
+CREATE INDEX job_alert_deliveries_due ON public.job_alert_deliveries USING btree (channel, due_after) WHERE (status = ANY (ARRAY['pending'::text, 'sending'::text]));
+CREATE INDEX job_alert_deliveries_undelivered ON public.job_alert_deliveries USING btree (alert_id) WHERE (status = 'undelivered'::text);
+
+CREATE TABLE job_alert_failures (
+    job_id uuid NOT NULL
+);
+
+ALTER TABLE job_alert_failures ENABLE ROW LEVEL SECURITY;
+
+CREATE TABLE job_alert_history (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    alert_id uuid NOT NULL,
+    event text NOT NULL,
+    channel text,
+    actor text,
+    note text,
+    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT job_alert_history_pkey PRIMARY KEY (id),
+    CONSTRAINT job_alert_history_alert_id_fkey FOREIGN KEY (alert_id) REFERENCES job_alerts(id) ON DELETE CASCADE,
+    CONSTRAINT job_alert_history_event_check CHECK ((event = ANY (ARRAY['raised'::text, 'reopened'::text, 'worsened'::text, 'acknowledged'::text, 'snoozed'::text, 'resolved'::text, 'delivered'::text, 'delivery_failed'::text, 'undelivered'::text])))
+);
+
+ALTER TABLE job_alert_history ENABLE ROW LEVEL SECURITY;
+
+CREATE INDEX job_alert_history_by_alert ON public.job_alert_history USING btree (alert_id, created_at);
+
+CREATE TABLE job_alert_jobs (
+    job_id uuid NOT NULL,
+    alert_id uuid NOT NULL,
+    requeued boolean NOT NULL DEFAULT false,
+    settled boolean NOT NULL DEFAULT false,
+    CONSTRAINT job_alert_jobs_pkey PRIMARY KEY (job_id, alert_id),
+    CONSTRAINT job_alert_jobs_alert_id_fkey FOREIGN KEY (alert_id) REFERENCES job_alerts(id) ON DELETE CASCADE,
+    CONSTRAINT job_alert_jobs_job_id_fkey FOREIGN KEY (job_id) REFERENCES analysis_jobs(id) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT job_alert_jobs_settled CHECK ((NOT (requeued AND settled)))
+);
+
+ALTER TABLE job_alert_jobs ENABLE ROW LEVEL SECURITY;
+
+CREATE INDEX job_alert_jobs_by_alert ON public.job_alert_jobs USING btree (alert_id, settled);
+CREATE INDEX job_alert_jobs_requeued ON public.job_alert_jobs USING btree (job_id) WHERE requeued;
+
+CREATE TABLE job_alerts (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    job_id uuid,
+    alert_type text NOT NULL,
+    severity text NOT NULL,
+    message text NOT NULL,
+    details jsonb NOT NULL DEFAULT '{}'::jsonb,
+    notified_at timestamp with time zone,
+    notification_channels jsonb NOT NULL DEFAULT '[]'::jsonb,
+    acknowledged_at timestamp with time zone,
+    acknowledged_by uuid,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    fingerprint text,
+    occurrences bigint NOT NULL DEFAULT 1,
+    last_seen_at timestamp with time zone NOT NULL DEFAULT now(),
+    acknowledged_note text,
+    acknowledged_occurrences bigint,
+    snoozed_until timestamp with time zone,
+    resolved_at timestamp with time zone,
+    tell_after timestamp with time zone,
+    CONSTRAINT job_alerts_pkey PRIMARY KEY (id),
+    CONSTRAINT job_alerts_alert_type_check CHECK ((alert_type = ANY (ARRAY['job_failed'::text, 'job_stuck'::text, 'high_error_rate'::text, 'worker_down'::text]))) NOT VALID,
+    CONSTRAINT job_alerts_life_check CHECK (((occurrences > 0) AND ((fingerprint IS NOT NULL) OR (resolved_at IS NOT NULL)) AND ((resolved_at IS NULL) OR (tell_after IS NULL)))) NOT VALID,
+    CONSTRAINT job_alerts_severity_check CHECK ((severity = ANY (ARRAY['warning'::text, 'error'::text, 'critical'::text]))) NOT VALID
+) WITH (fillfactor=50);
+
+ALTER TABLE job_alerts ENABLE ROW LEVEL SECURITY;
+
+CREATE INDEX job_alerts_by_creation ON public.job_alerts USING btree (created_at, id);
+CREATE INDEX job_alerts_by_job ON public.job_alerts USING btree (job_id) WHERE (job_id IS NOT NULL);
+CREATE UNIQUE INDEX job_alerts_open ON public.job_alerts USING btree (fingerprint) WHERE (resolved_at IS NULL);
+CREATE INDEX job_alerts_to_tell ON public.job_alerts USING btree (tell_after) WHERE (tell_after IS NOT NULL);
 
 CREATE TABLE job_queue (
     id uuid NOT NULL,
@@ -255,11 +362,23 @@ CREATE TABLE schema_info (
     adopted boolean NOT NULL,
     stuck_threshold interval NOT NULL DEFAULT '00:30:00'::interval,
     updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    adopted_alerts boolean NOT NULL,
+    link_key bytea NOT NULL,
     CONSTRAINT schema_info_pkey PRIMARY KEY (only_row),
     CONSTRAINT schema_info_only_row_check CHECK (only_row)
 );
 
 ALTER TABLE schema_info ENABLE ROW LEVEL SECURITY;
+
+FUNCTION acknowledge_alert(_id uuid, _by uuid, _actor text, _note text DEFAULT NULL::text)
+    RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
+FUNCTION alert_severity_rank(_severity text)
+    RETURNS integer
+    LANGUAGE sql;
 
 FUNCTION assign_job_priority(user_id uuid, job_type text)
     RETURNS integer
@@ -301,6 +420,12 @@ FUNCTION check_updated_job()
     SET search_path=public, pg_temp
     SET jit=off;
 
+FUNCTION claim_alert_deliveries(_channel text, _ceiling integer, _digest_gap interval, _lease interval)
+    RETURNS TABLE(alert_id uuid, fence bigint, round integer, notice text, digest boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
 FUNCTION claim_jobs(_worker_id text, _queues text[], _job_types text[], _limit integer, _lease interval, _last_chance boolean DEFAULT true)
     RETURNS TABLE(id uuid, fence bigint, job_type text, queue text, user_id uuid, project_id uuid, input_data text, retry_count integer, max_retries integer, crash_count integer, timeout_seconds double precision, priority integer, created_at timestamp with time zone, waited_seconds double precision)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -314,6 +439,12 @@ FUNCTION claim_jobs(_worker_id text, _queues text[], _job_types text[], _limit i
 
 FUNCTION cleanup_old_analysis_jobs(days_to_keep integer DEFAULT 30)
     RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
+FUNCTION close_alerts(_ids uuid[], _actor text, _note text)
+    RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
     SET jit=off;
@@ -359,6 +490,10 @@ FUNCTION fail_jobs(_ids uuid[], _fences bigint[], _messages text[], _codes text[
     SET enable_nestloop=off
     SET enable_mergejoin=off
     SET lock_timeout=200ms;
+
+FUNCTION failure_fingerprint(_job_type text, _code text, _message text)
+    RETURNS text
+    LANGUAGE sql;
 
 FUNCTION fence_updated_job()
     RETURNS trigger
@@ -421,6 +556,18 @@ FUNCTION mirror_jobs_to_projects(_ids uuid[])
     SET enable_mergejoin=off
     SET lock_timeout=200ms;
 
+FUNCTION note_requeued_jobs(_ids uuid[])
+    RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
+FUNCTION plan_alert_deliveries(_types text[], _channels text[], _repeat_after interval)
+    RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
 FUNCTION progress_jobs(_ids uuid[], _fences bigint[], _percents integer[], _steps text[], _steps_completed integer[], _total_steps integer[])
     RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
@@ -442,6 +589,12 @@ FUNCTION promote_due_jobs(_limit integer)
     SET enable_mergejoin=off
     SET plan_cache_mode=force_generic_plan;
 
+FUNCTION prune_alerts(_older_than interval, _limit integer)
+    RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
 FUNCTION prune_jobs(_older_than interval, _limit integer)
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -461,6 +614,31 @@ FUNCTION queued_kinds()
     SET search_path=public, pg_temp
     SET jit=off
     SET enable_seqscan=off;
+
+FUNCTION raise_alert(_fingerprint text, _alert_type text, _severity text, _message text, _details jsonb DEFAULT '{}'::jsonb, _job_id uuid DEFAULT NULL::uuid, _occurrences bigint DEFAULT 1)
+    RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
+FUNCTION raise_failed_jobs(_ids uuid[])
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off
+    SET lock_timeout=200ms;
+
+FUNCTION raise_updated_jobs()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
+FUNCTION record_alert_deliveries(_channel text, _ids uuid[], _fences bigint[], _error text DEFAULT NULL::text, _final boolean DEFAULT false, _pause_seconds double precision DEFAULT 0)
+    RETURNS TABLE(alert_id uuid, status text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION release_jobs(_ids uuid[], _fences bigint[])
     RETURNS SETOF uuid
@@ -505,6 +683,24 @@ FUNCTION rescue_these_jobs(_ids uuid[])
     SET enable_nestloop=off
     SET enable_mergejoin=off;
 
+FUNCTION resolve_alert(_id uuid, _actor text, _note text DEFAULT NULL::text)
+    RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
+FUNCTION resolve_alerts(_fingerprints text[], _actor text DEFAULT 'check'::text)
+    RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
+FUNCTION resolve_failed_alerts()
+    RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
 FUNCTION retry_delay(_retry_count integer)
     RETURNS interval
     LANGUAGE sql;
@@ -539,6 +735,12 @@ FUNCTION seconds_until_rescue()
     SET search_path=public, pg_temp
     SET jit=off
     SET enable_seqscan=off;
+
+FUNCTION snooze_alert(_id uuid, _until timestamp with time zone, _actor text, _note text DEFAULT NULL::text)
+    RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
 
 FUNCTION stuck_threshold()
     RETURNS interval

@@ -10,11 +10,16 @@ DECLARE
         'rescue_jobs', 'rescue_these_jobs', 'repair_job_queue', 'prune_jobs', 'cleanup_old_analysis_jobs',
         'queued_kinds', 'seconds_until_due', 'seconds_until_rescue', 'stuck_threshold', 'default_job_priority',
         'is_analysis', 'job_priority_reason', 'retry_delay', 'with_error',
-        'fill_inserted_job', 'check_job_names', 'check_job_json', 'check_updated_job', 'fence_updated_job', 'follow_job', 'empty_job_queue'
+        'fill_inserted_job', 'check_job_names', 'check_job_json', 'check_updated_job', 'fence_updated_job', 'follow_job', 'empty_job_queue',
+        'alert_severity_rank', 'raise_alert', 'failure_fingerprint', 'raise_failed_jobs',
+        'raise_updated_jobs', 'note_requeued_jobs', 'close_alerts', 'resolve_alerts',
+        'resolve_alert', 'resolve_failed_alerts', 'acknowledge_alert', 'snooze_alert',
+        'plan_alert_deliveries', 'claim_alert_deliveries', 'record_alert_deliveries', 'prune_alerts'
     ];
     _tables text[] := ARRAY[
         'schema_info', 'job_queue', 'job_types', 'job_workers', 'project_file_contents',
-        'job_rows', 'job_reports', 'api_keys'
+        'job_rows', 'job_reports', 'api_keys', 'job_alert_jobs', 'job_alert_failures',
+        'job_alert_deliveries', 'job_alert_channels', 'job_alert_history'
     ];
     _role text;
     _object text;
