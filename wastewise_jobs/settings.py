@@ -279,7 +279,8 @@ def load_settings(*, env_file: Path | None = Path(".env"), **overrides: Any) -> 
     except ValidationError as error:
         raise _first_problem(error) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(str(env_file), f"cannot be read: {error}") from None
+        said = getattr(error, "strerror", None) or error
+        raise ConfigurationError(str(env_file), f"cannot be read: {said}") from None
 
 
 def _check_lines(env_file: Path | None) -> None:

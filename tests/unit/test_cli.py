@@ -15,7 +15,7 @@ from wastewise_jobs.cli.explain import explain
 from wastewise_jobs.cli.psql import without_password
 from wastewise_jobs.cli.reports import check_folder
 from wastewise_jobs.cli.serve import _load, _queues
-from wastewise_jobs.cli.submit import _new_project, _uploads
+from wastewise_jobs.cli.submit import _name_of, _new_project, _uploads
 from wastewise_jobs.errors import InvalidInputError
 from wastewise_jobs.settings import SECRET_FILE, Settings
 
@@ -403,7 +403,11 @@ def test_a_key_that_cannot_be_made_is_told_by_option(
 
 
 def test_files_are_read_before_anything_is_sent(tmp_path: Path) -> None:
-    for name, content in (("a.csv", "a"), ("empty.csv", ""), ("other/a.csv", "b")):
+    odd = ("b\n.csv", " b.csv", "b\\.csv")
+    for name, content in (
+        *(("a.csv", "a"), ("empty.csv", ""), ("other/a.csv", "b")),
+        *((name, "b") for name in (*odd, "other/e\u0301.csv", "\u00e9.csv")),
+    ):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
@@ -414,9 +418,15 @@ def test_files_are_read_before_anything_is_sent(tmp_path: Path) -> None:
         (["empty.csv"], [], "is empty"),
         (["other"], [], "directory"),
         (["a.csv"], ["other/a.csv"], "two files are named a.csv"),
+        (["/dev/zero"], [], "is larger than 10,240 KiB"),
+        *(([name], [], "rename the file") for name in odd),
+        (["other/e\u0301.csv", "\u00e9.csv"], [], "two files are named"),
     ):
         with pytest.raises(InvalidInputError, match=words):
             _uploads([Path(name) for name in invoices], [Path(name) for name in hauls])
+    # As Linux has them whose letters are of another encoding.
+    with pytest.raises(InvalidInputError, match=r"^--haul-log: .*rename the file"):
+        _name_of(Path("b\udcff.csv"), "--haul-log")
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,10 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     """The JSON object in `text`, or in the file that `@path` names."""
     import orjson
 
+    from wastewise_jobs.wire import MAX_INPUT_BYTES
+
     if text.startswith("@"):
-        text = read_file(Path(text[1:]), option).decode("utf-8", "replace")
+        text = read_file(Path(text[1:]), option, MAX_INPUT_BYTES).decode("utf-8", "replace")
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -71,12 +73,16 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     return value
 
 
-def read_file(path: Path, option: str) -> bytes:
-    """The whole file; InvalidInputError says which one cannot be read."""
+def read_file(path: Path, option: str, most_bytes: int) -> bytes:
+    """The whole file; InvalidInputError says which one cannot be read, or is too large."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
     except OSError as error:
         raise InvalidInputError(option, f"{path}: {error.strerror or error}") from None
+    if len(content) > most_bytes:
+        raise InvalidInputError(option, f"{path} is larger than {most_bytes >> 10:,} KiB")
+    return content
 
 
 def point_in_time(text: str | None, option: str) -> datetime | None:

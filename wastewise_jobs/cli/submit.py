@@ -1,6 +1,7 @@
 """`submit` and `watch`: from files on this machine to a finished job on the service."""
 
 import asyncio
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,15 +195,25 @@ def _uploads(invoices: list[Path], haul_logs: list[Path]) -> tuple[Upload, ...]:
         ("--haul-log", "haul_log", haul_logs),
     ):
         for path in paths:
-            content = read_file(path, option)
+            content = read_file(path, option, MAX_FILE_BYTES)
             if not content:
                 raise InvalidInputError(option, f"{path} is empty")
-            if len(content) > MAX_FILE_BYTES:
-                raise InvalidInputError(option, f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB")
-            if path.name in uploads:
-                raise InvalidInputError(option, f"two files are named {path.name}")
-            uploads[path.name] = Upload(path.name, content, file_type)  # type: ignore[arg-type]
+            name = _name_of(path, option)
+            if name in uploads:
+                raise InvalidInputError(option, f"two files are named {name}")
+            uploads[name] = Upload(name, content, file_type)  # type: ignore[arg-type]
     return tuple(uploads.values())
+
+
+def _name_of(path: Path, option: str) -> str:
+    from wastewise_jobs.errors import InvalidInputError
+
+    name = unicodedata.normalize("NFC", path.name)
+    strange = any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in name)
+    if strange or name != name.strip() or "\\" in name:
+        problem = f"{name!r} is no name that the service takes: rename the file"
+        raise InvalidInputError(option, problem)
+    return name
 
 
 def _check(plan: Plan, *, key: str | None) -> None:
