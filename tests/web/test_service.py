@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support import eventually
 from tests.web.api import ANN, BOB, NOBODYS_ID, Api, serving, token
@@ -16,7 +17,7 @@ from wastewise_jobs.errors import JobRefusedError
 from wastewise_jobs.jobs.model import NewJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.projects.store import ProjectStore
-from wastewise_jobs.web import health
+from wastewise_jobs.web import health, middleware
 
 ORIGIN = "https://app.example.com"
 
@@ -222,6 +223,24 @@ async def test_a_database_that_is_away_is_a_503(
     ):
         assert (reply.status, reply.code) == (503, "database_unavailable")
         assert reply.headers["Retry-After"] == "5"
+
+
+async def test_an_outage_is_two_lines_however_many_requests_meet_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(middleware, "_QUIET_SECONDS", 0.0)
+    with capture_logs() as logs:
+        with monkeypatch.context() as away:
+            away.setattr(JobStore, "get", fail)
+            refused = [await api.get(f"/api/jobs/{NOBODYS_ID}") for _ in range(20)]
+        assert (await api.get(f"/api/jobs/{await api.new_job()}")).status == 200
+    assert {reply.status for reply in refused} == {503}
+    told = [line["event"] for line in logs if line["log_level"] != "debug"]
+    about_it = [event for event in told if "database" in event]
+    assert about_it == ["request_without_database", "database_came_back"]
 
 
 async def test_the_real_database_goes_away_and_comes_back(db: str) -> None:

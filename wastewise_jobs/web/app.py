@@ -23,7 +23,7 @@ from wastewise_jobs.web.limits import RateLimit
 from wastewise_jobs.web.middleware import (
     answer_expect,
     answer_options,
-    explain,
+    explain_errors,
     identify,
     on_every_answer,
 )
@@ -83,7 +83,9 @@ def create_app(
     )
     docs.describe(openapi(routes, version=metadata.version("wastewise-jobs")))
 
-    app = web.Application(middlewares=[identify, explain, answer_options(cors_allowed_origins)])
+    app = web.Application(
+        middlewares=[identify, explain_errors(), answer_options(cors_allowed_origins)]
+    )
     app.on_response_prepare.append(on_every_answer(cors_allowed_origins, behind_tls=behind_tls))
     mount(
         app,

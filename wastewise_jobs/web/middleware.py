@@ -48,6 +48,8 @@ _CORS_ANSWER_HEADERS = (
 )
 _QUIET_PATHS = frozenset({"/livez", "/readyz"})
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
+# So long without a 503, and an outage is over.
+_QUIET_SECONDS = 1.0
 
 _log = get_logger(__name__)
 
@@ -77,24 +79,53 @@ def _request_id(request: web.BaseRequest) -> str:
     return given if _PLAIN_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-@web.middleware
-async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+def explain_errors() -> Middleware:
     """Turn every error into problem details; the client never sees a traceback."""
-    try:
-        return await handler(request)
-    except ProblemError as refused:
-        return _answered(request, refused)
-    except InvalidInputError as error:
-        return _answered(request, unacceptable(error))
-    except web.HTTPException as error:
-        return _answered(request, _of_router(request, error))
-    except Exception as error:  # noqa: BLE001 - around a handler's run: its bug must not end the connection
-        problem = from_failure(error)
-        if problem.refusal is INTERNAL_ERROR:
-            _log.exception("request_crashed")
-        elif problem.refusal.status >= _SERVER_ERROR:
+    outage = _Outage()
+
+    @web.middleware
+    async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            response = await handler(request)
+        except ProblemError as refused:
+            return _answered(request, refused)
+        except InvalidInputError as error:
+            return _answered(request, unacceptable(error))
+        except web.HTTPException as error:
+            return _answered(request, _of_router(request, error))
+        except Exception as error:  # noqa: BLE001 - around a handler's run: its bug must not end the connection
+            problem = from_failure(error)
+            if problem.refusal is INTERNAL_ERROR:
+                _log.exception("request_crashed")
+            elif problem.refusal.status >= _SERVER_ERROR:
+                outage.met(error)
+            return _answered(request, problem)
+        if request.path not in _QUIET_PATHS:
+            outage.passed()
+        return response
+
+    return explain
+
+
+class _Outage:
+    """Tells that the database is away in two lines, however many requests meet it."""
+
+    def __init__(self) -> None:
+        self._refused = 0
+        self._last = 0.0
+
+    def met(self, error: Exception) -> None:
+        """A request got a 503."""
+        self._refused += 1
+        self._last = time.monotonic()
+        if self._refused == 1:
             _log.warning("request_without_database", error=type(error).__name__)
-        return _answered(request, problem)
+
+    def passed(self) -> None:
+        """A request was served; one that needed no database proves nothing beside others."""
+        if self._refused and time.monotonic() - self._last > _QUIET_SECONDS:
+            _log.info("database_came_back", requests_refused=self._refused)
+            self._refused = 0
 
 
 def _answered(request: web.Request, problem: ProblemError) -> web.Response:
