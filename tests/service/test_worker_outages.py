@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -15,8 +16,11 @@ from tests.conftest import connected
 from tests.service.workers import bench, everything_agrees
 from tests.support import eventually
 from wastewise_jobs import JobContext, Jobs
+from wastewise_jobs.db.pool import create_pool
+from wastewise_jobs.jobs.failure import FailureKind, classify
 from wastewise_jobs.jobs.store import JobStore, Look
 
+OWN_SESSION = "SELECT pg_backend_pid()"
 CUT = """
 SELECT pg_terminate_backend(pid)
 FROM pg_stat_activity
@@ -240,3 +244,29 @@ async def test_a_stop_during_an_outage_keeps_its_deadline(db: str) -> None:
         # Its lease was renewed a moment ago: the rescue comes when it has run out.
         assert await b.status(job_id) == "processing"
         await everything_agrees(b.pool)
+
+
+async def test_a_connection_that_breaks_in_a_jobs_transaction_costs_an_attempt(db: str) -> None:
+    jobs = Jobs()
+
+    @jobs.handler("is_cut")
+    async def is_cut(job: JobContext) -> None:
+        async with job.transaction() as connection, connected(db) as knife:
+            session = await connection.fetchval(OWN_SESSION)
+            await knife.execute("SELECT pg_terminate_backend($1)", session)
+            await connection.execute("SELECT 1")
+
+    async with bench(db, jobs) as b:
+        async with b.worker() as worker:
+            job_id = (await is_cut.enqueue()).id
+            await eventually(lambda: worker.stats.retried == 1)
+        job = await b.job(job_id)
+        assert (job.status, job.error_code) == ("pending", "DATABASE_UNAVAILABLE")
+
+
+async def test_a_socket_that_is_not_there_is_a_server_that_is_not_there(tmp_path: Path) -> None:
+    """Not a missing file, which would end a job for good."""
+    async with create_pool(f"postgresql:///x?host={tmp_path}", min_size=0) as pool:
+        with pytest.raises(ConnectionRefusedError) as refused:
+            await pool.execute("SELECT 1")
+    assert classify(refused.value).kind is FailureKind.RETRYABLE

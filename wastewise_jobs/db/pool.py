@@ -7,6 +7,7 @@ whose server does not answer a request to cancel.
 """
 
 import asyncio
+import errno
 import socket
 import weakref
 from collections.abc import Sequence
@@ -88,6 +89,7 @@ def create_pool(
         min_size=min_size,
         max_size=max_size,
         max_inactive_connection_lifetime=_IDLE_CONNECTION_SECONDS,
+        connect=_connect,
         connection_class=PooledConnection,
         init=prepare_connection,
         **connect_options(
@@ -96,6 +98,18 @@ def create_pool(
             statement_cache_size=statement_cache_size,
         ),
     )
+
+
+async def _connect(*args: Any, **options: Any) -> _Connection:  # noqa: ANN401 - asyncpg's own
+    """Connect; a stopped server's missing socket is no missing file to whoever meets the error."""
+    try:
+        connection: _Connection = await asyncpg.connect(*args, **options)
+    except FileNotFoundError as error:
+        if error.filename is not None:
+            raise
+        message = "the server's socket is not there"
+        raise ConnectionRefusedError(errno.ECONNREFUSED, message) from error
+    return connection
 
 
 def connect_options(

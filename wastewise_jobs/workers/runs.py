@@ -10,8 +10,10 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from wastewise_jobs.db.pool import RESET_SESSION, Connection, Pool
-from wastewise_jobs.errors import LeaseLostError
+from wastewise_jobs.errors import LeaseLostError, RetryableError
 from wastewise_jobs.jobs.model import ClaimedJob, Progress
 from wastewise_jobs.jobs.outcome import Outcome, Released
 from wastewise_jobs.jobs.store import JobStore
@@ -154,9 +156,15 @@ class Runs:
                     if not await self._store.complete([(job, outcome)], executor=connection):
                         raise LeaseLostError(job.id, job.fence)
                 context.completed = True
+            except asyncpg.InterfaceError as error:
+                if _is_gone(connection):
+                    # Whatever asyncpg says of a connection that broke under the handler.
+                    message = "the connection was lost in the job's own transaction"
+                    raise RetryableError(message, code="DATABASE_UNAVAILABLE") from error
+                raise
             finally:
                 # The handler's statements may have left session state behind.
-                if not connection.is_closed():
+                if not _is_gone(connection):
                     await connection.execute(RESET_SESSION)
 
     async def _live(self, run: Run) -> None:
@@ -236,6 +244,14 @@ class Runs:
             run.stuck = False
         else:
             self._free([run])
+
+
+def _is_gone(connection: Connection) -> bool:
+    """Whether it is closed; one that broke has left its proxy, which then answers nothing."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
 
 
 def _tell_claims(jobs: Sequence[ClaimedJob]) -> None:
