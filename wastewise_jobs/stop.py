@@ -28,7 +28,7 @@ _FAILED_SECONDS = 10.0
 
 
 class Stop:
-    """Shared by the signal handler, the event loop and the watching thread of one process.
+    """Shared by the event loop of a process and the threads that hear of signals and watch it.
 
     `last_acts` are called with a number of seconds, by the thread and in turn, when the process
     does not end by itself, although it was asked to, `failed`, or is `hung`.
@@ -41,7 +41,6 @@ class Stop:
         self.last_acts: list[Callable[[float], object]] = []
         self._grace_seconds = grace_seconds
         self._grace_ends: float | None = None
-        # Reentrant, so that a signal handler may put into it.
         self._noticed: SimpleQueue[str] = SimpleQueue()
 
     @property
@@ -57,7 +56,7 @@ class Stop:
         return max(0.0, self._grace_ends - time.monotonic())
 
     def notice(self) -> None:
-        """A signal has come; called in its handler, whatever that interrupted."""
+        """A signal has come; called in another thread than the loop's."""
         if self._grace_ends is None:
             self._grace_ends = time.monotonic() + self._grace_seconds
         self._noticed.put("signal")

@@ -26,6 +26,7 @@ IN_TIME = GRACE + 2 + 10
 
 HANDLERS = """
 import asyncio
+import hashlib
 import time
 from pathlib import Path
 from wastewise_jobs import JobContext, Jobs
@@ -43,6 +44,12 @@ async def spins(job: JobContext) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
         pass
+
+@jobs.handler("computes", timeout=60)
+async def computes(job: JobContext) -> None:
+    Path("begun").touch()
+    # In C, without a look at signals, and without the GIL.
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
 
 @jobs.handler("sleeps_too_long", timeout=0.5, max_retries=0)
 async def sleeps_too_long(job: JobContext) -> None:
@@ -138,7 +145,7 @@ async def ends_in_time(process: Process) -> None:
 
 
 @pytest.mark.parametrize(
-    "job_type", ["sleeps", "spins", "waits", "leaves_a_thread", "sleeps_when_stopped"]
+    "job_type", ["sleeps", "spins", "computes", "waits", "leaves_a_thread", "sleeps_when_stopped"]
 )
 async def test_a_signal_ends_the_process_whatever_a_handler_does(site: Site, job_type: str) -> None:
     async with site.worker() as process:

@@ -7,9 +7,10 @@ settings, 130 interrupted.
 """
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
+
+from wastewise_jobs.cli.signals import handle_signals
 
 # For these being asked to stop is a good end.
 _SERVING = {"serve", "api", "worker"}
@@ -19,15 +20,9 @@ _INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; always ends by SystemExit."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    _end_at_once_when_signalled(0 if _SERVING & set(arguments) else _INTERRUPTED)
+    code = 0 if _SERVING & set(arguments) else _INTERRUPTED
+    # Until a command hears of signals itself it has begun nothing that would have to be ended.
+    handle_signals(lambda *_: os._exit(code))
     from wastewise_jobs.cli.app import main as run
 
     run(arguments)
-
-
-def _end_at_once_when_signalled(code: int) -> None:
-    """Until a command is ready for signals: it has begun nothing that would have to be ended."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # nohup wants the process to outlive its terminal.
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: os._exit(code))

@@ -7,12 +7,11 @@ that drain pass their own `Stop`.
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from wastewise_jobs.cli.signals import heard_signals
 from wastewise_jobs.logs import get_logger
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ T = TypeVar("T")
 log = get_logger(__name__)
 
 _LAST_TASKS_SECONDS = 1.0
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run(main: Coroutine[Any, Any, T], *, loop: str = "uvloop", stop: "Stop | None" = None) -> T:
@@ -42,10 +40,10 @@ def run(main: Coroutine[Any, Any, T], *, loop: str = "uvloop", stop: "Stop | Non
             running.call_soon_threadsafe(task.cancel if stop is None else partial(stop.act, task))
 
     try:
-        with on_signal(signalled):
+        with heard_signals(signalled) as take_signals:
             if stop is not None:
                 stop.watch(running)
-            return _to_its_end(running, task)
+            return _to_its_end(running, task, take_signals)
     except asyncio.CancelledError:
         if asked_to_stop:
             raise KeyboardInterrupt from None
@@ -60,27 +58,11 @@ def run(main: Coroutine[Any, Any, T], *, loop: str = "uvloop", stop: "Stop | Non
             runner.close()
 
 
-@contextmanager
-def on_signal(act: Callable[[], object]) -> Iterator[None]:
-    """Call `act` for each signal; in the main thread, between two steps of whatever runs there.
-
-    Not by the loop's own means: those wait until the loop is free.
-    """
-    before = {}
-    for number in SIGNALS:
-        handler = signal.getsignal(number)
-        # nohup wants the process to outlive its terminal.
-        if number != signal.SIGHUP or handler is not signal.SIG_IGN:
-            before[number] = signal.signal(number, lambda *_: act())
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def _to_its_end(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[T]") -> T:
+def _to_its_end(
+    loop: asyncio.AbstractEventLoop, task: "asyncio.Task[T]", begin: Callable[[], object]
+) -> T:
     while True:
+        loop.call_soon(begin)
         try:
             return loop.run_until_complete(task)
         except (KeyboardInterrupt, SystemExit):
