@@ -63,6 +63,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "job_rescued": "a job was taken from a worker that is gone",
     "job_retry_scheduled": "an attempt failed, and the job waits for the next one",
     "jobs_completed": "jobs that completed quickly, counted over a second",
+    "jobs_released": "jobs were given back unrun, because the answer to their claim was lost",
     "jwks_not_fetched": "the issuer's keys could not be had; the known ones go on working",
     "key_use_not_noted": "when an API key was last used could not be written",
     "library_message": "a library spoke through the standard library's logging",

@@ -18,6 +18,7 @@ from tests.support import eventually
 from wastewise_jobs import JobContext, Jobs
 from wastewise_jobs.db.pool import create_pool
 from wastewise_jobs.jobs.failure import FailureKind, classify
+from wastewise_jobs.jobs.model import ClaimedJob
 from wastewise_jobs.jobs.store import JobStore, Look
 
 OWN_SESSION = "SELECT pg_backend_pid()"
@@ -203,6 +204,58 @@ async def test_everything_finishes_although_all_sessions_are_cut_over_and_over(d
         assert sum(runs.values()) <= 400 + worker.stats.rescued, f"seed {seed}"
         # One line a loop and outage, not one an attempt.
         assert Counter(line["event"] for line in logs)["loop_tick_failed"] < 200
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+async def test_what_a_claim_took_whose_answer_was_lost_is_given_back(
+    db: str,
+    monkeypatch: pytest.MonkeyPatch,
+    stopping: bool,  # noqa: FBT001
+) -> None:
+    jobs = Jobs()
+    started, go_on = asyncio.Event(), asyncio.Event()
+    claim, lost = JobStore.claim, 0
+
+    async def odd(store: JobStore, *args: Any, **more: Any) -> list[ClaimedJob]:
+        nonlocal lost
+        claimed = await claim(store, *args, **more)
+        if claimed and started.is_set() and not lost:
+            lost = len(claimed)
+            if stopping:
+                worker.stop()
+            raise ConnectionResetError
+        return claimed
+
+    monkeypatch.setattr(JobStore, "claim", odd)
+
+    @jobs.handler("waits")
+    async def waits(job: JobContext) -> int:
+        started.set()
+        await go_on.wait()
+        return job.attempt
+
+    @jobs.handler("plain")
+    async def plain(job: JobContext) -> None: ...
+
+    grace = timedelta(seconds=20)
+    async with bench(db, jobs) as b:
+        async with b.worker(shutdown_grace=grace, **BUSY_SLOW) as worker:
+            known = (await waits.enqueue()).id
+            await started.wait()
+            await plain.enqueue_many({} for _ in range(3))
+            await eventually(lambda: worker.stats.released > 0)
+            if not stopping:
+                await eventually(lambda: worker.stats.completed == 3)
+            # What runs is known, and stays.
+            assert await b.status(known) == "processing"
+            go_on.set()
+        assert worker.stats.released == lost == 3
+        await b.until(known, "completed")
+        rows = await b.pool.fetch(
+            "SELECT status, crash_count, retry_count FROM analysis_jobs WHERE job_type = 'plain'"
+        )
+        assert [tuple(row) for row in rows] == [("pending" if stopping else "completed", 0, 0)] * 3
+        await everything_agrees(b.pool)
 
 
 async def test_a_cut_listener_costs_only_latency(db: str, pool: asyncpg.Pool) -> None:

@@ -40,6 +40,7 @@ class Bench:
             last_chance=self.last_chance,
             stats=WorkerStats(),
             start=lambda *_: None,
+            known=list,
             nothing_due=self.count,
         )
 

@@ -78,6 +78,27 @@ SELECT fail_jobs($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $
 
 RELEASE = "SELECT release_jobs($1::uuid[], $2::bigint[])"
 
+# Each leased job's worker is looked up by key, whatever the planner believes.
+RELEASE_UNKNOWN = """
+SELECT release_jobs(u.ids, u.fences)
+FROM (
+    SELECT array_agg(q.id) AS ids, array_agg(q.fence) AS fences
+    FROM job_queue q
+    CROSS JOIN LATERAL (
+        SELECT a.worker_id
+        FROM analysis_jobs a
+        WHERE a.id = q.id
+        OFFSET 0
+    ) AS j
+    WHERE q.leased
+      AND ($2::text[] IS NULL OR q.queue = ANY ($2))
+      AND q.job_type = ANY ($3::text[])
+      AND q.id <> ALL ($4::uuid[])
+      AND j.worker_id = $1
+) AS u
+WHERE u.ids IS NOT NULL
+"""
+
 CANCEL_RUNNING = "SELECT cancel_running_jobs($1::uuid[], $2::bigint[])"
 
 RESCUE = """

@@ -6,7 +6,7 @@ to repeat, and job by job or not, is the caller's decision, because it knows wha
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -221,6 +221,22 @@ class JobStore:
     async def release(self, jobs: Sequence[ClaimedJob]) -> set[JobId]:
         """Give jobs back at once, no attempt charged; returns the jobs won."""
         return {row[0] for row in await self._pool.fetch(sql.RELEASE, *_leases(jobs))}
+
+    async def release_unknown(
+        self,
+        worker_id: str,
+        queues: Sequence[str] | None,
+        job_types: Sequence[str],
+        known: Collection[JobId],
+    ) -> set[JobId]:
+        """Give back what the worker holds of these kinds and does not know of; returns the jobs.
+
+        For after a claim whose answer was lost; no claim of these kinds may be under way.
+        """
+        rows = await self._pool.fetch(
+            sql.RELEASE_UNKNOWN, worker_id, queues, job_types, list(known)
+        )
+        return {row[0] for row in rows}
 
     async def cancel_running(self, jobs: Sequence[ClaimedJob]) -> set[JobId]:
         """Record as cancelled what somebody asked to cancel; returns the jobs won."""

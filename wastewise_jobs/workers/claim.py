@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from wastewise_jobs.db.loops import Backoff, Beat, log_failed_tick
 from wastewise_jobs.db.wake import Wake
-from wastewise_jobs.jobs.model import ClaimedJob
+from wastewise_jobs.jobs.model import ClaimedJob, JobId
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.slots import Lane, LastChance
@@ -19,13 +19,15 @@ log = get_logger(__name__)
 # Under load slots come free one by one; a statement for each would cost more than this wait.
 _GATHER_SECONDS = 0.002
 _ENOUGH = 4
+_LAST_WORD_SECONDS = 1.0
 
 
 class ClaimLoop:
     """Claims for one lane until told to stop; never cancelled in the middle of a claim.
 
-    `start(jobs, lease_until)` gets what was claimed, `nothing_due()` is called when what was heard
-    of cannot be claimed, because then something may come due later.
+    `start(jobs, lease_until)` gets what was claimed, `known()` are all jobs that were and are not
+    settled; `nothing_due()` is called when what was heard of cannot be claimed, because then
+    something may come due later.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class ClaimLoop:
         last_chance: LastChance,
         stats: WorkerStats,
         start: Callable[[list[ClaimedJob], float], None],
+        known: Callable[[], Collection[JobId]],
         nothing_due: Callable[[], None],
     ) -> None:
         self.lane = lane
@@ -51,8 +54,11 @@ class ClaimLoop:
         self._last_chance = last_chance
         self._stats = stats
         self._start = start
+        self._known = known
         self._nothing_due = nothing_due
         self._heard = False
+        # A claim failed, and may have been carried out all the same.
+        self._in_doubt = False
         self._stopping = False
         self._backoff = Backoff()
 
@@ -82,6 +88,10 @@ class ClaimLoop:
             if heard and claimed == 0:
                 self._nothing_due()
             await self._wait_for_hint(failed=claimed is None)
+        with contextlib.suppress(Exception):
+            # A rescue is the other way for jobs that nobody knows of, but it charges a crash.
+            async with asyncio.timeout(_LAST_WORD_SECONDS):
+                await self._clear_doubt()
 
     async def _enough_free(self) -> int:
         """Free slots, once there is a handful; 0 after a while without any."""
@@ -114,6 +124,8 @@ class ClaimLoop:
         # The lease counts from the server's now(), which is later than this.
         until = time.monotonic() + self._lease.total_seconds()
         try:
+            await self._clear_doubt()
+            self._in_doubt = True
             jobs = await self._store.claim(
                 self._worker_id,
                 lane.queues,
@@ -122,6 +134,7 @@ class ClaimLoop:
                 self._lease,
                 last_chance=last_chance,
             )
+            self._in_doubt = False
         except Exception as error:  # noqa: BLE001 - a loop's tick: claiming goes on for ever
             self._stats.claim_errors += 1
             log_failed_tick(f"claim {lane.name}", error, first=self._backoff.failures == 0)
@@ -136,3 +149,16 @@ class ClaimLoop:
             self._stats.claimed += len(jobs)
             self._start(jobs, until)
         return len(jobs)
+
+    async def _clear_doubt(self) -> None:
+        """Give back what a claim whose answer was lost has taken: nobody here knows of it."""
+        if not self._in_doubt:
+            return
+        lane = self.lane
+        released = await self._store.release_unknown(
+            self._worker_id, lane.queues, lane.job_types, self._known()
+        )
+        self._in_doubt = False
+        if released:
+            self._stats.released += len(released)
+            log.info("jobs_released", count=len(released), loop=f"claim {lane.name}")

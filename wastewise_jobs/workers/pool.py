@@ -121,6 +121,7 @@ class Worker:
                 last_chance=last_chance,
                 stats=self.stats,
                 start=partial(self._runs.start, lane),
+                known=self._runs.ids,
                 nothing_due=self._look.wake.hint,
             )
             for lane in self.lanes
@@ -288,7 +289,7 @@ class Worker:
         # Whoever may NOTIFY may say anything: only what the heartbeat finds in the database stops
         # a run. A job that is not here may be in a claim whose answer is still on its way.
         with contextlib.suppress(ValueError):
-            here = self._runs.holds(UUID(payload))
+            here = UUID(payload) in self._runs.ids()
             self._nudge_heartbeat(after=_LOOK_SOON_SECONDS if here else _LOOK_AGAIN_SECONDS)
 
     def _nudge_heartbeat(self, *, after: float) -> None:

@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 
 from wastewise_jobs.db.pool import RESET_SESSION, Connection, Pool
 from wastewise_jobs.errors import LeaseLostError, RetryableError
-from wastewise_jobs.jobs.model import ClaimedJob, Progress
+from wastewise_jobs.jobs.model import ClaimedJob, JobId, Progress
 from wastewise_jobs.jobs.outcome import Outcome, Released
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
@@ -127,9 +126,9 @@ class Runs:
         """Somebody wants the job cancelled."""
         run.request_stop(Stop.CANCEL, patience=self._patience)
 
-    def holds(self, job_id: UUID) -> bool:
-        """Whether the job was claimed here and is not settled."""
-        return any(run.job.id == job_id for run in self.unsettled)
+    def ids(self) -> set[JobId]:
+        """The jobs that were claimed here and are not settled."""
+        return {run.job.id for run in self.unsettled}
 
     def lose(self, run: Run) -> None:
         """The lease is lost: stop the handler, drop its outcome."""
