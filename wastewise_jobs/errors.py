@@ -140,6 +140,7 @@ _PROBLEMS = {
     "greater_than_equal": "must be at least {ge:.15g}",
     "less_than_equal": "must be at most {le:.15g}",
     "uuid_parsing": "must be a UUID such as 7b0f9a52-3c1d-4e8f-9a6b-2d5e8c1f0a37",
+    "string_unicode": "must be text in UTF-8",
     "string_too_long": "is longer than {max_length}",
     "too_long": "is longer than {max_length}",
 }

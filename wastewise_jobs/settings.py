@@ -62,9 +62,14 @@ def _user_home() -> Path:
 
 
 def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    # Reading the port raises ValueError when it is not one.
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+    try:
+        parts = urlsplit(value)
+        # Reading the port raises ValueError when it is not one, as encoding does of the name.
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        (parts.hostname or "").encode("idna")
+    except ValueError:
+        good = False
+    if not good:
         raise ValueError("must be an http:// or https:// address")
     return value.rstrip("/")
 

@@ -55,9 +55,18 @@ def test_input_is_a_json_object_or_a_file_of_one(tmp_path: Path) -> None:
     (tmp_path / "input.json").write_text('{"files": ["a.csv"]}')
     assert json_object('{"a": 1}', "--input") == {"a": 1}
     assert json_object(f"@{tmp_path}/input.json", "--input") == {"files": ["a.csv"]}
+    (tmp_path / "windows.json").write_bytes(b'\xef\xbb\xbf{"a": "\xc3\xa9"}\r\n')
+    assert json_object(f"@{tmp_path}/windows.json", "--input") == {"a": "é"}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "NaN", "@/nowhere/input.json"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[1]", "null", "NaN", "@/nowhere/input.json", '{"a": NaN}', '{"a": "\udcff"}'),
+        '{"a": ' + "[" * 600 + "]" * 600 + "}",
+        '{"a": "' + "a" * 300_000 + '"}',
+    ],
+)
 def test_other_input_is_refused_by_name(text: str) -> None:
     with pytest.raises(InvalidInputError, match=r"^--input: "):
         json_object(text, "--input")
@@ -96,6 +105,7 @@ def test_a_time_without_meaning_is_refused(text: str) -> None:
         ("equipmentType", "--equipment"),
         ("timeout_seconds", "--timeout"),
         ("jobType", "JOB_TYPE"),
+        ("Idempotency-Key", "--key"),
         ("status.0", "--status"),
         ("inputData.files.0", "--input: files.0"),
     ],

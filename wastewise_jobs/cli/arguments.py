@@ -1,6 +1,8 @@
 """Reading what was typed: lists of files, UUIDs, JSON, times. Pure but for reading `@file`."""
 
+import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,17 +59,19 @@ def _names_file(argument: str) -> bool:
 
 
 def json_object(text: str, option: str) -> dict[str, Any]:
-    """The JSON object in `text`, or in the file that `@path` names."""
-    import orjson
-
+    """The JSON object in `text`, or in the file that `@path` names; by the service's own rules."""
+    from wastewise_jobs.jobs.storable import parse_json
     from wastewise_jobs.wire import MAX_INPUT_BYTES
 
     if text.startswith("@"):
-        text = read_file(Path(text[1:]), option, MAX_INPUT_BYTES).decode("utf-8", "replace")
+        # Windows may put a mark before it.
+        raw = read_file(Path(text[1:]), option, MAX_INPUT_BYTES).removeprefix(BOM_UTF8)
+    else:
+        raw = os.fsencode(text)
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInputError(option, f"is not JSON: {error}") from None
+        value = parse_json(raw, max_bytes=MAX_INPUT_BYTES)
+    except InvalidInputError as error:
+        raise InvalidInputError(option, str(error)) from None
     if not isinstance(value, dict):
         raise InvalidInputError(option, 'must be a JSON object, {"name": value}')
     return value
@@ -116,7 +120,7 @@ def somebody(user: UUID) -> UUID:
 def option_of(field: str) -> str:
     """What was typed for a field of the API: `equipmentType` is --equipment."""
     name, _, within = field.partition(".")
-    snake = _CAMEL.sub("_", name).lower()
+    snake = _CAMEL.sub("_", name).lower().replace("-", "_")
     option = _OPTIONS.get(snake, f"--{snake.replace('_', '-')}")
     # A place in a list says nothing to whoever repeated an option.
     return f"{option}: {within}" if within and not within.isdecimal() else option
