@@ -95,6 +95,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         ("jobs list --limit 201", "--limit: must be at most 200, not '201'\n"),
         ("serve --port http", "--port: must be a whole number, not 'http'\n"),
         ("migrate --plan --rollback", "--plan: cannot be given together with --rollback\n"),
+        ("keys revoke \udcff", "KEY: there is no such key; "),
         ("migrate --count 2", "--count: needs --rollback\n"),
         ("submit x --run-at soon", "--run-at: must be 2026-"),
         ("submit x --invoices", "option '--invoices' requires an argument\n"),

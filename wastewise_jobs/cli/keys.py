@@ -76,10 +76,12 @@ def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key, its public id or its id.")],
 ) -> None:
     """Make a key worthless; running services notice within seconds."""
-    if not _with_store(lambda store: store.revoke(key)):
+    if not key.isascii() or not _with_store(lambda store: store.revoke(key)):
         from wastewise_jobs.errors import InvalidInputError
 
-        raise InvalidInputError("KEY", "there is no such key; `keys list` shows them")
+        raise InvalidInputError(
+            "KEY", "there is no such key; `wastewise-jobs keys list` shows them"
+        )
     typer.echo("revoked")
 
 
