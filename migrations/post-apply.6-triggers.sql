@@ -75,6 +75,12 @@ BEGIN
     NEW.crash_count := coalesce(NEW.crash_count, 0);
     NEW.created_at := coalesce(NEW.created_at, now());
     NEW.updated_at := coalesce(NEW.updated_at, now());
+    IF NEW.status IN ('completed', 'failed', 'cancelled') THEN
+        NEW.completed_at := coalesce(NEW.completed_at, NEW.failed_at, NEW.updated_at);
+        IF NEW.status = 'failed' THEN
+            NEW.failed_at := coalesce(NEW.failed_at, NEW.completed_at);
+        END IF;
+    END IF;
     PERFORM check_job_names(NEW.job_type, NEW.queue);
     PERFORM check_job_json(NEW);
     RETURN NEW;
@@ -111,7 +117,10 @@ BEGIN
     END IF;
     NEW.fence := NEW.fence + 1;
     IF NEW.status IN ('completed', 'failed', 'cancelled') THEN
-        NEW.completed_at := coalesce(NEW.completed_at, now());
+        IF NEW.status = 'failed' THEN
+            NEW.failed_at := coalesce(NEW.failed_at, NEW.completed_at, now());
+        END IF;
+        NEW.completed_at := coalesce(NEW.completed_at, NEW.failed_at, now());
     ELSE
         NEW.completed_at := NULL;
         NEW.failed_at := NULL;
@@ -125,6 +134,27 @@ BEGIN
         END IF;
     END IF;
     RETURN NEW;
+END
+$$;
+
+-- What somebody else writes about a job that has finished may belong into a minute that is rolled
+-- up already: that one is to be counted again. (What finishes now is in no rolled-up minute.)
+CREATE OR REPLACE FUNCTION mark_finished_job()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET jit = off
+AS $$
+BEGIN
+    INSERT INTO job_rollup_marks (minute)
+    SELECT DISTINCT date_bin('1 minute', m, '2000-01-01 00:00:00+00')
+    FROM unnest(ARRAY[
+        CASE WHEN TG_OP = 'UPDATE' THEN OLD.completed_at END, NEW.completed_at
+    ]) AS m
+    WHERE m > now() - interval '20 hours'
+      AND m < now() - interval '5 seconds';
+    RETURN NULL;
 END
 $$;
 
@@ -220,6 +250,28 @@ WHEN (
      NEW.id, NEW.cancel_requested_at, NEW.crash_count)
 )
 EXECUTE FUNCTION follow_job();
+
+CREATE OR REPLACE TRIGGER wastewise_mark_inserted
+AFTER INSERT ON analysis_jobs
+FOR EACH ROW
+WHEN (
+    NEW.completed_at IS NOT NULL
+    AND current_setting('wastewise.transition', true) IS DISTINCT FROM 'on'
+)
+EXECUTE FUNCTION mark_finished_job();
+
+-- Our own functions too where a finished job is sent round again.
+CREATE OR REPLACE TRIGGER wastewise_mark_updated
+AFTER UPDATE ON analysis_jobs
+FOR EACH ROW
+WHEN (
+    (OLD.completed_at IS NOT NULL
+     OR current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
+    AND (OLD.completed_at, OLD.status, OLD.job_type, OLD.duration_seconds)
+        IS DISTINCT FROM
+        (NEW.completed_at, NEW.status, NEW.job_type, NEW.duration_seconds)
+)
+EXECUTE FUNCTION mark_finished_job();
 
 CREATE OR REPLACE TRIGGER wastewise_follow_deleted
 AFTER DELETE ON analysis_jobs

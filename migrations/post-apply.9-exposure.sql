@@ -14,12 +14,16 @@ DECLARE
         'alert_severity_rank', 'raise_alert', 'failure_fingerprint', 'raise_failed_jobs',
         'raise_updated_jobs', 'note_requeued_jobs', 'close_alerts', 'resolve_alerts',
         'resolve_alert', 'resolve_failed_alerts', 'acknowledge_alert', 'snooze_alert',
-        'plan_alert_deliveries', 'claim_alert_deliveries', 'record_alert_deliveries', 'prune_alerts'
+        'plan_alert_deliveries', 'claim_alert_deliveries', 'record_alert_deliveries', 'prune_alerts',
+        'mark_finished_job', 'duration_bin', 'bin_seconds', 'merged_bins', 'bins_percentile',
+        'roll_up_jobs', 'finished_jobs', 'job_trends', 'queue_depths', 'get_queue_metrics',
+        'calculate_error_rate', 'detect_stuck_jobs'
     ];
     _tables text[] := ARRAY[
         'schema_info', 'job_queue', 'job_types', 'job_workers', 'project_file_contents',
         'job_rows', 'job_reports', 'api_keys', 'job_alert_jobs', 'job_alert_failures',
-        'job_alert_deliveries', 'job_alert_channels', 'job_alert_history'
+        'job_alert_deliveries', 'job_alert_channels', 'job_alert_history', 'job_rollups',
+        'job_rollup_marks'
     ];
     _role text;
     _object text;

@@ -287,6 +287,8 @@ def _api(
         behind_tls=(settings.public_url or "").startswith("https://"),
         late_loops=late_loops,
         listener=listener if worker is not None else None,
+        time_zone=settings.timezone,
+        silent_after=timedelta(minutes=settings.worker_heartbeat_threshold_minutes),
     )
 
 

@@ -13,6 +13,7 @@ import pwd
 import re
 import secrets
 import tempfile
+import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -148,6 +149,14 @@ def _mail_addresses(value: str) -> str:
     return value
 
 
+def _time_zone(value: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be a time zone such as Europe/Berlin") from None
+    return value
+
+
 def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
@@ -211,6 +220,7 @@ class Settings(BaseSettings):
     job_stuck_threshold_minutes: Minutes = 30
     error_rate_threshold: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.10
     worker_heartbeat_threshold_minutes: Minutes = 5
+    timezone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
 
     worker_name: str | None = None
     worker_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 100

@@ -55,6 +55,7 @@ ALTER TABLE analysis_jobs ENABLE ROW LEVEL SECURITY;
 
 CREATE INDEX analysis_jobs_by_completion ON public.analysis_jobs USING btree (completed_at) WHERE (completed_at IS NOT NULL);
 CREATE INDEX analysis_jobs_by_creation ON public.analysis_jobs USING btree (created_at, id);
+CREATE INDEX analysis_jobs_by_failure ON public.analysis_jobs USING btree (failed_at) WHERE (failed_at IS NOT NULL);
 CREATE INDEX analysis_jobs_by_project ON public.analysis_jobs USING btree (project_id, created_at, id) WHERE (project_id IS NOT NULL);
 CREATE INDEX analysis_jobs_by_user ON public.analysis_jobs USING btree (user_id, created_at, id) WHERE (user_id IS NOT NULL);
 CREATE UNIQUE INDEX analysis_jobs_idempotency ON public.analysis_jobs USING btree (COALESCE(user_id, '00000000-0000-0000-0000-000000000000'::uuid), idempotency_key) WHERE (idempotency_key IS NOT NULL);
@@ -66,6 +67,8 @@ CREATE TRIGGER wastewise_follow_deleted AFTER DELETE ON public.analysis_jobs FOR
 CREATE TRIGGER wastewise_follow_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION follow_job();
 CREATE TRIGGER wastewise_follow_truncate AFTER TRUNCATE ON public.analysis_jobs FOR EACH STATEMENT EXECUTE FUNCTION empty_job_queue();
 CREATE TRIGGER wastewise_follow_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text) AND ((((((((((old.status IS DISTINCT FROM new.status) OR (old.priority IS DISTINCT FROM new.priority)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.retry_after IS DISTINCT FROM new.retry_after)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.fence IS DISTINCT FROM new.fence)) OR (old.id IS DISTINCT FROM new.id)) OR (old.cancel_requested_at IS DISTINCT FROM new.cancel_requested_at)) OR (old.crash_count IS DISTINCT FROM new.crash_count)))) EXECUTE FUNCTION follow_job();
+CREATE TRIGGER wastewise_mark_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN (((new.completed_at IS NOT NULL) AND (current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text))) EXECUTE FUNCTION mark_finished_job();
+CREATE TRIGGER wastewise_mark_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN ((((old.completed_at IS NOT NULL) OR (current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) AND ((((old.completed_at IS DISTINCT FROM new.completed_at) OR (old.status IS DISTINCT FROM new.status)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.duration_seconds IS DISTINCT FROM new.duration_seconds)))) EXECUTE FUNCTION mark_finished_job();
 CREATE TRIGGER wastewise_raise_updated AFTER UPDATE ON public.analysis_jobs FOR EACH STATEMENT WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION raise_updated_jobs();
 
 CREATE TABLE api_keys (
@@ -233,6 +236,30 @@ CREATE TABLE job_reports (
 
 ALTER TABLE job_reports ENABLE ROW LEVEL SECURITY;
 
+CREATE TABLE job_rollup_marks (
+    minute timestamp with time zone NOT NULL
+);
+
+ALTER TABLE job_rollup_marks ENABLE ROW LEVEL SECURITY;
+
+CREATE TABLE job_rollups (
+    bucket_minutes integer NOT NULL,
+    bucket_at timestamp with time zone NOT NULL,
+    job_type text NOT NULL,
+    completed bigint NOT NULL,
+    failed bigint NOT NULL,
+    cancelled bigint NOT NULL,
+    retried bigint NOT NULL,
+    timed bigint NOT NULL,
+    run_seconds double precision NOT NULL,
+    waits jsonb NOT NULL,
+    runs jsonb NOT NULL,
+    CONSTRAINT job_rollups_pkey PRIMARY KEY (bucket_minutes, bucket_at, job_type),
+    CONSTRAINT job_rollups_bucket_minutes_check CHECK ((bucket_minutes = ANY (ARRAY[1, 15])))
+);
+
+ALTER TABLE job_rollups ENABLE ROW LEVEL SECURITY;
+
 CREATE TABLE job_rows (
     job_id uuid NOT NULL,
     position integer NOT NULL,
@@ -364,6 +391,9 @@ CREATE TABLE schema_info (
     updated_at timestamp with time zone NOT NULL DEFAULT now(),
     adopted_alerts boolean NOT NULL,
     link_key bytea NOT NULL,
+    rolled_up_until timestamp with time zone,
+    round_due_at timestamp with time zone NOT NULL DEFAULT now(),
+    round_until timestamp with time zone,
     CONSTRAINT schema_info_pkey PRIMARY KEY (only_row),
     CONSTRAINT schema_info_only_row_check CHECK (only_row)
 );
@@ -382,6 +412,20 @@ FUNCTION alert_severity_rank(_severity text)
 
 FUNCTION assign_job_priority(user_id uuid, job_type text)
     RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
+FUNCTION bin_seconds(_bin integer)
+    RETURNS double precision
+    LANGUAGE sql;
+
+FUNCTION bins_percentile(_bins jsonb, _share double precision)
+    RETURNS double precision
+    LANGUAGE sql;
+
+FUNCTION calculate_error_rate(time_window interval DEFAULT '01:00:00'::interval)
+    RETURNS double precision
     LANGUAGE sql SECURITY DEFINER
     SET search_path=public, pg_temp
     SET jit=off;
@@ -467,6 +511,17 @@ FUNCTION default_job_priority(_job_type text)
     SET search_path=public, pg_temp
     SET jit=off;
 
+FUNCTION detect_stuck_jobs(threshold_minutes integer DEFAULT 30)
+    RETURNS TABLE(job_id uuid, started_at timestamp with time zone, duration_minutes double precision, job_type text, user_id uuid)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off
+    SET enable_seqscan=off;
+
+FUNCTION duration_bin(_seconds double precision)
+    RETURNS integer
+    LANGUAGE sql;
+
 FUNCTION empty_job_queue()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -507,6 +562,13 @@ FUNCTION fill_inserted_job()
     SET search_path=public, pg_temp
     SET jit=off;
 
+FUNCTION finished_jobs(_from timestamp with time zone)
+    RETURNS TABLE(completed bigint, failed bigint, cancelled bigint, timed bigint, run_seconds double precision)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off
+    SET enable_seqscan=off;
+
 FUNCTION follow_job()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -515,6 +577,12 @@ FUNCTION follow_job()
 
 FUNCTION get_next_job(worker_identifier text)
     RETURNS uuid
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
+FUNCTION get_queue_metrics(time_zone text DEFAULT 'UTC'::text)
+    RETURNS jsonb
     LANGUAGE sql SECURITY DEFINER
     SET search_path=public, pg_temp
     SET jit=off;
@@ -543,6 +611,23 @@ FUNCTION is_first_analysis(_user_id uuid)
 
 FUNCTION job_priority_reason(_job_type text, _priority integer, _first boolean)
     RETURNS text
+    LANGUAGE sql;
+
+FUNCTION job_trends(_window interval, _bucket interval)
+    RETURNS TABLE(bucket_at timestamp with time zone, job_type text, completed bigint, failed bigint, cancelled bigint, retried bigint, wait_p50 double precision, wait_p95 double precision, run_p50 double precision, run_p95 double precision)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off
+    SET enable_seqscan=off;
+
+FUNCTION mark_finished_job()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
+FUNCTION merged_bins(_histograms jsonb[])
+    RETURNS jsonb
     LANGUAGE sql;
 
 FUNCTION mirror_jobs_to_projects(_ids uuid[])
@@ -598,6 +683,12 @@ FUNCTION prune_alerts(_older_than interval, _limit integer)
 FUNCTION prune_jobs(_older_than interval, _limit integer)
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off;
+
+FUNCTION queue_depths()
+    RETURNS TABLE(queue text, job_type text, priority integer, state text, jobs bigint, oldest_due_at timestamp with time zone)
+    LANGUAGE sql SECURITY DEFINER
     SET search_path=public, pg_temp
     SET jit=off;
 
@@ -715,6 +806,13 @@ FUNCTION retry_jobs(_ids uuid[], _fences bigint[], _messages text[], _codes text
     SET enable_nestloop=off
     SET enable_mergejoin=off
     SET lock_timeout=200ms;
+
+FUNCTION roll_up_jobs(_limit integer DEFAULT 20000)
+    RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=public, pg_temp
+    SET jit=off
+    SET enable_seqscan=off;
 
 FUNCTION schedule_job_retry(job_id uuid, error_msg text, error_cd text DEFAULT NULL::text)
     RETURNS boolean

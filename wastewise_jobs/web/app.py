@@ -1,6 +1,7 @@
 """Puts the API together from its parts. Plain values only: settings are the composition root's."""
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
 from importlib import metadata
 
 from aiohttp import web
@@ -8,6 +9,9 @@ from aiohttp import web
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
+from wastewise_jobs.monitoring.metrics import MetricsStore
+from wastewise_jobs.monitoring.trends import TrendStore
+from wastewise_jobs.monitoring.workers import FleetStore
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.admin import AdminResource
 from wastewise_jobs.web.auth import Authenticator
@@ -27,10 +31,17 @@ from wastewise_jobs.web.middleware import (
     identify,
     on_every_answer,
 )
+from wastewise_jobs.web.monitoring import MonitoringResource
 from wastewise_jobs.web.openapi import openapi
 from wastewise_jobs.web.projects import FilesResource, ProjectsResource
 from wastewise_jobs.web.route import Rings, Route, mount
-from wastewise_jobs.web.table import admin_routes, job_routes, project_routes, service_routes
+from wastewise_jobs.web.table import (
+    admin_routes,
+    job_routes,
+    monitoring_routes,
+    project_routes,
+    service_routes,
+)
 from wastewise_jobs.web.watch import JobWatcher
 
 ROUTES = web.AppKey("routes", tuple[Route, ...])
@@ -51,11 +62,14 @@ def create_app(
     behind_tls: bool = False,
     late_loops: Callable[[], Sequence[str]] = tuple,
     listener: Callable[[], str] | None = None,
+    time_zone: str = "UTC",
+    silent_after: timedelta = timedelta(minutes=5),
 ) -> web.Application:
     """The API as an aiohttp application, to be served by `web.server`.
 
     `late_loops` and `listener` feed /livez and /readyz, as HealthResource says; a rate limit of 0
-    is off; `behind_tls` adds Strict-Transport-Security. The application owns what it starts
+    is off; `behind_tls` adds Strict-Transport-Security; "today" is the day in `time_zone`, and a
+    worker without a heartbeat for `silent_after` is not alive. The application owns what it starts
     itself and ends it on shutdown; the pool and the stores belong to the caller.
     """
     catalogue = Catalogue(job_types)
@@ -63,6 +77,11 @@ def create_app(
     watcher = JobWatcher(job_store)
     health = HealthResource(pool=pool, late_loops=late_loops, listener=listener)
     docs = DocsResource()
+    monitoring = MonitoringResource(
+        metrics=MetricsStore(pool, time_zone=time_zone),
+        fleet=FleetStore(pool, silent_after=silent_after),
+        trends=TrendStore(pool),
+    )
     jobs = JobsResource(
         store=job_store,
         catalogue=catalogue,
@@ -79,6 +98,7 @@ def create_app(
         ),
         *project_routes(ProjectsResource(store=project_store), FilesResource(store=project_store)),
         *admin_routes(AdminResource(keys=KeyStore(pool), catalogue=catalogue)),
+        *monitoring_routes(monitoring),
         *service_routes(health, docs),
     )
     docs.describe(openapi(routes, version=metadata.version("wastewise-jobs")))

@@ -10,6 +10,7 @@ from wastewise_jobs.web.events import EventsResource
 from wastewise_jobs.web.health import HealthResource
 from wastewise_jobs.web.job_data import XLSX, JobDataResource
 from wastewise_jobs.web.jobs import LONGEST_WAIT_SECONDS, JobsResource
+from wastewise_jobs.web.monitoring import MonitoringResource
 from wastewise_jobs.web.projects import UPLOAD_SECONDS, FilesResource, ProjectsResource
 from wastewise_jobs.web.route import JSON, PUBLIC, Route
 from wastewise_jobs.wire import (
@@ -24,10 +25,13 @@ from wastewise_jobs.wire import (
     JobTypeList,
     KeyList,
     KeyMade,
+    MonitoringAnswer,
     ProjectAnswer,
     ProjectDetails,
     ProjectList,
     RetryAnswer,
+    TrendAnswer,
+    WorkersAnswer,
 )
 
 JOBS, PROJECTS, ADMINS, SERVICE = "Jobs", "Projects", "Admin", "Service"
@@ -300,6 +304,39 @@ def admin_routes(admin: AdminResource) -> tuple[Route, ...]:
             "Retire a job type: no new jobs until a worker registers it again",
             answers={204: None},
             refusals=(no.JOB_TYPE_NOT_FOUND,),
+            tag=ADMINS,
+        ),
+    )
+
+
+def monitoring_routes(monitoring: MonitoringResource) -> tuple[Route, ...]:
+    """Numbers, for admins."""
+    return (
+        Route(
+            "GET",
+            "/api/admin/jobs/monitoring",
+            monitoring.queue,
+            ADMIN,
+            "The queue in numbers: what waits, what runs, what finished",
+            answers={200: MonitoringAnswer},
+            tag=ADMINS,
+        ),
+        Route(
+            "GET",
+            "/api/admin/jobs/trends",
+            monitoring.trends,
+            ADMIN,
+            "What finished, bucket by bucket; outlives the jobs themselves",
+            answers={200: TrendAnswer},
+            tag=ADMINS,
+        ),
+        Route(
+            "GET",
+            "/api/admin/workers/health",
+            monitoring.workers,
+            ADMIN,
+            "Who works, and whether the work moves",
+            answers={200: WorkersAnswer},
             tag=ADMINS,
         ),
     )

@@ -1,0 +1,550 @@
+-- Numbers about the queue, for people at psql, the checks, the API and Prometheus.
+--
+-- Unfinished jobs are counted in job_queue. Finished ones come from job_rollups, and from
+-- analysis_jobs (by completed_at) only for the minutes that are not rolled up yet: a figure is exact
+-- at every moment, and costs the same however many jobs have finished. Triggers give each job that
+-- finishes its completed_at; those that ended without one before this schema came are not counted.
+
+-- duration_bin: the histogram bin of a duration. Bin 0 ends at a millisecond, each next one 1.3
+-- times later, the last holds the rest (15 days and more).
+CREATE OR REPLACE FUNCTION duration_bin(_seconds double precision)
+RETURNS integer
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT CASE
+        WHEN _seconds IS NULL THEN NULL
+        WHEN _seconds <= 0.001 THEN 0
+        WHEN _seconds >= 1300000 THEN 80
+        ELSE least(ceil(ln(_seconds * 1000) / ln(1.3::double precision))::integer, 80)
+    END
+$$;
+
+-- bin_seconds: the duration that stands for a bin, at most 15 % off.
+CREATE OR REPLACE FUNCTION bin_seconds(_bin integer)
+RETURNS double precision
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT 0.001 * 1.3 ^ (_bin - 0.5)::double precision
+$$;
+
+-- merged_bins: the sum of histograms.
+CREATE OR REPLACE FUNCTION merged_bins(_histograms jsonb[])
+RETURNS jsonb
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT coalesce(jsonb_object_agg(m.bin, m.count), '{}')
+    FROM (
+        SELECT b.key AS bin, sum(b.value::bigint) AS count
+        FROM unnest(_histograms) AS h (bins)
+        CROSS JOIN LATERAL jsonb_each_text(h.bins) AS b
+        GROUP BY b.key
+    ) AS m
+$$;
+
+-- bins_percentile: the duration in seconds under which that share of a histogram lies; null of none.
+CREATE OR REPLACE FUNCTION bins_percentile(_bins jsonb, _share double precision)
+RETURNS double precision
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT bin_seconds(min(c.bin) FILTER (WHERE c.below >= _share * c.total))
+    FROM (
+        SELECT
+            b.key::integer AS bin,
+            sum(b.value::bigint) OVER (ORDER BY b.key::integer) AS below,
+            sum(b.value::bigint) OVER () AS total
+        FROM jsonb_each_text(_bins) AS b
+    ) AS c
+$$;
+
+-- roll_up_jobs: counts what finished since the last call, about _limit jobs at most; whether more
+-- is left. Idempotent: a minute is always counted as a whole. Any number of callers, one at a time.
+CREATE OR REPLACE FUNCTION roll_up_jobs(_limit integer DEFAULT 20000)
+RETURNS boolean
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET jit = off
+SET enable_seqscan = off
+AS $$
+DECLARE
+    _epoch constant timestamptz := '2000-01-01 00:00:00+00';
+    _since timestamptz;
+    _settled timestamptz;
+    _until timestamptz;
+    _marked timestamptz[];
+    _quarters timestamptz[];
+BEGIN
+    SELECT m.rolled_up_until INTO _since FROM schema_info m FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- A job finishes at the moment its transaction began, and shows when that commits: what began
+    -- before the oldest open transaction is all there. One that somebody forgot is waited for half
+    -- an hour.
+    SELECT date_bin('1 minute', least(
+        now() - interval '15 seconds',
+        -- A client that writes the time itself may be a moment behind.
+        greatest(
+            coalesce(min(a.xact_start) - interval '5 seconds', now()), now() - interval '30 minutes'
+        )
+    ), _epoch)
+    INTO _settled
+    FROM pg_stat_activity a
+    WHERE a.datname = current_database()
+      AND a.backend_type = 'client backend'
+      AND a.pid <> pg_backend_pid();
+    _since := coalesce(_since, date_bin('1 minute', (
+        SELECT min(j.completed_at) FROM analysis_jobs j WHERE j.completed_at > _epoch
+    ), _epoch), _settled);
+    _until := greatest(_since, least(_settled, coalesce((
+        SELECT date_bin('1 minute', j.completed_at, _epoch) + interval '1 minute'
+        FROM analysis_jobs j
+        WHERE j.completed_at >= _since
+          AND j.completed_at < _settled
+        ORDER BY j.completed_at
+        OFFSET _limit
+        LIMIT 1
+    ), _settled)));
+
+    WITH taken AS (
+        DELETE FROM job_rollup_marks m
+        WHERE m.minute < _until
+        RETURNING m.minute
+    )
+    SELECT coalesce(array_agg(DISTINCT t.minute), '{}')
+    INTO _marked
+    FROM taken t
+    WHERE t.minute < _since
+      -- Of an older one the minutes around it, or some of its jobs, may be gone.
+      AND t.minute > now() - interval '20 hours';
+
+    DELETE FROM job_rollups r
+    WHERE r.bucket_minutes = 1
+      AND (r.bucket_at = ANY (_marked) OR (r.bucket_at >= _since AND r.bucket_at < _until));
+    WITH spans AS (
+        SELECT _since AS began, _until AS ended
+        UNION ALL
+        SELECT m, m + interval '1 minute' FROM unnest(_marked) AS m
+    ),
+    finished AS MATERIALIZED (
+        SELECT
+            date_bin('1 minute', j.completed_at, _epoch) AS bucket_at,
+            j.job_type,
+            j.status,
+            j.retry_count,
+            j.duration_seconds,
+            CASE
+                WHEN j.status <> 'cancelled' THEN duration_bin(j.duration_seconds)
+            END AS run_bin,
+            CASE
+                WHEN j.retry_count = 0 AND j.crash_count = 0
+                THEN duration_bin(extract(epoch FROM j.started_at - j.created_at)::double precision)
+            END AS wait_bin
+        FROM spans s
+        CROSS JOIN LATERAL (
+            SELECT
+                a.completed_at, a.status, a.retry_count, a.crash_count, a.duration_seconds,
+                a.started_at, a.created_at, coalesce(a.job_type, '') AS job_type
+            FROM analysis_jobs a
+            WHERE a.completed_at >= s.began
+              AND a.completed_at < s.ended
+            OFFSET 0
+        ) AS j
+    ),
+    totals AS (
+        SELECT
+            f.bucket_at,
+            f.job_type,
+            count(*) FILTER (WHERE f.status = 'completed') AS completed,
+            count(*) FILTER (WHERE f.status = 'failed') AS failed,
+            count(*) FILTER (WHERE f.status = 'cancelled') AS cancelled,
+            sum(f.retry_count) AS retried,
+            count(f.duration_seconds) FILTER (WHERE f.status = 'completed') AS timed,
+            coalesce(sum(f.duration_seconds) FILTER (WHERE f.status = 'completed'), 0) AS run_seconds
+        FROM finished f
+        GROUP BY f.bucket_at, f.job_type
+    ),
+    run_bins AS (
+        SELECT b.bucket_at, b.job_type, jsonb_object_agg(b.run_bin, b.count) AS bins
+        FROM (
+            SELECT f.bucket_at, f.job_type, f.run_bin, count(*)
+            FROM finished f
+            WHERE f.run_bin IS NOT NULL
+            GROUP BY f.bucket_at, f.job_type, f.run_bin
+        ) AS b
+        GROUP BY b.bucket_at, b.job_type
+    ),
+    wait_bins AS (
+        SELECT b.bucket_at, b.job_type, jsonb_object_agg(b.wait_bin, b.count) AS bins
+        FROM (
+            SELECT f.bucket_at, f.job_type, f.wait_bin, count(*)
+            FROM finished f
+            WHERE f.wait_bin IS NOT NULL
+            GROUP BY f.bucket_at, f.job_type, f.wait_bin
+        ) AS b
+        GROUP BY b.bucket_at, b.job_type
+    )
+    INSERT INTO job_rollups (
+        bucket_minutes, bucket_at, job_type, completed, failed, cancelled, retried, timed,
+        run_seconds, waits, runs
+    )
+    SELECT
+        1, t.bucket_at, t.job_type, t.completed, t.failed, t.cancelled, t.retried, t.timed,
+        t.run_seconds, coalesce(w.bins, '{}'), coalesce(r.bins, '{}')
+    FROM totals t
+    LEFT JOIN wait_bins w ON w.bucket_at = t.bucket_at AND w.job_type = t.job_type
+    LEFT JOIN run_bins r ON r.bucket_at = t.bucket_at AND r.job_type = t.job_type;
+
+    _quarters := ARRAY (
+        SELECT DISTINCT date_bin('15 minutes', r.bucket_at, _epoch)
+        FROM job_rollups r
+        WHERE r.bucket_minutes = 1
+          AND r.bucket_at >= _since
+          AND r.bucket_at < _until
+        UNION
+        SELECT date_bin('15 minutes', m, _epoch) FROM unnest(_marked) AS m
+    );
+    DELETE FROM job_rollups r WHERE r.bucket_minutes = 15 AND r.bucket_at = ANY (_quarters);
+    INSERT INTO job_rollups (
+        bucket_minutes, bucket_at, job_type, completed, failed, cancelled, retried, timed,
+        run_seconds, waits, runs
+    )
+    SELECT
+        15, q, r.job_type, sum(r.completed), sum(r.failed), sum(r.cancelled), sum(r.retried),
+        sum(r.timed), sum(r.run_seconds), merged_bins(array_agg(r.waits)),
+        merged_bins(array_agg(r.runs))
+    FROM unnest(_quarters) AS q
+    JOIN job_rollups r
+        ON r.bucket_minutes = 1
+        AND r.bucket_at >= q
+        AND r.bucket_at < q + interval '15 minutes'
+    GROUP BY q, r.job_type;
+
+    DELETE FROM job_rollups r
+    WHERE (r.bucket_minutes = 1
+           AND r.bucket_at < least(now() - interval '3 days', _until - interval '1 day'))
+       OR (r.bucket_minutes = 15 AND r.bucket_at < now() - interval '400 days');
+    UPDATE schema_info SET rolled_up_until = _until;
+    RETURN _until < _settled;
+END
+$$;
+
+-- finished_jobs: how many have finished since that moment, and how long the completed ones ran.
+-- `timed` of them say how long. What is more than two days back is counted in analysis_jobs alone.
+CREATE OR REPLACE FUNCTION finished_jobs(_from timestamptz)
+RETURNS TABLE (
+    completed bigint, failed bigint, cancelled bigint, timed bigint, run_seconds double precision
+)
+LANGUAGE plpgsql
+STABLE
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET jit = off
+SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    _epoch constant timestamptz := '2000-01-01 00:00:00+00';
+    -- The first whole minute, and the end of the last one that is rolled up.
+    _first timestamptz := date_bin(
+        '1 minute', greatest(_from, now() - interval '2 days') + interval '59.999999 seconds', _epoch
+    );
+    _rolled timestamptz;
+    _marked timestamptz[];
+BEGIN
+    SELECT greatest(m.rolled_up_until, _first) INTO _rolled FROM schema_info m;
+    _rolled := coalesce(_rolled, _first);
+    _marked := ARRAY (
+        SELECT DISTINCT m.minute
+        FROM job_rollup_marks m
+        WHERE m.minute >= _first
+          AND m.minute < _rolled
+    );
+    RETURN QUERY
+    WITH spans AS (
+        SELECT _from AS began, _first AS ended
+        UNION ALL
+        SELECT _rolled, 'infinity'
+        UNION ALL
+        SELECT m, m + interval '1 minute' FROM unnest(_marked) AS m
+    ),
+    counted AS (
+        SELECT
+            count(*) FILTER (WHERE j.status = 'completed') AS completed,
+            count(*) FILTER (WHERE j.status = 'failed') AS failed,
+            count(*) FILTER (WHERE j.status = 'cancelled') AS cancelled,
+            count(j.duration_seconds) FILTER (WHERE j.status = 'completed') AS timed,
+            sum(j.duration_seconds) FILTER (WHERE j.status = 'completed') AS run_seconds
+        FROM spans s
+        CROSS JOIN LATERAL (
+            SELECT a.status, a.duration_seconds
+            FROM analysis_jobs a
+            WHERE a.completed_at >= s.began
+              AND a.completed_at < s.ended
+            OFFSET 0
+        ) AS j
+        UNION ALL
+        SELECT
+            sum(r.completed), sum(r.failed), sum(r.cancelled), sum(r.timed), sum(r.run_seconds)
+        FROM job_rollups r
+        WHERE r.bucket_minutes = 1
+          AND r.bucket_at >= _first
+          AND r.bucket_at < _rolled
+          AND r.bucket_at <> ALL (_marked)
+    )
+    SELECT
+        coalesce(sum(c.completed), 0)::bigint,
+        coalesce(sum(c.failed), 0)::bigint,
+        coalesce(sum(c.cancelled), 0)::bigint,
+        coalesce(sum(c.timed), 0)::bigint,
+        coalesce(sum(c.run_seconds), 0)
+    FROM counted c;
+END
+$$;
+
+-- calculate_error_rate: 100 x failed / (failed + completed) jobs that finished in the window; 0
+-- when none did.
+CREATE OR REPLACE FUNCTION calculate_error_rate(time_window interval DEFAULT '1 hour')
+RETURNS double precision
+LANGUAGE sql
+STABLE
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET jit = off
+AS $$
+    SELECT coalesce(
+        100 * f.failed::double precision / nullif(f.failed + f.completed, 0), 0
+    )
+    FROM finished_jobs(now() - calculate_error_rate.time_window) f
+$$;
+
+-- detect_stuck_jobs: jobs that have been processing for longer than that many minutes.
+CREATE OR REPLACE FUNCTION detect_stuck_jobs(threshold_minutes integer DEFAULT 30)
+RETURNS TABLE (
+    job_id uuid,
+    started_at timestamptz,
+    duration_minutes double precision,
+    job_type text,
+    user_id uuid
+)
+LANGUAGE sql
+STABLE
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET jit = off
+SET enable_seqscan = off
+AS $$
+    SELECT
+        j.id,
+        j.started_at,
+        (extract(epoch FROM now() - j.started_at) / 60)::double precision,
+        j.job_type,
+        j.user_id
+    FROM job_queue q
+    CROSS JOIN LATERAL (
+        SELECT
+            a.id, a.job_type, a.user_id, coalesce(a.started_at, a.claimed_at, a.updated_at) AS started_at
+        FROM analysis_jobs a
+        WHERE a.id = q.id
+          AND a.status = 'processing'
+        OFFSET 0
+    ) AS j
+    WHERE q.leased
+      AND j.started_at < now() - make_interval(mins => detect_stuck_jobs.threshold_minutes)
+    ORDER BY j.started_at, j.id
+$$;
+
+-- queue_depths: unfinished jobs by queue, job type, priority and state (due, scheduled, processing).
+CREATE OR REPLACE FUNCTION queue_depths()
+RETURNS TABLE (
+    queue text,
+    job_type text,
+    priority integer,
+    state text,
+    jobs bigint,
+    oldest_due_at timestamptz
+)
+LANGUAGE sql
+STABLE
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET jit = off
+AS $$
+    SELECT
+        d.queue,
+        d.job_type,
+        d.priority,
+        CASE WHEN d.leased THEN 'processing' WHEN d.due THEN 'due' ELSE 'scheduled' END,
+        d.jobs,
+        CASE WHEN d.due THEN d.oldest END
+    FROM (
+        SELECT
+            q.queue,
+            q.job_type,
+            q.priority,
+            q.leased,
+            -- A claim makes a job due whose time has come.
+            (q.due OR (q.retry_after <= now() AND NOT q.leased)) AS due,
+            count(*) AS jobs,
+            min(greatest(q.created_at, q.retry_after)) AS oldest
+        FROM job_queue q
+        GROUP BY 1, 2, 3, 4, 5
+    ) AS d
+$$;
+
+-- get_queue_metrics: the figures of the monitoring page as one object. "Today" began at midnight in
+-- that zone; of dead letters at most 10000 are counted.
+CREATE OR REPLACE FUNCTION get_queue_metrics(time_zone text DEFAULT 'UTC')
+RETURNS jsonb
+LANGUAGE sql
+STABLE
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET jit = off
+AS $$
+    WITH depths AS MATERIALIZED (
+        SELECT d.* FROM queue_depths() d
+    ),
+    today AS MATERIALIZED (
+        SELECT f.*
+        FROM finished_jobs(
+            date_trunc('day', now() AT TIME ZONE get_queue_metrics.time_zone)
+                AT TIME ZONE get_queue_metrics.time_zone
+        ) f
+    ),
+    day AS MATERIALIZED (
+        SELECT f.* FROM finished_jobs(now() - interval '24 hours') f
+    ),
+    hour AS MATERIALIZED (
+        SELECT f.* FROM finished_jobs(now() - interval '1 hour') f
+    ),
+    recently AS MATERIALIZED (
+        SELECT f.* FROM finished_jobs(now() - interval '5 minutes') f
+    )
+    SELECT jsonb_build_object(
+        'total_pending',
+        (SELECT coalesce(sum(d.jobs), 0) FROM depths d WHERE d.state <> 'processing'),
+        'total_processing',
+        (SELECT coalesce(sum(d.jobs), 0) FROM depths d WHERE d.state = 'processing'),
+        'total_failed_today', (SELECT t.failed FROM today t),
+        'total_completed_today', (SELECT t.completed FROM today t),
+        'by_priority', (
+            SELECT coalesce(jsonb_object_agg(p.priority, p.jobs), '{}')
+            FROM (
+                SELECT d.priority, sum(d.jobs) AS jobs
+                FROM depths d
+                WHERE d.state <> 'processing'
+                GROUP BY d.priority
+            ) AS p
+        ),
+        'avg_duration_seconds', (SELECT coalesce(d.run_seconds / nullif(d.timed, 0), 0) FROM day d),
+        'error_rate_1h',
+        (SELECT coalesce(100.0 * h.failed / nullif(h.failed + h.completed, 0), 0)::float8 FROM hour h),
+        'error_rate_24h',
+        (SELECT coalesce(100.0 * d.failed / nullif(d.failed + d.completed, 0), 0)::float8 FROM day d),
+        'stuck_jobs', (
+            SELECT count(*)
+            FROM detect_stuck_jobs((extract(epoch FROM stuck_threshold()) / 60)::integer)
+        ),
+        'oldest_due_seconds',
+        (SELECT extract(epoch FROM now() - min(d.oldest_due_at))::float8 FROM depths d),
+        'due', (SELECT coalesce(sum(d.jobs), 0) FROM depths d WHERE d.state = 'due'),
+        'scheduled', (SELECT coalesce(sum(d.jobs), 0) FROM depths d WHERE d.state = 'scheduled'),
+        'dead_letters', (
+            SELECT count(*)
+            FROM (
+                SELECT
+                FROM analysis_jobs j
+                WHERE j.failed_at IS NOT NULL
+                  AND j.status = 'failed'
+                ORDER BY j.failed_at DESC
+                LIMIT 10000
+            ) AS f
+        ),
+        'by_job_type', (
+            SELECT coalesce(jsonb_object_agg(
+                t.job_type, jsonb_build_object('pending', t.pending, 'processing', t.processing)
+            ), '{}')
+            FROM (
+                SELECT
+                    d.job_type,
+                    coalesce(sum(d.jobs) FILTER (WHERE d.state <> 'processing'), 0) AS pending,
+                    coalesce(sum(d.jobs) FILTER (WHERE d.state = 'processing'), 0) AS processing
+                FROM depths d
+                GROUP BY d.job_type
+            ) AS t
+        ),
+        'by_queue', (
+            SELECT coalesce(jsonb_object_agg(
+                t.queue, jsonb_build_object('pending', t.pending, 'processing', t.processing)
+            ), '{}')
+            FROM (
+                SELECT
+                    d.queue,
+                    coalesce(sum(d.jobs) FILTER (WHERE d.state <> 'processing'), 0) AS pending,
+                    coalesce(sum(d.jobs) FILTER (WHERE d.state = 'processing'), 0) AS processing
+                FROM depths d
+                GROUP BY d.queue
+            ) AS t
+        ),
+        'throughput_per_minute',
+        (SELECT ((r.completed + r.failed) / 5.0)::float8 FROM recently r)
+    )
+$$;
+
+-- job_trends: what finished, bucket by bucket and job type by job type, from the rollups alone.
+-- Both are taken in steps of a quarter of an hour; buckets begin at multiples of _bucket, and the
+-- last one may still fill.
+CREATE OR REPLACE FUNCTION job_trends(_window interval, _bucket interval)
+RETURNS TABLE (
+    bucket_at timestamptz,
+    job_type text,
+    completed bigint,
+    failed bigint,
+    cancelled bigint,
+    retried bigint,
+    wait_p50 double precision,
+    wait_p95 double precision,
+    run_p50 double precision,
+    run_p95 double precision
+)
+LANGUAGE sql
+STABLE
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET jit = off
+SET enable_seqscan = off
+AS $$
+    SELECT
+        s.bucket_at,
+        s.job_type,
+        s.completed,
+        s.failed,
+        s.cancelled,
+        s.retried,
+        bins_percentile(s.waits, 0.5),
+        bins_percentile(s.waits, 0.95),
+        bins_percentile(s.runs, 0.5),
+        bins_percentile(s.runs, 0.95)
+    FROM (
+        SELECT
+            date_bin(_bucket, r.bucket_at, '2000-01-01 00:00:00+00') AS bucket_at,
+            r.job_type,
+            sum(r.completed)::bigint AS completed,
+            sum(r.failed)::bigint AS failed,
+            sum(r.cancelled)::bigint AS cancelled,
+            sum(r.retried)::bigint AS retried,
+            merged_bins(array_agg(r.waits)) AS waits,
+            merged_bins(array_agg(r.runs)) AS runs
+        FROM job_rollups r
+        WHERE r.bucket_minutes = 15
+          AND r.bucket_at >= date_bin(_bucket, now() - _window, '2000-01-01 00:00:00+00')
+        GROUP BY 1, 2
+        OFFSET 0
+    ) AS s
+    ORDER BY s.bucket_at, s.job_type
+$$;
