@@ -255,6 +255,7 @@ async def test_our_own_migrations_go_up_down_and_up_again(
     numbered = [name for name in names if not name.startswith("post-apply")]
     async with connected(empty_db) as connection:
         await check_schema(connection)
+    assert await tables_to_lose(empty_db, count=len(numbered)) == []
     assert await rollback(empty_db, count=len(numbered)) == numbered[::-1]
     assert await migrate(empty_db) == names
     # yoyo prints the rows of a bare SELECT, and stdout belongs to the command's own answer.
