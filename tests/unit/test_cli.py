@@ -2,16 +2,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import jwt
 import pytest
 
 from wastewise_jobs.cli.app import main
-from wastewise_jobs.cli.console import as_typed
-from wastewise_jobs.cli.credentials import LOCAL_USER, find_target
-from wastewise_jobs.cli.explain import explain
 from wastewise_jobs.cli.psql import without_password
 from wastewise_jobs.cli.reports import check_folder
 from wastewise_jobs.cli.serve import _load, _queues
@@ -220,75 +216,6 @@ def test_no_token_is_made_that_nobody_would_take(
     code, _, err = ran(capsys, "token", "--user", USER)
     assert code == 2
     assert err.startswith("error: JWT_SECRET: ")
-
-
-def test_the_local_secret_makes_a_local_user_and_serves_no_other_machine(tmp_path: Path) -> None:
-    assert find_target(None, None).token is None
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / SECRET_FILE).write_text(SECRET)
-    local = find_target(None, None)
-    assert local.url == "http://127.0.0.1:8080"
-    assert local.token is not None
-    claims = jwt.decode(local.token, SECRET, algorithms=["HS256"], audience="authenticated")
-    assert claims["sub"] == str(LOCAL_USER)
-    assert local.note is not None
-    assert find_target("https://jobs.example.com", None).token is None
-    assert find_target("http://localhost:9000", None).token is not None
-
-
-def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WASTEWISE_URL", "https://a.example/")
-    monkeypatch.setenv("WASTEWISE_TOKEN", "from-the-environment")
-    assert find_target(None, None).url == "https://a.example"
-    assert find_target(None, None).token == "from-the-environment"
-    assert find_target("https://b.example", "given").url == "https://b.example"
-    assert find_target("https://b.example", "given").token == "given"
-
-
-@pytest.mark.parametrize(
-    ("url", "token", "said"),
-    [
-        ("b.example", None, "--url: must be an http"),
-        ("", None, "--url: must be an http"),
-        ("http://me:hunter2@b.example", None, "--url: must hold no user and no password"),
-        ("http://b.example/?x=1", None, "--url: must end before"),
-        ("http://[::1", None, "--url: must be an http"),
-        (f"http://{'b' * 64}.example", None, "--url: must be an http"),
-        ("http://\udcff", None, "--url: must be text in UTF-8"),
-        (None, "", "--token: is no token"),
-        (None, "hunter2\nX-Admin: 1", "--token: is no token"),
-        (None, "hünter2", "--token: is no token"),
-    ],
-)
-def test_a_wrong_address_or_token_is_told_before_anything_is_sent(
-    url: str | None, token: str | None, said: str
-) -> None:
-    with pytest.raises(InvalidInputError, match=f"^{said}") as caught:
-        find_target(url, token)
-    assert "nter2" not in explain(caught.value)[0]
-
-
-def test_a_token_from_a_file_may_end_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WASTEWISE_TOKEN", "a-token\n")
-    assert find_target(None, None).token == "a-token"
-
-
-def test_an_address_for_everybody_is_reached_by_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    for host in ("0.0.0.0", "::"):  # noqa: S104 - what a container sets
-        monkeypatch.setenv("HOST", host)
-        assert urlsplit(find_target(None, None).url).hostname == "127.0.0.1"
-    monkeypatch.setenv("HOST", "::1")
-    assert find_target(None, None).url == "http://[::1]:8080"
-
-
-def test_what_is_to_be_typed_leads_to_the_same_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", [".venv/bin/wastewise-jobs"])
-    assert find_target(None, None).to_type("watch", "7") == ".venv/bin/wastewise-jobs watch 7"
-    elsewhere = find_target("https://b.example/a b", "a-secret").to_type("watch", "7")
-    assert elsewhere == (
-        ".venv/bin/wastewise-jobs watch 7 --url 'https://b.example/a b' --token ..."
-    )
-    assert as_typed("run `wastewise-jobs migrate`") == "run `.venv/bin/wastewise-jobs migrate`"
 
 
 def test_a_folder_for_reports_is_one_that_can_be_written(tmp_path: Path) -> None:
