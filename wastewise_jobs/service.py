@@ -1,6 +1,6 @@
 """The composition root: what runs in a process, in which order it starts and stops.
 
-    start   database ▶ schema ▶ pool ▶ job types ▶ doorbell ▶ API ▶ worker
+    start   database ▶ schema ▶ pool ▶ job types ▶ doorbell, checks ▶ API ▶ worker
     stop    API and claiming ▶ running jobs (grace) ▶ leases, listener, doorbell ▶ pool ▶ database
 
 Whatever fails on the way up closes what was opened before it; an embedded server is always the
@@ -12,12 +12,12 @@ application's handlers starts in half the time without them.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wastewise_jobs.db.doorbell import Doorbell
 from wastewise_jobs.db.embedded import embedded_postgres
@@ -35,6 +35,8 @@ from wastewise_jobs.jobs.model import JobTypeInfo
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.logs import get_logger
+from wastewise_jobs.maintenance.checks import Thresholds, all_checks
+from wastewise_jobs.maintenance.rounds import Maintenance
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.settings import Settings, generated_secret
 from wastewise_jobs.stop import Stop
@@ -107,6 +109,7 @@ async def run_service(
         offload = Offload(settings.worker_processes)
         opened.callback(offload.close)
         doorbell = Doorbell(pool, enabled=settings.notify_enabled)
+        maintenance = _maintenance(settings, pool)
         jobs = carried_jobs(pool, offload, parts)
         jobs.bind(JobStore(pool), doorbell.ring, notifies=settings.notify_enabled)
         worker = None
@@ -122,24 +125,25 @@ async def run_service(
         if parts.api:
             from wastewise_jobs.web.server import listening
 
-            app = _api(settings, pool, doorbell, worker)
+            app = _api(settings, pool, doorbell, maintenance, worker)
             serve = partial(
                 listening, app, settings.host, settings.port, or_any_port=parts.or_any_port
             )
-        await _run_parts(serve, worker, doorbell, pool, stop=stop, on_up=on_up or _nobody)
+        background = {"doorbell": doorbell.run, "maintenance": maintenance.run}
+        await _run_parts(serve, worker, background, pool, stop=stop, on_up=on_up or _nobody)
 
 
 async def _run_parts(
     serve: Callable[[], AbstractAsyncContextManager["Address"]] | None,
     worker: Worker | None,
-    doorbell: Doorbell,
+    background: Mapping[str, Callable[[], Coroutine[Any, Any, None]]],
     pool: Pool,
     *,
     stop: Stop,
     on_up: Callable[["Address | None"], None],
 ) -> None:
     async with asyncio.TaskGroup() as running:
-        ringing = running.create_task(doorbell.run(), name="doorbell")
+        loops = [running.create_task(run(), name=name) for name, run in background.items()]
         tasks: list[asyncio.Task[None]] = []
         address = None
         if serve is not None:
@@ -161,8 +165,9 @@ async def _run_parts(
             worker.stop()
         ending = running.create_task(_end_in_time(tasks, worker, pool, stop=stop), name="end")
         await asyncio.wait(tasks)
-        ringing.cancel()
-        await asyncio.wait([ringing])
+        for task in loops:
+            task.cancel()
+        await asyncio.wait(loops)
         ending.cancel()
     if by_itself:
         raise WorkerWornOutError
@@ -262,13 +267,40 @@ def make_worker(
     )
 
 
+def _maintenance(settings: Settings, pool: Pool) -> Maintenance:
+    on_round = None
+    if settings.heartbeat_ping_url is not None:
+        from wastewise_jobs.maintenance.ping import Ping
+
+        on_round = Ping(settings.heartbeat_ping_url.get_secret_value()).send
+    thresholds = Thresholds(
+        stuck_minutes=settings.job_stuck_threshold_minutes,
+        error_rate=settings.error_rate_threshold,
+        error_rate_jobs=settings.error_rate_minimum_jobs,
+        silent_worker=timedelta(minutes=settings.worker_heartbeat_threshold_minutes),
+        retention=timedelta(days=settings.job_retention_days),
+    )
+    return Maintenance(
+        pool,
+        all_checks(thresholds),
+        interval=timedelta(seconds=settings.check_interval_seconds),
+        jitter=timedelta(seconds=settings.check_jitter_seconds),
+        on_round=on_round,
+    )
+
+
 def _api(
-    settings: Settings, pool: Pool, doorbell: Doorbell, worker: Worker | None
+    settings: Settings,
+    pool: Pool,
+    doorbell: Doorbell,
+    maintenance: Maintenance,
+    worker: Worker | None,
 ) -> "web.Application":
     from wastewise_jobs.web.app import create_app
 
     def late_loops() -> list[str]:
-        beats = {"doorbell": doorbell.beat, **(worker.beats if worker else {})}
+        beats = {"doorbell": doorbell.beat, "maintenance": maintenance.beat}
+        beats |= worker.beats if worker else {}
         return [name for name, beat in beats.items() if beat.late]
 
     def listener() -> str:

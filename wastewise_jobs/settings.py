@@ -219,7 +219,12 @@ class Settings(BaseSettings):
     )
     job_stuck_threshold_minutes: Minutes = 30
     error_rate_threshold: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.10
+    error_rate_minimum_jobs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     worker_heartbeat_threshold_minutes: Minutes = 5
+    check_interval_seconds: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = 60.0
+    check_jitter_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 5.0
+    heartbeat_ping_url: Annotated[SecretStr, AfterValidator(_secret_https_url)] | None = None
+    job_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
     timezone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
 
     worker_name: str | None = None

@@ -1,0 +1,40 @@
+"""One module per check, in the order of a round: what pages people comes first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from wastewise_jobs.maintenance.check import Check
+from wastewise_jobs.maintenance.checks.error_rate import error_rate
+from wastewise_jobs.maintenance.checks.prune import prune
+from wastewise_jobs.maintenance.checks.prune_alerts import prune_alerts
+from wastewise_jobs.maintenance.checks.roll_up import roll_up
+from wastewise_jobs.maintenance.checks.settled_failures import settled_failures
+from wastewise_jobs.maintenance.checks.silent_workers import silent_workers
+from wastewise_jobs.maintenance.checks.stuck_jobs import stuck_jobs
+from wastewise_jobs.maintenance.checks.undelivered import undelivered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """From when on something is worth an alert, and how long finished jobs are kept."""
+
+    stuck_minutes: int = 30
+    error_rate: float = 0.10
+    error_rate_jobs: int = 10
+    silent_worker: timedelta = timedelta(minutes=5)
+    retention: timedelta = timedelta(days=30)
+
+
+def all_checks(thresholds: Thresholds) -> Sequence[Check]:
+    """What a round looks at."""
+    return (
+        stuck_jobs(thresholds.stuck_minutes),
+        silent_workers(thresholds.silent_worker),
+        error_rate(thresholds.error_rate, thresholds.error_rate_jobs),
+        settled_failures(),
+        undelivered(),
+        roll_up(),
+        prune(thresholds.retention),
+        prune_alerts(thresholds.retention),
+    )

@@ -1,0 +1,66 @@
+"""Jobs that have been processing for too long, or past their own timeout and still alive."""
+
+from wastewise_jobs.maintenance.check import Check
+
+# A minute after its timeout a job of our workers has been settled, or rescued.
+_STATEMENT = """
+WITH stuck AS MATERIALIZED (
+    SELECT
+        'job_stuck:' || j.id AS fingerprint,
+        j.id,
+        j.job_type,
+        j.worker_id,
+        j.user_id,
+        j.started_at,
+        j.timeout_seconds,
+        round(extract(epoch FROM now() - j.started_at) / 60) AS minutes
+    FROM (
+        SELECT s.job_id FROM detect_stuck_jobs($1) s
+        UNION
+        SELECT s.job_id
+        FROM detect_stuck_jobs(0) s
+        JOIN analysis_jobs a ON a.id = s.job_id
+        WHERE a.started_at + make_interval(secs => a.timeout_seconds) < now() - interval '1 minute'
+    ) AS u
+    JOIN analysis_jobs j ON j.id = u.job_id
+),
+raised AS (
+    SELECT raise_alert(
+        o.fingerprint,
+        'job_stuck',
+        'warning',
+        format('%s has been processing for %s minutes', o.job_type, o.minutes),
+        jsonb_build_object(
+            'job_type', o.job_type,
+            'worker_id', o.worker_id,
+            'user_id', o.user_id,
+            'started_at', o.started_at,
+            'timeout_seconds', o.timeout_seconds
+        ),
+        o.id,
+        0
+    ) AS alert_id
+    -- The longest ones; where hundreds are stuck, more mails say nothing new.
+    FROM (
+        SELECT l.*
+        FROM (SELECT s.* FROM stuck s ORDER BY s.started_at, s.id LIMIT 100) AS l
+        ORDER BY l.fingerprint
+    ) AS o
+),
+resolved AS (
+    SELECT resolve_alerts(array_agg(a.fingerprint ORDER BY a.fingerprint)) AS alerts
+    FROM job_alerts a
+    WHERE a.alert_type = 'job_stuck'
+      AND a.resolved_at IS NULL
+      AND a.fingerprint NOT IN (SELECT s.fingerprint FROM stuck s)
+    HAVING count(*) > 0
+)
+SELECT
+    (SELECT count(r.alert_id) FROM raised r) AS stuck,
+    (SELECT coalesce(sum(r.alerts), 0)::bigint FROM resolved r) AS resolved
+"""
+
+
+def stuck_jobs(threshold_minutes: int) -> Check:
+    """Raises job_stuck for each, and resolves it when the job processes no more."""
+    return Check("stuck_jobs", _STATEMENT, (threshold_minutes,))

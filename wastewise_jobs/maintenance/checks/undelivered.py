@@ -1,0 +1,14 @@
+"""Alerts that no attempt could deliver: said in the logs, and never by an alert about alerts."""
+
+from wastewise_jobs.maintenance.check import Check
+
+_STATEMENT = """
+SELECT count(*) AS undelivered
+FROM job_alert_deliveries d
+WHERE d.status = 'undelivered'
+"""
+
+
+def undelivered() -> Check:
+    """Counts them; the log line is the point."""
+    return Check("undelivered", _STATEMENT)

@@ -1,0 +1,121 @@
+"""The loop of the periodic task: one round at a time in the whole fleet."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+
+from wastewise_jobs.db.loops import Beat, log_failed_tick
+from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.logs import get_logger
+from wastewise_jobs.maintenance.check import Check
+
+log = get_logger(__name__)
+
+_CHECK_SECONDS = 20.0
+_STEPS_A_ROUND = 25
+# For this long a round is its process's alone. Whoever dies in one delays the next by no more.
+_ROUND = timedelta(minutes=3)
+
+_BEGIN = """
+UPDATE schema_info
+SET round_due_at = now() + $1::interval,
+    round_until = now() + $2::interval
+WHERE round_due_at <= now()
+  AND (round_until IS NULL OR round_until <= now() OR round_until = $3)
+RETURNING round_until
+"""
+_END = "UPDATE schema_info SET round_until = NULL WHERE round_until = $1"
+_LIMIT = f"SET LOCAL statement_timeout = {round(_CHECK_SECONDS * 1000)}"
+
+
+class Maintenance:
+    """Looks every `interval`, and up to `jitter` later, whether a round is due, and runs it.
+
+    `on_round()` is awaited after a round in which every check went well.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        checks: Sequence[Check],
+        *,
+        interval: timedelta,
+        jitter: timedelta,
+        on_round: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._pool = pool
+        self._checks = checks
+        self._interval = interval
+        self._jitter = jitter
+        self._on_round = on_round
+        # Of a round of ours whose end could not be recorded.
+        self._until: datetime | None = None
+        self.rounds = 0
+        self.failing = False
+        self.failures: Counter[str] = Counter()
+        self.beat = Beat((interval + jitter + _ROUND).total_seconds() / 3)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self.beat.stamp()
+            try:
+                await self.tick()
+            except Exception as error:  # noqa: BLE001 - a loop's tick: the next round is tried
+                log_failed_tick("maintenance", error, first=not self.failing)
+                self.failing = True
+            else:
+                if self.failing:
+                    log.info("loop_recovered", loop="maintenance")
+                self.failing = False
+            jitter = random.uniform(0, self._jitter.total_seconds())  # noqa: S311 - not a secret
+            await asyncio.sleep(self._interval.total_seconds() + jitter)
+
+    async def tick(self) -> bool:
+        """Run a round if one is due; whether it was ours."""
+        until = await self._pool.fetchval(_BEGIN, self._interval, _ROUND, self._until)
+        if until is None:
+            return False
+        self._until = until
+        try:
+            async with asyncio.timeout(_ROUND.total_seconds() - 10):
+                await self._round()
+        finally:
+            await self._pool.execute(_END, until)
+        self._until = None
+        return True
+
+    async def _round(self) -> None:
+        good = [await self._carried_out(check) for check in self._checks]
+        self.rounds += 1
+        if all(good) and self._on_round is not None:
+            await self._on_round()
+
+    async def _carried_out(self, check: Check) -> bool:
+        try:
+            found = await self._ask(check)
+        except Exception as error:  # noqa: BLE001 - a loop's tick: the other checks go on
+            self.failures[check.name] += 1
+            text = f"{type(error).__name__}: {error}"
+            log.error("check_failed", check=check.name, error=text)  # noqa: TRY400 - says it all
+            return False
+        if any(found.values()):
+            log.info("check_found", check=check.name, **found)
+        return True
+
+    async def _ask(self, check: Check) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for _ in range(_STEPS_A_ROUND if check.in_steps else 1):
+            self.beat.stamp()
+            async with (
+                self._pool.acquire(timeout=_CHECK_SECONDS) as connection,
+                connection.transaction(),
+            ):
+                await connection.execute(_LIMIT)
+                row = await connection.fetchrow(check.statement, *check.arguments)
+            found.update({name: int(value) for name, value in row.items()} if row else {})
+            if not row or not row[0]:
+                break
+        return found
