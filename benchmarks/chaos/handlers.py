@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from benchmarks.chaos import poison
-from wastewise_jobs import JobContext, Jobs, RetryableError
+from wastewise_jobs import JobContext, Jobs, PermanentError, RetryableError
 
 jobs = Jobs()
 
@@ -106,6 +106,13 @@ async def effect(job: JobContext, input: Work) -> None:
             "INSERT INTO chaos.effects (job_id, fence) VALUES ($1, $2)", job.id, fence_of(job)
         )
         job.set_result(_end(job))
+
+
+@jobs.handler("refuse", timeout=120)
+async def refuse(job: JobContext, _: Work) -> None:
+    """Fail for good."""
+    _diary.write("began", job)
+    raise PermanentError("REFUSED", "as it was told to")
 
 
 @jobs.handler("poison", timeout=3, max_retries=2)

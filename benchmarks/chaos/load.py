@@ -28,7 +28,8 @@ async def keep_busy(
     chance = random.Random(here.run.chance.random())
     fed = 0
     while not enough(fed):
-        room = min(backlog - await here.unfinished(), _MOST_AT_ONCE)
+        unfinished = await here.unfinished()
+        room = 0 if unfinished is None else min(backlog - unfinished, _MOST_AT_ONCE)
         if room > 0:
             async with asyncio.TaskGroup() as group:
                 for _ in range(room):

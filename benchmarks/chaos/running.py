@@ -6,16 +6,30 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from benchmarks.chaos.postgres import Postgres
 from benchmarks.chaos.report import Report
+from benchmarks.chaos.scenarios.indoubt import indoubt
 from benchmarks.chaos.scenarios.kill import kill
 from benchmarks.chaos.scenarios.lease import lease
+from benchmarks.chaos.scenarios.listener import listener
+from benchmarks.chaos.scenarios.restart import restart
 from benchmarks.chaos.scenarios.stop import stop
+from benchmarks.chaos.scenarios.term import term
 from benchmarks.chaos.selftest import selftest
 from benchmarks.chaos.site import Run
 
 Scenario = Callable[[Run], Awaitable[None]]
 
 SCENARIOS: dict[str, Scenario] = {
-    scenario.__name__: scenario for scenario in (selftest, kill, stop, lease)
+    scenario.__name__: scenario
+    for scenario in (
+        selftest,
+        kill,
+        stop,
+        lease,
+        restart,
+        term,
+        listener,
+        indoubt,
+    )
 }
 
 

@@ -31,6 +31,21 @@ else:
 _START_SECONDS = 60.0
 _WORK_SECONDS = 60.0
 _UNFINISHED = "SELECT count(*) FROM job_queue"
+# What a statement raises when its server goes away; asyncpg takes some of it for a bug of its own.
+TROUBLE = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+# Nobody waits for minutes here: every retry comes after a moment.
+_SOON = """
+CREATE OR REPLACE FUNCTION retry_delay(_retry_count integer)
+RETURNS interval
+LANGUAGE sql
+VOLATILE
+AS $$ SELECT interval '200 milliseconds' * (1 + random()) $$
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +96,10 @@ class Run:
     without: tuple[str, ...]
     keep_logs: bool
 
+    def chance_of(self, seed: str) -> random.Random:
+        """Randomness of its own for somebody who acts beside others."""
+        return random.Random(f"{self.report.seed} {seed}")
+
     def size(self, *, short: int, long: int) -> int:
         """A number of jobs or faults, by the profile and the part of it that was asked for."""
         return max(1, round((long if self.long else short) * self.part))
@@ -103,15 +122,18 @@ class Site:
     promised: list[UUID] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
-    async def unfinished(self) -> int:
-        """How many jobs have not come to their end."""
-        count: int = await self.pool.fetchval(_UNFINISHED)
+    async def unfinished(self) -> int | None:
+        """How many jobs have not come to their end; None while the database is away."""
+        try:
+            count: int = await self.pool.fetchval(_UNFINISHED, timeout=10)
+        except TROUBLE:
+            return None
         return count
 
     async def drained(self, *, patience: float) -> None:
         """Wait until every job has come to its end, or nothing has happened for so long."""
         seen, since = -1, time.monotonic()
-        while await self.unfinished() and time.monotonic() - since < patience:
+        while await self.unfinished() != 0 and time.monotonic() - since < patience:
             events = await self.pool.fetchval("SELECT coalesce(max(seq), 0) FROM chaos.events")
             if events != seen:
                 seen, since = events, time.monotonic()
@@ -173,7 +195,7 @@ async def site(run: Run, plan: Plan) -> AsyncIterator[Site]:
             (folder / part).mkdir()
         dsn = run.postgres.dsn(name, chaos__process="harness")
         await _prepare(dsn, run.without)
-        pool = await opened.enter_async_context(asyncpg.create_pool(dsn, min_size=1, max_size=8))
+        pool = await opened.enter_async_context(asyncpg.create_pool(dsn, min_size=0, max_size=8))
         # A pool that waits for the server to come back would keep the end waiting.
         opened.callback(pool.terminate)
         session = await opened.enter_async_context(new_session())
@@ -200,6 +222,7 @@ async def _prepare(dsn: str, without: Sequence[str]) -> None:
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute(history.INSTALL)
+        await connection.execute(_SOON)
         for protection in without:
             await controls.remove(connection, protection)
     finally:
