@@ -317,6 +317,56 @@ async def test_a_connection_that_breaks_in_a_jobs_transaction_costs_an_attempt(d
         assert (job.status, job.error_code) == ("pending", "DATABASE_UNAVAILABLE")
 
 
+async def test_what_an_outage_does_to_many_jobs_is_few_lines(db: str) -> None:
+    jobs = Jobs()
+    begun = asyncio.Semaphore(0)
+
+    @jobs.handler("waits")
+    async def waits(job: JobContext) -> None:
+        begun.release()
+        await asyncio.Event().wait()
+
+    @jobs.handler("in_transaction")
+    async def in_transaction(job: JobContext) -> None:
+        async with job.transaction() as connection:
+            begun.release()
+            await connection.execute("SELECT pg_sleep(60)")
+
+    async def all_began(count: int) -> None:
+        for _ in range(count):
+            await asyncio.wait_for(begun.acquire(), 10)
+
+    async with bench(db, jobs) as b, connected(db) as knife:
+        await waits.enqueue_many({} for _ in range(20))
+        dead = await b.store.claim("dead", None, ["waits"], 20, timedelta(seconds=0))
+        await knife.execute("UPDATE job_queue SET expired = true")
+        with capture_logs() as logs:
+            async with b.worker(lease=timedelta(seconds=3)) as worker:
+                await eventually(lambda: worker.stats.rescued == len(dead))
+                await all_began(20)
+                await in_transaction.enqueue_many({} for _ in range(6))
+                await all_began(6)
+                # Cut, and for longer than a lease: runs whose lease nobody confirms are released.
+                await knife.execute("ALTER TABLE job_queue RENAME TO hidden")
+                await knife.execute(CUT)
+                await eventually(lambda: worker.stats.heartbeat_errors > 0)
+                runs = worker._runs.unsettled
+                await eventually(lambda: all(run.settling for run in runs))
+                await knife.execute("ALTER TABLE hidden RENAME TO job_queue")
+                await all_began(20)
+                # An operator's act, on all of them.
+                await knife.execute("UPDATE analysis_jobs SET status = 'failed'")
+                await eventually(lambda: worker.stats.lease_lost >= 20)
+    events = Counter(line["event"] for line in logs if line["log_level"] != "debug")
+    counts = {"jobs_rescued": 20, "jobs_retry_scheduled": 6, "jobs_lease_lost": 20}
+    assert {e: sum(x["count"] for x in logs if x["event"] == e) for e in counts} == counts
+    assert events["jobs_released"] > 0
+    assert events.total() <= 25, events
+    (lost,) = (line for line in logs if line["event"] == "jobs_lease_lost")
+    assert lost["by_type"] == {"waits": 20}
+    assert len(set(zip(lost["job_ids"], lost["fences"], strict=True))) == 20
+
+
 async def test_a_socket_that_is_not_there_is_a_server_that_is_not_there(tmp_path: Path) -> None:
     """Not a missing file, which would end a job for good."""
     async with create_pool(f"postgresql:///x?host={tmp_path}", min_size=0) as pool:

@@ -27,6 +27,7 @@ from wastewise_jobs.errors import (
 from wastewise_jobs.jobs.model import JsonObject
 from wastewise_jobs.jobs.storable import clean_text, storable_object
 
+DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
 LONGEST_RETRY_AFTER = timedelta(hours=24)
 _LONGEST_CHAIN = 10
 _LONGEST_SEARCHED_TEXT = 4096
@@ -293,7 +294,7 @@ def _by_sqlstate(error: BaseException) -> _Finding | None:
     if not isinstance(state, str) or not re.fullmatch(r"[0-9A-Z]{5}", state):
         return None
     if state.startswith(_RETRYABLE_SQLSTATES):
-        kind, code = FailureKind.RETRYABLE, "DATABASE_UNAVAILABLE"
+        kind, code = FailureKind.RETRYABLE, DATABASE_UNAVAILABLE
     elif state.startswith(_PERMANENT_SQLSTATES):
         kind, code = FailureKind.PERMANENT, "DATABASE_REFUSED"
     else:

@@ -1,21 +1,31 @@
-"""Counts what became of runs, and logs it: one line a job, or one a second for quick successes."""
+"""Counts what became of runs, and logs it: one line a job, or one a second for many alike.
+
+Those are quick successes, and what an outage of the database does to all jobs of a worker.
+"""
 
 import asyncio
 import time
 from collections import Counter
 from contextvars import copy_context
+from typing import TypeAlias
 
+from wastewise_jobs.jobs.failure import DATABASE_UNAVAILABLE
 from wastewise_jobs.jobs.model import RescuedJob
 from wastewise_jobs.jobs.outcome import Failed, RetryLater
 from wastewise_jobs.jobs.store import Retried
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.workers.run import Run
+from wastewise_jobs.workers.run import Run, Stop
 from wastewise_jobs.workers.stats import WorkerStats
 
 log = get_logger(__name__)
 
 _QUICK_SECONDS = 0.1
 _SUMMARY_EVERY_SECONDS = 1.0
+# So many of a second get lines of their own; more are one line, which names a hundred.
+_FEW = 3
+_NAMED = 100
+
+Facts: TypeAlias = dict[str, object]
 
 
 class Journal:
@@ -24,6 +34,10 @@ class Journal:
     def __init__(self, stats: WorkerStats) -> None:
         self.stats = stats
         self._quick: Counter[str] = Counter()
+        self._lost: list[Facts] = []
+        self._unsure: list[Facts] = []
+        self._cut_off: list[Facts] = []
+        self._rescued: list[Facts] = []
         self._timer: asyncio.TimerHandle | None = None
         self._context = copy_context()
 
@@ -43,14 +57,18 @@ class Journal:
             else:
                 self.stats.completed_by_type[run.job.job_type] += 1
                 log.info("job_completed", **run.facts(), duration_seconds=round(seconds, 3))
-        if quick and self._timer is None:
+        if quick:
+            self._summarize_soon()
+
+    def _summarize_soon(self) -> None:
+        if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(
                 _SUMMARY_EVERY_SECONDS, self.summarize, context=self._context
             )
 
     def summarize(self) -> None:
-        """Log the quick successes since the last summary."""
+        """Log what was gathered since the last summary."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -58,14 +76,28 @@ class Journal:
             self.stats.completed_by_type.update(self._quick)
             log.info("jobs_completed", count=self._quick.total(), by_type=dict(self._quick))
             self._quick.clear()
+        for gathered, tell in (
+            (self._lost, _tell_lost),
+            (self._unsure, _tell_released),
+            (self._cut_off, _tell_retried),
+            (self._rescued, _tell_rescued),
+        ):
+            tell(gathered)
+            gathered.clear()
+
+    def _gather(self, facts: Facts, into: list[Facts]) -> None:
+        into.append(facts)
+        self._summarize_soon()
 
     def retried(self, run: Run, outcome: RetryLater, answer: Retried) -> None:
         """It waits for its next attempt."""
         self.stats.retried += 1
         self.stats.retried_by_type[run.job.job_type] += 1
-        log.warning(
-            "job_retry_scheduled", **run.facts(), **_error(outcome), retry_after=answer.retry_after
-        )
+        facts = {**run.facts(), **_error(outcome), "retry_after": answer.retry_after}
+        if outcome.code == DATABASE_UNAVAILABLE:
+            self._gather(facts, self._cut_off)
+        else:
+            _tell_retried([facts])
 
     def failed(self, run: Run, outcome: Failed) -> None:
         """It is a dead letter."""
@@ -81,12 +113,15 @@ class Journal:
     def released(self, run: Run) -> None:
         """It was given back."""
         self.stats.released += 1
-        log.info("job_released", **run.facts())
+        if run.stop is Stop.LEASE_UNSURE:
+            self._gather(run.facts(), self._unsure)
+        else:
+            _tell_released([run.facts()])
 
     def lease_lost(self, run: Run) -> None:
         """Another worker has it, or somebody finished it by hand: our outcome was dropped."""
         self.stats.lease_lost += 1
-        log.warning("job_lease_lost", **run.facts(), fence=run.job.fence)
+        self._gather({**run.facts(), "fence": run.job.fence}, self._lost)
 
     def stuck(self, run: Run) -> None:
         """Its handler did not end when it was stopped."""
@@ -97,14 +132,61 @@ class Journal:
         """They were taken from workers that are gone."""
         self.stats.rescued += len(jobs)
         for job in jobs:
-            log.warning(
-                "job_rescued",
-                job_id=str(job.id),
-                job_type=job.job_type,
-                lost_by=job.worker_id,
-                crash_count=job.crash_count,
-                settled=job.settled,
-            )
+            facts: Facts = {
+                "job_id": str(job.id),
+                "job_type": job.job_type,
+                "lost_by": job.worker_id,
+                "crash_count": job.crash_count,
+                "settled": job.settled,
+            }
+            if job.settled == "rescued":
+                self._gather(facts, self._rescued)
+            else:
+                _tell_rescued([facts])
+
+
+def _tell_lost(gathered: list[Facts]) -> None:
+    if len(gathered) > _FEW:
+        log.warning("jobs_lease_lost", **_together(gathered))
+        return
+    for facts in gathered:
+        log.warning("job_lease_lost", **facts)
+
+
+def _tell_released(gathered: list[Facts]) -> None:
+    if len(gathered) > _FEW:
+        log.info("jobs_released", **_together(gathered))
+        return
+    for facts in gathered:
+        log.info("job_released", **facts)
+
+
+def _tell_retried(gathered: list[Facts]) -> None:
+    if len(gathered) > _FEW:
+        log.warning("jobs_retry_scheduled", **_together(gathered))
+        return
+    for facts in gathered:
+        log.warning("job_retry_scheduled", **facts)
+
+
+def _tell_rescued(gathered: list[Facts]) -> None:
+    if len(gathered) > _FEW:
+        log.warning("jobs_rescued", **_together(gathered))
+        return
+    for facts in gathered:
+        log.warning("job_rescued", **facts)
+
+
+def _together(gathered: list[Facts]) -> Facts:
+    named = gathered[:_NAMED]
+    together: Facts = {
+        "count": len(gathered),
+        "by_type": dict(Counter(facts["job_type"] for facts in gathered)),
+        "job_ids": [facts["job_id"] for facts in named],
+    }
+    if "fence" in gathered[0]:
+        together["fences"] = [facts["fence"] for facts in named]
+    return together
 
 
 def _error(outcome: RetryLater | Failed) -> dict[str, object]:

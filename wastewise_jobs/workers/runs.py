@@ -13,6 +13,7 @@ import asyncpg
 
 from wastewise_jobs.db.pool import RESET_SESSION, Connection, Pool
 from wastewise_jobs.errors import LeaseLostError, RetryableError
+from wastewise_jobs.jobs.failure import DATABASE_UNAVAILABLE
 from wastewise_jobs.jobs.model import ClaimedJob, JobId, Progress
 from wastewise_jobs.jobs.outcome import Outcome, Released
 from wastewise_jobs.jobs.store import JobStore
@@ -143,10 +144,7 @@ class Runs:
     async def transaction(self, run: Run) -> AsyncIterator[Connection]:
         """A transaction on a connection of its own that ends with the completion of the job."""
         job, context = run.job, run.context
-        async with (
-            self._transactions,
-            self._pool.acquire(timeout=_CONNECTION_LIMIT_SECONDS) as connection,
-        ):
+        async with self._transactions, self._connection() as connection:
             try:
                 async with connection.transaction():
                     await self._store.hold(job, idle_limit=self._lease, connection=connection)
@@ -159,12 +157,24 @@ class Runs:
                 if _is_gone(connection):
                     # Whatever asyncpg says of a connection that broke under the handler.
                     message = "the connection was lost in the job's own transaction"
-                    raise RetryableError(message, code="DATABASE_UNAVAILABLE") from error
+                    raise RetryableError(message, code=DATABASE_UNAVAILABLE) from error
                 raise
             finally:
                 # The handler's statements may have left session state behind.
                 if not _is_gone(connection):
                     await connection.execute(RESET_SESSION)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        try:
+            connection = await self._pool.acquire(timeout=_CONNECTION_LIMIT_SECONDS)
+        except (OSError, asyncpg.InterfaceError) as error:
+            message = f"the database cannot be reached: {type(error).__name__}"
+            raise RetryableError(message, code=DATABASE_UNAVAILABLE) from error
+        try:
+            yield connection
+        finally:
+            await self._pool.release(connection)
 
     async def _live(self, run: Run) -> None:
         outcome = await execute(run)

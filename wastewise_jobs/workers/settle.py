@@ -43,6 +43,8 @@ _HOPELESS_SQLSTATES = ("22", "23", "54")
 # Any other refusal may pass: a trigger of others that is being mended, functions of ours that are
 # being replaced.
 _DOUBT_SECONDS = 10.0
+# All outcomes may be refused for the same reason: one line a second tells it.
+_TELL_SECONDS = 1.0
 _NOT_STORABLE_TEXT = "PostgreSQL refused to store the outcome of this run"
 
 Item: TypeAlias = tuple[Run, Any]
@@ -201,6 +203,7 @@ class _Pipe:
         self._replace = replace
         self._waiting: list[Item] = []
         self._filled = asyncio.Event()
+        self._told_at = float("-inf")
         self._stragglers: set[asyncio.Task[None]] = set()
 
     def put(self, item: Item) -> None:
@@ -233,7 +236,9 @@ class _Pipe:
         if _state(error).startswith(_HOPELESS_SQLSTATES):
             self._replace(item, error)
             return
-        if not _state(error).startswith(_BUSY_SQLSTATES):
+        now = time.monotonic()
+        if not _state(error).startswith(_BUSY_SQLSTATES) and now > self._told_at + _TELL_SECONDS:
+            self._told_at = now
             log.warning("job_outcome_refused", job_id=str(item[0].job.id), error=str(error)[:500])
         # Not here: what is in the way may stay for long, and others are waiting.
         later = self._settle_later(item, repeated)

@@ -85,6 +85,12 @@ async def _figures(here: Site, *, fed: int, stops: int) -> None:
         for member in here.workers.everybody
         for line in member.events("job_lease_lost")
     }
+    told |= {
+        (member.name, job_id, fence)
+        for member in here.workers.everybody
+        for line in member.events("jobs_lease_lost")
+        for job_id, fence in zip(line["job_ids"], line["fences"], strict=True)
+    }
     unseen = [row for row in taken if (row[0], row[1], row[2]) not in told]
     report.figure("jobs", fed)
     report.figure("stops", stops)
