@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from tests.acceptance.commands import events, start
-from tests.factories import enqueue_one
+from tests.factories import enqueue, enqueue_one, make_job
 from tests.line import line_to
 from tests.support import Process, eventually, start_process
 from wastewise_jobs.db.embedded import embedded_postgres
@@ -154,6 +154,21 @@ async def test_a_signal_ends_the_process_whatever_a_handler_does(site: Site, job
         process.send(signal.SIGTERM)
         await ends_in_time(process)
         assert await site.charges(job_id) == ("pending", 0, 0)
+
+
+async def test_what_a_blocked_loop_has_claimed_and_not_heard_of_is_given_back(site: Site) -> None:
+    store = JobStore(site.pool)
+    async with site.worker() as process:
+        # The first claim brings half of what fits; the next one is under way when the loop blocks.
+        waiting = [make_job(job_type="waits") for _ in range(200)]
+        await enqueue(store, *waiting, make_job(job_type="sleeps", priority=1))
+        await site.has_begun()
+        process.send(signal.SIGTERM)
+        await ends_in_time(process)
+        rows = await site.pool.fetch(
+            "SELECT DISTINCT status, retry_count, crash_count FROM analysis_jobs"
+        )
+        assert [tuple(row) for row in rows] == [("pending", 0, 0)]
 
 
 async def test_a_second_signal_does_not_wait_for_a_handler_that_blocks_the_loop(site: Site) -> None:

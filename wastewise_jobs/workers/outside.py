@@ -14,12 +14,18 @@ from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.workers.journal import Journal
 from wastewise_jobs.workers.run import Run, Stop, stopped_outcome
 from wastewise_jobs.workers.settle import Settler
+from wastewise_jobs.workers.store import WorkerIdentity
 
 
 async def settle_outside(
-    dsn: str, runs: Sequence[Run], *, worker_id: str, journal: Journal, within: float
+    dsn: str,
+    runs: Sequence[Run],
+    *,
+    identity: WorkerIdentity,
+    journal: Journal,
+    within: float,
 ) -> None:
-    """Settle all of them; gives up after `within` seconds."""
+    """Settle all of them, and what else the worker holds; gives up after `within` seconds."""
     left, empty = set(runs), asyncio.Event()
 
     def settled(runs: Sequence[Run]) -> None:
@@ -30,7 +36,8 @@ async def settle_outside(
     pool = create_pool(
         dsn, max_size=1, application_name="wastewise-jobs last", command_timeout=within
     )
-    settler = Settler(JobStore(pool), worker_id=worker_id, journal=journal, on_settled=settled)
+    store = JobStore(pool)
+    settler = Settler(store, worker_id=identity.worker_id, journal=journal, on_settled=settled)
     for run in runs:
         settler.put(run, _outcome(run))
     with contextlib.suppress(TimeoutError):
@@ -38,7 +45,10 @@ async def settle_outside(
             await pool
             settling = asyncio.create_task(settler.run())
             try:
-                await empty.wait()
+                if runs:
+                    await empty.wait()
+                # The loop may not have heard yet of what it has claimed.
+                await store.release_unknown(identity.worker_id, None, identity.job_types, ())
             finally:
                 settling.cancel()
     pool.terminate()

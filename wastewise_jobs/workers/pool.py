@@ -84,6 +84,7 @@ class Worker:
         self._grace = shutdown_grace.total_seconds()
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
+        self._over = False
         self._nudges: dict[float, asyncio.TimerHandle] = {}
         self._threads = Threads("wastewise handler")
         store = JobStore(pool)
@@ -204,15 +205,19 @@ class Worker:
 
     def end_without_loop(self, seconds: float) -> None:
         """Settle what runs, from another thread: the process ends in the middle of it."""
-        runs = list(self._runs.unsettled)
+        if self._over:
+            return
         self._processes.stop()
         self._heartbeat.stop()
-        if runs:
-            asyncio.run(
-                settle_outside(
-                    self._dsn, runs, worker_id=self.worker_id, journal=self._journal, within=seconds
-                )
+        asyncio.run(
+            settle_outside(
+                self._dsn,
+                list(self._runs.unsettled),
+                identity=self.identity,
+                journal=self._journal,
+                within=seconds,
             )
+        )
 
     async def run(self) -> None:
         """Work until `stop()` or `abort()`; a cancellation counts as `abort()`."""
@@ -237,6 +242,7 @@ class Worker:
             self._heartbeat.stop()
             await self._heartbeat.stopped(within=_LAST_BEAT_SECONDS)
             self._journal.summarize()
+            self._over = not self.running
             log.info("worker_stopped", unsettled=self.running)
 
     def _loops(self) -> list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]:
