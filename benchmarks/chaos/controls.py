@@ -69,7 +69,7 @@ PROTECTIONS = {
             "the end of a job after three crashes",
             "poison",
             ("within_limits",),
-            ("rescue_jobs", r"\w+\.crash_count >= 2", "false", 1),
+            ("rescue_these_jobs", r"\w+\.crash_count >= 2", "false", 2),
         ),
         Protection(
             "release",

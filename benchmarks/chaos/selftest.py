@@ -24,7 +24,7 @@ SELECT claim_jobs('w1.1', NULL, NULL, 4, '30 s');
 SELECT retry_jobs(
     ARRAY['00000000-0000-0000-0000-000000000003']::uuid[], ARRAY[1], ARRAY['no'], ARRAY['NO'],
     ARRAY['{}'], ARRAY['retryable'], NULL);
-UPDATE job_queue SET lease_expires_at = now() - interval '1 s'
+UPDATE job_queue SET lease_expires_at = now() - interval '1 s', expired = true
 WHERE id = '00000000-0000-0000-0000-000000000002';
 SELECT rescue_jobs(10);
 UPDATE analysis_jobs SET retry_after = NULL WHERE status = 'pending';
