@@ -115,7 +115,7 @@ async def refuse(job: JobContext, _: Work) -> None:
     raise PermanentError("REFUSED", "as it was told to")
 
 
-@jobs.handler("poison", timeout=3, max_retries=2)
+@jobs.handler("poison", timeout=2, max_retries=2)
 async def poisonous(job: JobContext, input: Work) -> dict[str, Any]:
     """Do harm in the worker's own process."""
     _diary.write("began", job)
@@ -123,7 +123,7 @@ async def poisonous(job: JobContext, input: Work) -> dict[str, Any]:
     return _end(job)
 
 
-@jobs.handler("poison_in_process", timeout=3, max_retries=2, run_in="process")
+@jobs.handler("poison_in_process", timeout=2, max_retries=2, run_in="process")
 def poisonous_in_process(job: JobContext, input: Work) -> dict[str, Any]:
     """Do harm in a child process."""
     _diary.write("began", job)

@@ -10,6 +10,7 @@ from benchmarks.chaos.scenarios.indoubt import indoubt
 from benchmarks.chaos.scenarios.kill import kill
 from benchmarks.chaos.scenarios.lease import lease
 from benchmarks.chaos.scenarios.listener import listener
+from benchmarks.chaos.scenarios.poison import poison
 from benchmarks.chaos.scenarios.restart import restart
 from benchmarks.chaos.scenarios.stop import stop
 from benchmarks.chaos.scenarios.term import term
@@ -29,6 +30,7 @@ SCENARIOS: dict[str, Scenario] = {
         term,
         listener,
         indoubt,
+        poison,
     )
 }
 
