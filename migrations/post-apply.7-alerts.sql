@@ -54,7 +54,6 @@ BEGIN
         RETURNING id INTO _id;
         IF FOUND THEN
             INSERT INTO job_alert_history (alert_id, event) VALUES (_id, 'raised');
-            PERFORM pg_notify('wastewise_alert', '');
             RETURN _id;
         END IF;
         -- Somebody else raised it a moment ago: it is there at the next look, or resolved again.
@@ -81,7 +80,6 @@ BEGIN
         WHERE id = _old.id;
         INSERT INTO job_alert_history (alert_id, event)
         VALUES (_old.id, CASE WHEN _reopened THEN 'reopened' ELSE 'worsened' END);
-        PERFORM pg_notify('wastewise_alert', '');
     END IF;
     RETURN _old.id;
 END
@@ -273,9 +271,6 @@ BEGIN
             ELSE 'pending'
         END
     WHERE d.alert_id = ANY (_closed);
-    IF cardinality(_closed) > 0 THEN
-        PERFORM pg_notify('wastewise_alert', '');
-    END IF;
     RETURN QUERY SELECT unnest(_closed);
 END
 $$;
@@ -408,7 +403,6 @@ BEGIN
     WHERE alert_id = _id
       AND channel = 'pagerduty'
       AND (told_at IS NOT NULL OR status = 'sending');
-    PERFORM pg_notify('wastewise_alert', '');
     RETURN 'acknowledged';
 END
 $$;

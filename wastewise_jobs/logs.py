@@ -27,6 +27,11 @@ _LONGEST_EXCEPTION = 16 * 1024
 
 # Every event that this package logs, and what it tells. A test compares it with the code.
 EVENTS: Final[Mapping[str, str]] = {
+    "alert_delivered": "a channel took a message about this many alerts",
+    "alert_not_delivered": "a channel did not take a message; it is sent again later",
+    "alert_undelivered": "a channel refused a message for good; these alerts were not told there",
+    "alerts_planned": "alerts were put into the outbox of their channels",
+    "alerts_resolved": "the jobs of these alerts were all completed or discarded",
     "answer_not_taken": "a client took too little of its answer for too long and was cut off",
     "api_started": "the API accepts requests at this address",
     "connection_crashed": "the HTTP server failed outside of any request; with its traceback",

@@ -19,6 +19,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from wastewise_jobs.alerting import open_dispatcher
+from wastewise_jobs.alerts.dispatcher import Dispatcher
 from wastewise_jobs.db.doorbell import Doorbell
 from wastewise_jobs.db.embedded import embedded_postgres
 from wastewise_jobs.db.migrate import migrate
@@ -121,15 +123,20 @@ async def run_service(
                 settings, addresses, pool, jobs, queues=parts.queues, on_hung=stop.hung
             )
             stop.last_acts.insert(0, worker.end_without_loop)
+        dispatcher = await opened.enter_async_context(open_dispatcher(settings, pool))
         serve = None
         if parts.api:
             from wastewise_jobs.web.server import listening
 
-            app = _api(settings, pool, doorbell, maintenance, worker)
+            app = _api(settings, pool, doorbell, maintenance, dispatcher, worker)
             serve = partial(
                 listening, app, settings.host, settings.port, or_any_port=parts.or_any_port
             )
-        background = {"doorbell": doorbell.run, "maintenance": maintenance.run}
+        background = {
+            "doorbell": doorbell.run,
+            "maintenance": maintenance.run,
+            "alerts": dispatcher.run,
+        }
         await _run_parts(serve, worker, background, pool, stop=stop, on_up=on_up or _nobody)
 
 
@@ -294,13 +301,14 @@ def _api(
     pool: Pool,
     doorbell: Doorbell,
     maintenance: Maintenance,
+    dispatcher: Dispatcher,
     worker: Worker | None,
 ) -> "web.Application":
     from wastewise_jobs.web.app import create_app
 
     def late_loops() -> list[str]:
         beats = {"doorbell": doorbell.beat, "maintenance": maintenance.beat}
-        beats |= worker.beats if worker else {}
+        beats |= dispatcher.beats | (worker.beats if worker else {})
         return [name for name, beat in beats.items() if beat.late]
 
     def listener() -> str:

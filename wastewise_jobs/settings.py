@@ -34,6 +34,12 @@ from wastewise_jobs.errors import ConfigurationError, problem_of
 LEAST_SECRET_BYTES = 32
 _LAST_PORT = 65_535
 SECRET_FILE = "jwt-secret"  # noqa: S105 - a file name
+ALERT_TYPES = ("job_failed", "job_stuck", "high_error_rate", "worker_down")
+CHANNEL_VARIABLES = {
+    "email": "RESEND_API_KEY",
+    "slack": "SLACK_WEBHOOK_URL",
+    "pagerduty": "PAGERDUTY_KEY",
+}
 _MAIL_ADDRESS = re.compile(r"[^@\s<>,]+@[^@\s<>,]+|[^<>,\r\n]*<[^@\s<>,]+@[^@\s<>,]+>")
 
 
@@ -102,6 +108,34 @@ def _https_or_loopback(value: str) -> str:
 def _secret_https_url(value: SecretStr) -> SecretStr:
     _https_or_loopback(value.get_secret_value())
     return value
+
+
+def _smtp_url(value: SecretStr) -> SecretStr:
+    parts = urlsplit(value.get_secret_value())
+    # Reading the port raises ValueError when it is not one.
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.port == 0:
+        raise ValueError("must be an smtp:// or smtps:// address")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError(
+            "must end behind the port; in a password @ : / ? # are %40 %3A %2F %3F %23"
+        )
+    return value
+
+
+def _routes(value: object) -> object:
+    """`job_failed=email,slack; job_stuck=` as a mapping; what is not named keeps its channels."""
+    if not isinstance(value, str):
+        return value
+    routes = {}
+    for part in filter(None, (part.strip() for part in value.split(";"))):
+        alert_type, sign, channels = (word.strip() for word in part.partition("="))
+        named = tuple(name.strip() for name in channels.split(",") if name.strip())
+        if not sign or alert_type not in ALERT_TYPES:
+            raise ValueError(f"must name alert types, of {', '.join(ALERT_TYPES)}: job_stuck=email")
+        if unknown := [name for name in named if name not in CHANNEL_VARIABLES]:
+            raise ValueError(f"{unknown[0]!r} is no channel: {', '.join(CHANNEL_VARIABLES)}")
+        routes[alert_type] = named
+    return routes
 
 
 def _postgres_dsn(value: SecretStr) -> SecretStr:
@@ -175,6 +209,9 @@ MailAddress = Annotated[str, AfterValidator(_mail_addresses)]
 Folder = Annotated[Path, AfterValidator(_absolute)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Minutes = Annotated[int, Field(ge=1, le=10_080)]
+PerHour = Annotated[int, Field(ge=1, le=10_000)]
+# Secrets are sent there.
+SecretServiceUrl = Annotated[str, AfterValidator(_service_url), AfterValidator(_https_or_loopback)]
 
 
 class Settings(BaseSettings):
@@ -238,10 +275,18 @@ class Settings(BaseSettings):
     wastewise_loop: Annotated[Literal["uvloop", "asyncio"], BeforeValidator(_lower)] = "uvloop"
 
     resend_api_key: SecretStr | None = None
+    resend_api_url: SecretServiceUrl = "https://api.resend.com"
+    smtp_url: Annotated[SecretStr, AfterValidator(_smtp_url)] | None = None
     email_from: MailAddress | None = None
     admin_email: MailAddress | None = None
     slack_webhook_url: Annotated[SecretStr, AfterValidator(_secret_https_url)] | None = None
     pagerduty_key: SecretStr | None = None
+    pagerduty_events_url: SecretServiceUrl = "https://events.pagerduty.com"
+    alert_routes: Annotated[dict[str, tuple[str, ...]], NoDecode, BeforeValidator(_routes)] = {}
+    alert_repeat_minutes: Annotated[int, Field(ge=0, le=10_080)] = 240
+    email_max_per_hour: PerHour = 30
+    slack_max_per_hour: PerHour = 60
+    pagerduty_max_per_hour: PerHour = 30
 
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
@@ -274,11 +319,33 @@ class Settings(BaseSettings):
         if self.jwt_secret and self.jwt_jwks_url:
             raise ConfigurationError("JWT_JWKS_URL", "cannot be set together with JWT_SECRET")
         self._email_is_whole()
+        self._routes_lead_somewhere()
         return self
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The names of the alert channels that are configured."""
+        configured = {
+            "email": self.admin_email,
+            "slack": self.slack_webhook_url,
+            "pagerduty": self.pagerduty_key,
+        }
+        return tuple(name for name, value in configured.items() if value is not None)
+
+    def _routes_lead_somewhere(self) -> None:
+        for alert_type, named in self.alert_routes.items():
+            for name in named:
+                if name not in self.channels:
+                    raise ConfigurationError(
+                        CHANNEL_VARIABLES[name], f"is needed: ALERT_ROUTES sends {alert_type} there"
+                    )
+
     def _email_is_whole(self) -> None:
+        if self.resend_api_key and self.smtp_url:
+            raise ConfigurationError("SMTP_URL", "cannot be set together with RESEND_API_KEY")
+        carrier = "SMTP_URL" if self.smtp_url else "RESEND_API_KEY"
         parts = {
-            "RESEND_API_KEY": self.resend_api_key,
+            carrier: self.smtp_url or self.resend_api_key,
             "EMAIL_FROM": self.email_from,
             "ADMIN_EMAIL": self.admin_email,
         }

@@ -1,0 +1,91 @@
+"""The alerts of a process as its settings say: its channels, and who is told of what."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from wastewise_jobs.alerts.channels.pagerduty import PagerDutyChannel
+from wastewise_jobs.alerts.channels.resend import ResendChannel
+from wastewise_jobs.alerts.channels.slack import SlackChannel
+from wastewise_jobs.alerts.channels.smtp import SmtpChannel
+from wastewise_jobs.alerts.dispatcher import Dispatcher
+from wastewise_jobs.alerts.links import AlertLinks
+from wastewise_jobs.alerts.model import DEFAULT_ROUTES, AlertPolicy, Channel
+from wastewise_jobs.alerts.store import AlertStore
+from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.outbound import Outbound
+from wastewise_jobs.settings import Settings, is_loopback
+
+
+@asynccontextmanager
+async def open_dispatcher(settings: Settings, pool: Pool) -> AsyncIterator[Dispatcher]:
+    """A dispatcher; its connections are closed at the end."""
+    store = AlertStore(pool)
+    links = await open_links(settings, store)
+    async with Outbound() as http:
+        yield Dispatcher(
+            store=store,
+            channels=make_channels(settings, http, links),
+            policy=AlertPolicy(
+                routes={**DEFAULT_ROUTES, **settings.alert_routes},
+                repeat_after=timedelta(minutes=settings.alert_repeat_minutes),
+            ),
+        )
+
+
+async def open_links(settings: Settings, store: AlertStore) -> AlertLinks:
+    """Links under PUBLIC_URL, signed with the key that all processes share."""
+    public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
+    return AlertLinks(public_url, await store.link_key())
+
+
+def make_channels(settings: Settings, http: Outbound, links: AlertLinks) -> Sequence[Channel]:
+    """The channels that are configured."""
+    channels: list[Channel] = []
+    if settings.admin_email is not None:
+        channels.append(_email(settings, http, links))
+    if settings.slack_webhook_url is not None:
+        channels.append(
+            SlackChannel(
+                http,
+                webhook_url=settings.slack_webhook_url.get_secret_value(),
+                links=links,
+                per_hour=settings.slack_max_per_hour,
+            )
+        )
+    if settings.pagerduty_key is not None:
+        channels.append(
+            PagerDutyChannel(
+                http,
+                events_url=settings.pagerduty_events_url,
+                routing_key=settings.pagerduty_key.get_secret_value(),
+                links=links,
+                per_hour=settings.pagerduty_max_per_hour,
+            )
+        )
+    return channels
+
+
+def _email(settings: Settings, http: Outbound, links: AlertLinks) -> Channel:
+    sender = settings.email_from or ""
+    receivers = [part.strip() for part in (settings.admin_email or "").split(",")]
+    if settings.smtp_url is not None:
+        url = settings.smtp_url.get_secret_value()
+        return SmtpChannel(
+            url,
+            sender=sender,
+            receivers=receivers,
+            links=links,
+            per_hour=settings.email_max_per_hour,
+            local=is_loopback(urlsplit(url).hostname),
+        )
+    return ResendChannel(
+        http,
+        api_url=settings.resend_api_url,
+        api_key=settings.resend_api_key.get_secret_value() if settings.resend_api_key else "",
+        sender=sender,
+        receivers=receivers,
+        links=links,
+        per_hour=settings.email_max_per_hour,
+    )

@@ -1,0 +1,124 @@
+"""Slack by incoming webhook, in Block Kit.
+
+Whatever came from a job is escaped, so that no text of a job can mention anybody, link anywhere or
+leave its block; buttons have fixed labels.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from wastewise_jobs.alerts.channels import outcome_of
+from wastewise_jobs.alerts.links import AlertLinks
+from wastewise_jobs.alerts.model import SLACK, Message, NotSent, SendOutcome
+from wastewise_jobs.alerts.wording import Worded, worded
+from wastewise_jobs.outbound import NoReplyError, Outbound
+
+Block = dict[str, Any]
+
+MARKS = {"critical": "🔴", "error": "🟠", "warning": "🟡", "resolved": "🟢"}
+_MOST_FIELDS = 10
+_LONGEST_HEADER = 150
+_LONGEST_LINE = 300
+
+
+class SlackChannel:
+    """Posts each message to the webhook."""
+
+    name = SLACK
+
+    def __init__(
+        self, http: Outbound, *, webhook_url: str, links: AlertLinks, per_hour: int
+    ) -> None:
+        self._http = http
+        self._webhook_url = webhook_url
+        self._links = links
+        self.per_hour = per_hour
+
+    async def send(self, message: Message) -> SendOutcome:
+        """Post it."""
+        body = orjson.dumps(payload(message, self._links))
+        try:
+            reply = await self._http.post(self._webhook_url, body)
+        except NoReplyError as error:
+            return NotSent(str(error))
+        return outcome_of(reply)
+
+
+def payload(message: Message, links: AlertLinks) -> Block:
+    """What is posted: the blocks, and the line that stands in a phone's preview."""
+    words = worded(message, links)
+    blocks = (
+        [_header(words.subject), *(_line(one) for one in words.alerts)]
+        if words.is_digest
+        else list(_single(words.alerts[0]))
+    )
+    if words.more:
+        blocks.append(_context(f"and {words.more} more: `wastewise-jobs alerts list`"))
+    return {
+        "text": escape(words.subject),
+        "blocks": blocks,
+        "unfurl_links": False,
+        "unfurl_media": False,
+    }
+
+
+def escape(text: str) -> str:
+    """Slack's three characters; what is left of a mention or a link is read as it stands."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _single(one: Worded) -> Iterator[Block]:
+    yield _header(f"{MARKS[one.severity]} {one.title}")
+    # A fence of its own would end the block and format what follows.
+    yield _section(f"```{escape(one.text).replace('`', chr(0x2BB))}```")
+    facts = one.facts[:_MOST_FIELDS]
+    yield {"type": "section", "fields": [_mrkdwn(_fact(*fact)) for fact in facts]}
+    buttons = []
+    if one.acknowledge_url:
+        buttons.append(_button("Acknowledge", one.acknowledge_url, style="primary"))
+    if one.job_url:
+        buttons.append(_button("Look at the job", one.job_url))
+    if buttons:
+        yield {"type": "actions", "elements": buttons}
+
+
+def _line(one: Worded) -> Block:
+    text = escape(" ".join(one.text.split())[:_LONGEST_LINE]).replace("`", chr(0x2BB))
+    block = _section(f"{MARKS[one.severity]} *{escape(one.title)}*\n`{text or '-'}`")
+    if one.acknowledge_url:
+        block["accessory"] = _button("Acknowledge", one.acknowledge_url)
+    return block
+
+
+def _fact(label: str, value: str) -> str:
+    # Underscores, stars and the like only change how it looks, and code shows them as they are.
+    shown = escape(value).replace("`", chr(0x2BB)).replace("\n", " ")
+    return f"*{escape(label)}*\n`{shown or '-'}`"
+
+
+def _header(text: str) -> Block:
+    text = text[:_LONGEST_HEADER]
+    return {"type": "header", "text": {"type": "plain_text", "text": text, "emoji": True}}
+
+
+def _section(text: str) -> Block:
+    return {"type": "section", "text": _mrkdwn(text)}
+
+
+def _context(text: str) -> Block:
+    return {"type": "context", "elements": [_mrkdwn(text)]}
+
+
+def _mrkdwn(text: str) -> Block:
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _button(label: str, url: str, *, style: str | None = None) -> Block:
+    button: Block = {
+        "type": "button",
+        "text": {"type": "plain_text", "text": label},
+        "url": url,
+    }
+    return {**button, "style": style} if style else button

@@ -1,0 +1,193 @@
+"""Delivers alerts: plans what is to be told, and sends what is planned, channel by channel.
+
+Every process runs one. They meet in the outbox: what one has claimed no other sends, and what one
+left behind when it was killed is free again a minute later.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import assert_never
+
+from wastewise_jobs.alerts.model import (
+    AlertPolicy,
+    Channel,
+    Claimed,
+    Message,
+    NotSent,
+    Sent,
+    Severity,
+    Told,
+)
+from wastewise_jobs.alerts.store import AlertStore
+from wastewise_jobs.db.loops import Beat, Beats, jittered, log_failed_tick
+from wastewise_jobs.logs import get_logger, redact
+
+log = get_logger(__name__)
+
+# Longer than any channel takes: what is claimed for longer was left by somebody who died.
+LEASE = timedelta(seconds=60)
+_SETTLED_EVERY_SECONDS = 10.0
+_PAUSE_SECONDS = 15.0
+_LAST_SECONDS = 1.0
+_RANK = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+class Dispatcher:
+    """Owns a loop that plans and one for each channel, so that a slow one holds up no other."""
+
+    def __init__(
+        self,
+        *,
+        store: AlertStore,
+        channels: Sequence[Channel],
+        policy: AlertPolicy,
+        interval: timedelta = timedelta(seconds=2),
+    ) -> None:
+        self._store = store
+        self._channels = channels
+        names = {channel.name for channel in channels}
+        # What no channel of ours serves stays to be told: a process that has one may do it.
+        self._routes = {
+            kind: [name for name in routed if name in names]
+            for kind, routed in policy.routes.items()
+        }
+        self._policy = policy
+        self._interval = interval.total_seconds()
+        self._stopping = asyncio.Event()
+        self._planned = {channel.name: asyncio.Event() for channel in channels}
+        self.beats: Beats = {"alerts settled": Beat(_SETTLED_EVERY_SECONDS)}
+        if channels:
+            self.beats["alerts"] = Beat(self._interval)
+        for name in names:
+            self.beats[f"alerts to {name}"] = Beat(LEASE.total_seconds())
+
+    def stop(self) -> None:
+        """End after what is being sent just now."""
+        self._stopping.set()
+        for event in self._planned.values():
+            event.set()
+
+    async def run(self) -> None:
+        """Deliver until stopped or cancelled.
+
+        Cancelled, it gives what is being sent a second to be recorded: nobody could tell later
+        whether it had arrived.
+        """
+        loops = asyncio.create_task(self._loops(), name="alert loops")
+        try:
+            await asyncio.shield(loops)
+        except asyncio.CancelledError:
+            self.stop()
+            await asyncio.wait([loops], timeout=_LAST_SECONDS)
+            raise
+        finally:
+            loops.cancel()
+            await asyncio.wait([loops])
+
+    async def _loops(self) -> None:
+        async with asyncio.TaskGroup() as loops:
+            settled = self._repeat("alerts settled", self._resolve_settled, _SETTLED_EVERY_SECONDS)
+            loops.create_task(settled, name="alerts settled")
+            if self._channels:
+                planning = self._repeat("alerts", self._plan, self._interval)
+                loops.create_task(planning, name="alerts")
+            for channel in self._channels:
+                loops.create_task(self._send_for(channel), name=f"alerts to {channel.name}")
+
+    async def _send_for(self, channel: Channel) -> None:
+        async def send_all() -> None:
+            self._planned[channel.name].clear()
+            while not self._stopping.is_set() and await self.send_next(channel):
+                self.beats[f"alerts to {channel.name}"].stamp()
+
+        await self._repeat(
+            f"alerts to {channel.name}", send_all, self._interval, self._planned[channel.name]
+        )
+
+    async def _repeat(
+        self,
+        name: str,
+        tick: Callable[[], Awaitable[object]],
+        seconds: float,
+        hint: asyncio.Event | None = None,
+    ) -> None:
+        failing = False
+        while not self._stopping.is_set():
+            self.beats[name].stamp()
+            try:
+                await tick()
+            except Exception as error:  # noqa: BLE001 - a loop's tick: the next one may work
+                log_failed_tick(name, error, first=not failing)
+                failing = True
+            else:
+                if failing:
+                    log.info("loop_recovered", loop=name)
+                failing = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(jittered(seconds)):
+                    await (hint or self._stopping).wait()
+
+    async def _resolve_settled(self) -> None:
+        if resolved := await self._store.resolve_settled():
+            log.info("alerts_resolved", count=resolved)
+
+    async def _plan(self) -> None:
+        if planned := await self._store.plan(self._routes, self._policy.repeat_after):
+            log.info("alerts_planned", count=planned)
+            for event in self._planned.values():
+                event.set()
+
+    async def send_next(self, channel: Channel) -> bool:
+        """Send one message if there is one to send; whether there was."""
+        claimed = await self._store.claim(
+            channel.name,
+            per_hour=channel.per_hour,
+            digest_gap=self._policy.digest_gap,
+            lease=LEASE,
+        )
+        if not claimed:
+            return False
+        message = await self._message(channel.name, claimed)
+        # Pruned or dismissed since, and its deliveries with it.
+        outcome = await channel.send(message) if message.told else Sent()
+        pause = 0.0
+        match outcome:
+            case Sent():
+                log.info("alert_delivered", channel=channel.name, alerts=len(claimed))
+            case NotSent():
+                asked = outcome.retry_after_seconds
+                pause = 0.0 if outcome.final else _PAUSE_SECONDS if asked is None else asked
+                log.warning("alert_not_delivered", **_facts(channel, claimed, outcome))
+            case _:
+                assert_never(outcome)
+        lost = await self._store.record(channel.name, claimed, outcome, pause_seconds=pause)
+        if lost:
+            ids = [str(alert_id) for alert_id in lost]
+            log.error("alert_undelivered", channel=channel.name, alert_ids=ids)
+        return True
+
+    async def _message(self, channel: str, claimed: Sequence[Claimed]) -> Message:
+        alerts = {
+            alert.id: alert for alert in await self._store.by_id([c.alert_id for c in claimed])
+        }
+        told = [Told(alerts[one.alert_id], one.notice) for one in claimed if one.alert_id in alerts]
+        worst_first = sorted(
+            told, key=lambda one: _RANK[Severity(one.alert.severity)], reverse=True
+        )
+        return Message(worst_first, _key(channel, claimed))
+
+
+def _key(channel: str, claimed: Sequence[Claimed]) -> str:
+    """The same for the same notices, whenever and by whomever they are sent."""
+    notices = sorted(f"{one.alert_id}.{one.round}" for one in claimed)
+    if len(notices) == 1:
+        return f"{channel}.{notices[0]}"
+    return f"{channel}.digest.{hashlib.sha256(','.join(notices).encode()).hexdigest()[:32]}"
+
+
+def _facts(channel: Channel, claimed: Sequence[Claimed], outcome: NotSent) -> dict[str, object]:
+    ids = [str(one.alert_id) for one in claimed[:10]]
+    return {"channel": channel.name, "alert_ids": ids, "error": redact(outcome.reason)}

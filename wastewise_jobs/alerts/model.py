@@ -1,0 +1,172 @@
+"""What an alert is, and what is said about it to whom. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, NewType, Protocol
+from uuid import UUID
+
+AlertId = NewType("AlertId", UUID)
+
+
+class AlertType(StrEnum):
+    """What it is about."""
+
+    JOB_FAILED = "job_failed"
+    JOB_STUCK = "job_stuck"
+    HIGH_ERROR_RATE = "high_error_rate"
+    WORKER_DOWN = "worker_down"
+
+
+class Severity(StrEnum):
+    """How bad it is, from bad to worst."""
+
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+class AlertStatus(StrEnum):
+    """Where it is in its life."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    SNOOZED = "snoozed"
+    RESOLVED = "resolved"
+
+
+class Notice(StrEnum):
+    """What a channel is told about an alert."""
+
+    RAISED = "raised"
+    REMINDER = "reminder"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+EMAIL, SLACK, PAGERDUTY = "email", "slack", "pagerduty"
+CHANNELS = (EMAIL, SLACK, PAGERDUTY)
+DEFAULT_ROUTES: Mapping[str, tuple[str, ...]] = {
+    AlertType.JOB_FAILED: (EMAIL, SLACK),
+    AlertType.JOB_STUCK: (EMAIL,),
+    AlertType.HIGH_ERROR_RATE: (EMAIL, SLACK, PAGERDUTY),
+    AlertType.WORKER_DOWN: (EMAIL, SLACK),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One cause; `details` are what was seen last, `occurrences` how often."""
+
+    id: AlertId
+    job_id: UUID | None
+    alert_type: str
+    severity: str
+    status: str
+    message: str
+    details: Mapping[str, Any]
+    occurrences: int
+    created_at: datetime
+    last_seen_at: datetime
+    notified_at: datetime | None = None
+    channels: Sequence[str] = ()
+    undelivered: Sequence[str] = ()
+    acknowledged_at: datetime | None = None
+    acknowledged_by: UUID | None = None
+    acknowledged_note: str | None = None
+    snoozed_until: datetime | None = None
+    resolved_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One thing that happened to an alert."""
+
+    event: str
+    channel: str | None
+    actor: str | None
+    note: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFilter:
+    """Which alerts are listed; empty means all."""
+
+    statuses: Sequence[str] = ()
+    alert_type: str | None = None
+    severity: str | None = None
+    job_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The right to record what became of a delivery."""
+
+    alert_id: AlertId
+    fence: int
+    round: int
+    notice: Notice
+    digest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An alert and what is to be said about it."""
+
+    alert: Alert
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a channel sends in one go; of several alerts it makes a digest.
+
+    `key` is the same whenever the same delivery is tried again.
+    """
+
+    told: Sequence[Told]
+    key: str
+
+    @property
+    def is_digest(self) -> bool:
+        """Whether it speaks of more than one alert."""
+        return len(self.told) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The channel took the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """It did not. `final`: sending the same again cannot help."""
+
+    reason: str
+    final: bool = False
+    retry_after_seconds: float | None = None
+
+
+SendOutcome = Sent | NotSent
+
+
+class Channel(Protocol):
+    """A way to tell people."""
+
+    name: str
+    per_hour: int
+
+    async def send(self, message: Message) -> SendOutcome:
+        """Send it; never raises for what the other side does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertPolicy:
+    """Who is told of what, and when again."""
+
+    routes: Mapping[str, Sequence[str]] = field(default_factory=lambda: DEFAULT_ROUTES)
+    repeat_after: timedelta = timedelta(hours=4)
+    digest_gap: timedelta = timedelta(minutes=15)

@@ -1,0 +1,140 @@
+"""What messages say, whatever the channel: titles, facts and links. Pure.
+
+Texts of jobs are redacted once more, cut, and free of control characters when they leave here.
+Each channel escapes for its own format.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from wastewise_jobs.alerts.links import AlertLinks
+from wastewise_jobs.alerts.model import Alert, AlertType, Message, Notice, Severity, Told
+from wastewise_jobs.logs import redact
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_LONGEST_TEXT = 1200
+_MOST_IN_DIGEST = 25
+_NAMES: Mapping[str, str] = {
+    AlertType.JOB_FAILED: "Job failed",
+    AlertType.JOB_STUCK: "Job stuck",
+    AlertType.HIGH_ERROR_RATE: "High error rate",
+    AlertType.WORKER_DOWN: "Worker down",
+}
+_LABELS = {
+    "job_type": "Job type",
+    "queue": "Queue",
+    "last_job_id": "Job",
+    "user_id": "User",
+    "project_id": "Project",
+    "error_code": "Error code",
+    "attempts": "Attempts",
+    "max_retries": "Retries allowed",
+    "crashes": "Worker crashes",
+    "worker_id": "Worker",
+}
+# Shown on their own.
+_APART = {"error_message"}
+
+
+@dataclass(frozen=True, slots=True)
+class Worded:
+    """One alert in words. `text` is what the job or the check said, None when the title does."""
+
+    title: str
+    mark: str
+    severity: str
+    text: str
+    facts: Sequence[tuple[str, str]]
+    job_url: str | None
+    acknowledge_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WordedMessage:
+    """A message in words; `more` is how many alerts of a digest are not named."""
+
+    subject: str
+    alerts: Sequence[Worded]
+    more: int
+
+    @property
+    def is_digest(self) -> bool:
+        """Whether it speaks of more than one alert."""
+        return len(self.alerts) > 1
+
+
+def worded(message: Message, links: AlertLinks) -> WordedMessage:
+    """The message in words; a digest names the worst alerts, at most 25."""
+    shown = [_worded(told, links) for told in message.told[:_MOST_IN_DIGEST]]
+    more = len(message.told) - len(shown)
+    if not message.is_digest:
+        return WordedMessage(f"{shown[0].mark} {shown[0].title}", shown, 0)
+    seen = sum(told.alert.occurrences for told in message.told)
+    subject = f"{len(message.told)} alerts, seen {seen:,} times"
+    return WordedMessage(subject, shown, more)
+
+
+def _worded(told: Told, links: AlertLinks) -> Worded:
+    alert = told.alert
+    resolved = told.notice is Notice.RESOLVED
+    job_id = alert.details.get("last_job_id") or alert.job_id
+    return Worded(
+        title=title_of(told),
+        mark="[resolved]" if resolved else f"[{alert.severity}]",
+        severity="resolved" if resolved else alert.severity,
+        text=clean(str(alert.details.get("error_message") or alert.message)),
+        facts=list(_facts(alert)),
+        job_url=links.job(str(job_id)) if job_id else None,
+        acknowledge_url=None if resolved else links.acknowledge(alert.id),
+    )
+
+
+def title_of(told: Told) -> str:
+    """A line such as `Job failed: complete_analysis (12 times)`; holds no text of a job."""
+    alert = told.alert
+    name = _NAMES.get(alert.alert_type, alert.alert_type)
+    job_type = alert.details.get("job_type")
+    subject = f"{name}: {clean(str(job_type), 63)}" if job_type else name
+    times = f" ({alert.occurrences:,} times)" if alert.occurrences > 1 else ""
+    match told.notice:
+        case Notice.RESOLVED:
+            return f"{subject}: resolved{times}"
+        case Notice.REMINDER:
+            return f"{subject}: still open{times}"
+        case _:
+            return subject + times
+
+
+def _facts(alert: Alert) -> Iterator[tuple[str, str]]:
+    yield "Severity", alert.severity
+    yield "Seen", f"{alert.occurrences:,} times" if alert.occurrences > 1 else "once"
+    yield "First seen", moment(alert.created_at)
+    if alert.occurrences > 1:
+        yield "Last seen", moment(alert.last_seen_at)
+    if alert.resolved_at:
+        yield "Resolved", moment(alert.resolved_at)
+    for name, value in alert.details.items():
+        if name not in _APART and not isinstance(value, dict | list):
+            label = _LABELS.get(name, name.replace("_", " ").capitalize())
+            yield clean(label, 60), clean(str(value), 200)
+
+
+def clean(text: str, longest: int = _LONGEST_TEXT) -> str:
+    """Redacted, without control characters, cut."""
+    text = _CONTROL.sub(" ", redact(text)).strip()
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def moment(value: datetime) -> str:
+    """In UTC, to the second."""
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def worst(message: Message) -> str:
+    """The highest severity in the message."""
+    order = list(Severity)
+    return max(
+        (told.alert.severity for told in message.told), key=lambda s: order.index(Severity(s))
+    )

@@ -1,0 +1,104 @@
+"""The one HTTP client for whatever we call that is not ours: mail, chat and paging services.
+
+Addresses come from the settings alone, never from a job. No redirect is followed, no proxy of the
+environment is used, no cookie is kept, at most 64 KiB of an answer are read, and everything has a
+limit in time. What an error says never holds the address: its path may be the secret.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Self
+
+import aiohttp
+
+from wastewise_jobs.errors import WastewiseJobsError
+
+MOST_BYTES = 64 * 1024
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
+
+
+class NoReplyError(WastewiseJobsError):
+    """Nothing answered in time, or what answered was no HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer, whatever its status; `body` is its beginning."""
+
+    status: int
+    body: str
+    retry_after_seconds: float | None
+
+
+class Outbound:
+    """Owns the connections. Use as an async context manager."""
+
+    def __init__(self, *, timeout_seconds: float = 15.0) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            headers={"User-Agent": "wastewise-jobs"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5.0),
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def post(
+        self, url: str, body: bytes, *, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """Post JSON; raises NoReplyError when there is no answer to read."""
+        if self._session is None:
+            raise RuntimeError("the client is not open")
+        given = {"Content-Type": "application/json", **(headers or {})}
+        try:
+            async with (
+                asyncio.timeout(self._timeout_seconds),
+                self._session.post(
+                    url, data=body, headers=given, allow_redirects=False
+                ) as response,
+            ):
+                text = await response.content.read(MOST_BYTES)
+                return Reply(
+                    response.status,
+                    text.decode("utf-8", errors="replace"),
+                    retry_after_seconds(response.headers.get("Retry-After")),
+                )
+        except TimeoutError:
+            raise NoReplyError(f"no answer within {self._timeout_seconds:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise NoReplyError(_reason(error)) from None
+
+
+def retry_after_seconds(value: str | None) -> float | None:
+    """A Retry-After header, seconds or a date, as seconds from now; an hour at most."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = (moment - datetime.now(UTC)).total_seconds()
+    # Also what is not a number at all: NaN is not greater than anything.
+    return min(seconds, LONGEST_RETRY_AFTER_SECONDS) if seconds > 0 else 0.0
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"
+    return type(error).__name__
