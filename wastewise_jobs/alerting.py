@@ -1,37 +1,42 @@
-"""The alerts of a process as its settings say: its channels, and who is told of what."""
+"""The alerts of a process as its settings say: its channels, and who is told of what.
+
+What a channel needs is imported where it is configured: a worker without any starts sooner.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from wastewise_jobs.alerts.channels.pagerduty import PagerDutyChannel
-from wastewise_jobs.alerts.channels.resend import ResendChannel
-from wastewise_jobs.alerts.channels.slack import SlackChannel
-from wastewise_jobs.alerts.channels.smtp import SmtpChannel
 from wastewise_jobs.alerts.dispatcher import Dispatcher
 from wastewise_jobs.alerts.links import AlertLinks
 from wastewise_jobs.alerts.model import DEFAULT_ROUTES, AlertPolicy, Channel
 from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.db.pool import Pool
-from wastewise_jobs.outbound import Outbound
 from wastewise_jobs.settings import Settings, is_loopback
+
+if TYPE_CHECKING:
+    from wastewise_jobs.outbound import Outbound
 
 
 @asynccontextmanager
 async def open_dispatcher(settings: Settings, pool: Pool) -> AsyncIterator[Dispatcher]:
     """A dispatcher; its connections are closed at the end."""
     store = AlertStore(pool)
+    policy = AlertPolicy(
+        routes={**DEFAULT_ROUTES, **settings.alert_routes},
+        repeat_after=timedelta(minutes=settings.alert_repeat_minutes),
+    )
+    if not settings.channels:
+        yield Dispatcher(store=store, channels=(), policy=policy)
+        return
+    from wastewise_jobs.outbound import Outbound
+
     links = await open_links(settings, store)
     async with Outbound() as http:
-        yield Dispatcher(
-            store=store,
-            channels=make_channels(settings, http, links),
-            policy=AlertPolicy(
-                routes={**DEFAULT_ROUTES, **settings.alert_routes},
-                repeat_after=timedelta(minutes=settings.alert_repeat_minutes),
-            ),
-        )
+        channels = make_channels(settings, http, links)
+        yield Dispatcher(store=store, channels=channels, policy=policy)
 
 
 async def open_links(settings: Settings, store: AlertStore) -> AlertLinks:
@@ -40,12 +45,14 @@ async def open_links(settings: Settings, store: AlertStore) -> AlertLinks:
     return AlertLinks(public_url, await store.link_key())
 
 
-def make_channels(settings: Settings, http: Outbound, links: AlertLinks) -> Sequence[Channel]:
+def make_channels(settings: Settings, http: "Outbound", links: AlertLinks) -> Sequence[Channel]:
     """The channels that are configured."""
     channels: list[Channel] = []
     if settings.admin_email is not None:
         channels.append(_email(settings, http, links))
     if settings.slack_webhook_url is not None:
+        from wastewise_jobs.alerts.channels.slack import SlackChannel
+
         channels.append(
             SlackChannel(
                 http,
@@ -55,6 +62,8 @@ def make_channels(settings: Settings, http: Outbound, links: AlertLinks) -> Sequ
             )
         )
     if settings.pagerduty_key is not None:
+        from wastewise_jobs.alerts.channels.pagerduty import PagerDutyChannel
+
         channels.append(
             PagerDutyChannel(
                 http,
@@ -67,10 +76,12 @@ def make_channels(settings: Settings, http: Outbound, links: AlertLinks) -> Sequ
     return channels
 
 
-def _email(settings: Settings, http: Outbound, links: AlertLinks) -> Channel:
+def _email(settings: Settings, http: "Outbound", links: AlertLinks) -> Channel:
     sender = settings.email_from or ""
     receivers = [part.strip() for part in (settings.admin_email or "").split(",")]
     if settings.smtp_url is not None:
+        from wastewise_jobs.alerts.channels.smtp import SmtpChannel
+
         url = settings.smtp_url.get_secret_value()
         return SmtpChannel(
             url,
@@ -80,6 +91,8 @@ def _email(settings: Settings, http: Outbound, links: AlertLinks) -> Channel:
             per_hour=settings.email_max_per_hour,
             local=is_loopback(urlsplit(url).hostname),
         )
+    from wastewise_jobs.alerts.channels.resend import ResendChannel
+
     return ResendChannel(
         http,
         api_url=settings.resend_api_url,

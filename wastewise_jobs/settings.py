@@ -282,7 +282,9 @@ class Settings(BaseSettings):
     slack_webhook_url: Annotated[SecretStr, AfterValidator(_secret_https_url)] | None = None
     pagerduty_key: SecretStr | None = None
     pagerduty_events_url: SecretServiceUrl = "https://events.pagerduty.com"
-    alert_routes: Annotated[dict[str, tuple[str, ...]], NoDecode, BeforeValidator(_routes)] = {}
+    alert_routes: Annotated[dict[str, tuple[str, ...]], NoDecode, BeforeValidator(_routes)] = Field(
+        default_factory=dict
+    )
     alert_repeat_minutes: Annotated[int, Field(ge=0, le=10_080)] = 240
     email_max_per_hour: PerHour = 30
     slack_max_per_hour: PerHour = 60
