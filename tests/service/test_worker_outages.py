@@ -373,3 +373,21 @@ async def test_a_socket_that_is_not_there_is_a_server_that_is_not_there(tmp_path
         with pytest.raises(ConnectionRefusedError) as refused:
             await pool.execute("SELECT 1")
     assert classify(refused.value).kind is FailureKind.RETRYABLE
+
+
+async def test_no_loop_is_late_while_it_waits_for_the_database(db: str) -> None:
+    """A new process would only wait as well."""
+    jobs = Jobs()
+
+    @jobs.handler("plain")
+    async def plain(job: JobContext) -> None: ...
+
+    async with bench(db, jobs) as b, b.worker(**BUSY_SLOW) as worker:
+        await eventually(lambda: worker.listening)
+        late: list[list[str]] = []
+        # A statement takes up to 10 s when PostgreSQL is silent, a claim and its connection 60.
+        for seconds in (12, 200):
+            for beat in worker.beats.values():
+                beat.last -= seconds
+            late.append([name for name, beat in worker.beats.items() if beat.late])
+        assert late == [[], list(worker.beats)]

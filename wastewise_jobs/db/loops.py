@@ -13,7 +13,10 @@ log = get_logger(__name__)
 
 @dataclass(slots=True)
 class Beat:
-    """When a loop last ticked (monotonic seconds) and how often it means to."""
+    """When a loop last ticked (monotonic seconds) and how often it means to.
+
+    With the time that PostgreSQL may take: a silent one is no reason for a new process.
+    """
 
     expected_every: float
     last: float = field(default_factory=time.monotonic)

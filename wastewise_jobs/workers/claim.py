@@ -20,6 +20,8 @@ log = get_logger(__name__)
 _GATHER_SECONDS = 0.002
 _ENOUGH = 4
 _LAST_WORD_SECONDS = 1.0
+# What a connection and a statement take at most, unless settings say otherwise.
+_CLAIM_SECONDS = 30.0
 
 
 class ClaimLoop:
@@ -46,7 +48,7 @@ class ClaimLoop:
     ) -> None:
         self.lane = lane
         self.wake = Wake()
-        self.beat = Beat(look_at_least_every)
+        self.beat = Beat(look_at_least_every + _CLAIM_SECONDS)
         self._store = store
         self._worker_id = worker_id
         self._lease = lease

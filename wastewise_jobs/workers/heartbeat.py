@@ -86,7 +86,7 @@ class Heartbeat:
         self._due_at = float("-inf")
         # Held but not renewed: somebody else's transaction has the row.
         self._again: list[Run] = []
-        self.beat = Beat(self._interval)
+        self.beat = Beat(self._interval + self._limit)
 
     def start(self) -> None:
         """Begin; from the worker's loop."""

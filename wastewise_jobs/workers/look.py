@@ -16,6 +16,7 @@ from wastewise_jobs.workers.journal import Journal
 log = get_logger(__name__)
 
 _LEAST_SPACING_SECONDS = 0.2
+_LOOK_SECONDS = 10.0
 # While a lease that has expired cannot be taken: its worker has its last call, or somebody holds
 # the row.
 _EXPIRED_SPACING_SECONDS = 1.0
@@ -40,7 +41,7 @@ class LookLoop:
         self._journal = journal
         self._found = found
         self.wake = Wake()
-        self.beat = Beat(interval)
+        self.beat = Beat(interval + _LOOK_SECONDS)
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -62,7 +63,8 @@ class LookLoop:
 
     async def _look(self) -> float:
         """Seconds until the next look."""
-        look = await self._store.look()
+        async with asyncio.timeout(_LOOK_SECONDS):
+            look = await self._store.look()
         self._journal.rescued(look.rescued)
         self._found(look)
         if look.rescued:
