@@ -27,6 +27,7 @@ _LONGEST_EXCEPTION = 16 * 1024
 
 # Every event that this package logs, and what it tells. A test compares it with the code.
 EVENTS: Final[Mapping[str, str]] = {
+    "alert_answered": "a person acknowledged, snoozed or resolved an alert",
     "alert_delivered": "a channel took a message about this many alerts",
     "alert_not_delivered": "a channel did not take a message; it is sent again later",
     "alert_undelivered": "a channel refused a message for good; these alerts were not told there",

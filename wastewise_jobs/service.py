@@ -19,8 +19,10 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from wastewise_jobs.alerting import open_dispatcher
+from wastewise_jobs.alerting import open_dispatcher, open_links
 from wastewise_jobs.alerts.dispatcher import Dispatcher
+from wastewise_jobs.alerts.links import AlertLinks
+from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.db.doorbell import Doorbell
 from wastewise_jobs.db.embedded import embedded_postgres
 from wastewise_jobs.db.migrate import migrate
@@ -128,7 +130,8 @@ async def run_service(
         if parts.api:
             from wastewise_jobs.web.server import listening
 
-            app = _api(settings, pool, doorbell, maintenance, dispatcher, worker)
+            links = await open_links(settings, AlertStore(pool))
+            app = _api(settings, pool, doorbell, maintenance, dispatcher, worker, links)
             serve = partial(
                 listening, app, settings.host, settings.port, or_any_port=parts.or_any_port
             )
@@ -303,6 +306,7 @@ def _api(
     maintenance: Maintenance,
     dispatcher: Dispatcher,
     worker: Worker | None,
+    links: AlertLinks,
 ) -> "web.Application":
     from wastewise_jobs.web.app import create_app
 
@@ -327,6 +331,7 @@ def _api(
         behind_tls=(settings.public_url or "").startswith("https://"),
         late_loops=late_loops,
         listener=listener if worker is not None else None,
+        alert_links=links,
         time_zone=settings.timezone,
         silent_after=timedelta(minutes=settings.worker_heartbeat_threshold_minutes),
     )

@@ -1,11 +1,14 @@
 """Puts the API together from its parts. Plain values only: settings are the composition root's."""
 
+import secrets
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from importlib import metadata
 
 from aiohttp import web
 
+from wastewise_jobs.alerts.links import AlertLinks
+from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
@@ -14,6 +17,8 @@ from wastewise_jobs.monitoring.trends import TrendStore
 from wastewise_jobs.monitoring.workers import FleetStore
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.admin import AdminResource
+from wastewise_jobs.web.alert_table import alert_routes
+from wastewise_jobs.web.alerts import AlertsResource
 from wastewise_jobs.web.auth import Authenticator
 from wastewise_jobs.web.batcher import EnqueueBatcher
 from wastewise_jobs.web.catalogue import Catalogue
@@ -64,6 +69,7 @@ def create_app(
     listener: Callable[[], str] | None = None,
     time_zone: str = "UTC",
     silent_after: timedelta = timedelta(minutes=5),
+    alert_links: AlertLinks | None = None,
 ) -> web.Application:
     """The API as an aiohttp application, to be served by `web.server`.
 
@@ -72,6 +78,8 @@ def create_app(
     worker without a heartbeat for `silent_after` is not alive. The application owns what it starts
     itself and ends it on shutdown; the pool and the stores belong to the caller.
     """
+    # Without any, no link that somebody holds is good.
+    links = alert_links or AlertLinks("", secrets.token_bytes(32))
     catalogue = Catalogue(job_types)
     batcher = EnqueueBatcher(job_store, project_store)
     watcher = JobWatcher(job_store)
@@ -98,6 +106,7 @@ def create_app(
         ),
         *project_routes(ProjectsResource(store=project_store), FilesResource(store=project_store)),
         *admin_routes(AdminResource(keys=KeyStore(pool), catalogue=catalogue)),
+        *alert_routes(AlertsResource(store=AlertStore(pool), links=links)),
         *monitoring_routes(monitoring),
         *service_routes(health, docs),
     )

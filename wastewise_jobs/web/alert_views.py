@@ -1,0 +1,132 @@
+"""Alerts as the API says them, and the page on which one is acknowledged. Pure."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import Field
+
+from wastewise_jobs.alerts.model import Alert, HistoryEntry, Notice, Told
+from wastewise_jobs.alerts.wording import clean, title_of
+from wastewise_jobs.logs import redact
+from wastewise_jobs.wire import AnswerModel, Moment, Pagination, RequestModel
+
+AlertStatusName = Literal["open", "acknowledged", "snoozed", "resolved"]
+AlertTypeName = Literal["job_failed", "job_stuck", "high_error_rate", "worker_down"]
+SeverityName = Literal["warning", "error", "critical"]
+Note = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class AlertAnswer(AnswerModel):
+    """One cause. `channels` were told; `undelivered` could not be."""
+
+    id: UUID
+    job_id: UUID | None
+    type: str = Field(validation_alias="alert_type")
+    severity: str
+    status: AlertStatusName
+    message: str
+    details: dict[str, Any]
+    occurrences: int
+    created_at: datetime
+    last_seen_at: datetime
+    notified_at: datetime | None
+    channels: list[str]
+    undelivered: list[str]
+    acknowledged_at: datetime | None
+    acknowledged_by: UUID | None
+    acknowledged_note: str | None
+    snoozed_until: datetime | None
+    resolved_at: datetime | None
+
+
+class AlertEvent(AnswerModel):
+    """One thing that happened to it."""
+
+    event: str
+    channel: str | None
+    actor: str | None
+    note: str | None
+    created_at: datetime
+
+
+class AlertDetails(AlertAnswer):
+    """One cause with its history, newest first; at most 500 events."""
+
+    history: list[AlertEvent]
+
+
+class AlertList(AnswerModel):
+    """One page of alerts, newest first."""
+
+    alerts: list[AlertAnswer]
+    pagination: Pagination
+
+
+class AcknowledgeRequest(RequestModel):
+    """Somebody knows, and it stays quiet."""
+
+    note: Note | None = None
+
+
+class SnoozeRequest(RequestModel):
+    """Quiet until then."""
+
+    until: Moment
+    note: Note | None = None
+
+
+def alert_answer(alert: Alert) -> AlertAnswer:
+    """An alert without its history."""
+    return AlertAnswer.model_validate(_values(alert))
+
+
+def alert_details(alert: Alert, history: Sequence[HistoryEntry]) -> AlertDetails:
+    """An alert with its history."""
+    events = [AlertEvent.model_validate(entry, from_attributes=True) for entry in history]
+    return AlertDetails.model_validate({**_values(alert), "history": events})
+
+
+def _values(alert: Alert) -> dict[str, Any]:
+    values = {name: getattr(alert, name) for name in Alert.__slots__}
+    return {**values, "message": redact(alert.message), "details": redact(dict(alert.details))}
+
+
+def acknowledge_page(alert: Alert) -> str:
+    """What it is about, and a button where there is something to acknowledge."""
+    page = _environment().get_template("acknowledge.html.j2")
+    text = clean(str(alert.details.get("error_message") or alert.message))
+    return page.render(
+        alert=alert, title=title_of(Told(alert, Notice.RAISED)), text=text, style=_style()
+    )
+
+
+@cache
+def page_policy() -> str:
+    """Our one style, a form that leads back to us, and nothing else."""
+    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    )
+
+
+@cache
+def _style() -> str:
+    return _environment().get_template("acknowledge.css").render()
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("wastewise_jobs.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

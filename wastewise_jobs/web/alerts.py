@@ -1,0 +1,175 @@
+"""Alerts over HTTP: for admins, and the signed page that a message leads to."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import Field
+
+from wastewise_jobs.alerts.links import AlertLinks
+from wastewise_jobs.alerts.model import Alert, AlertFilter
+from wastewise_jobs.alerts.store import AlertStore
+from wastewise_jobs.logs import get_logger
+from wastewise_jobs.web.alert_views import (
+    AcknowledgeRequest,
+    AlertList,
+    AlertStatusName,
+    AlertTypeName,
+    SeverityName,
+    SnoozeRequest,
+    acknowledge_page,
+    alert_answer,
+    alert_details,
+    page_policy,
+)
+from wastewise_jobs.web.cursor import moment_cursor, read_moment_cursor
+from wastewise_jobs.web.parameters import IdInPath, Page
+from wastewise_jobs.web.problems import (
+    ALERT_NOT_FOUND,
+    ALERT_RESOLVED,
+    INVALID_VALUE,
+    LINK_NOT_VALID,
+    ProblemError,
+)
+from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, answer
+from wastewise_jobs.wire import FieldProblem, Pagination, WireUuid
+
+log = get_logger(__name__)
+
+
+class AlertListQuery(Page):
+    """Which alerts; `job` also finds those that only count the job."""
+
+    status: list[AlertStatusName] = Field(default_factory=list, max_length=4)
+    type: AlertTypeName | None = None
+    severity: SeverityName | None = None
+    job: WireUuid | None = None
+
+
+class LinkQuery(Parameters):
+    """What proves that the link is ours."""
+
+    token: Annotated[str, Field(max_length=200)] = ""
+
+
+class AlertsResource:
+    """The handlers of /api/admin/alerts and of the page."""
+
+    def __init__(self, *, store: AlertStore, links: AlertLinks) -> None:
+        self._store = store
+        self._links = links
+
+    async def list_alerts(
+        self, call: Call[NoParameters, AlertListQuery, NoBody]
+    ) -> web.StreamResponse:
+        """One page."""
+        query = call.query
+        wanted = AlertFilter(
+            statuses=query.status,
+            alert_type=query.type,
+            severity=query.severity,
+            job_id=query.job,
+        )
+        before = read_moment_cursor("alerts", query.cursor)
+        found = await self._store.list_alerts(wanted, limit=query.limit + 1, before=before)
+        page, more = found[: query.limit], len(found) > query.limit
+        last = moment_cursor("alerts", page[-1].created_at, page[-1].id) if more else None
+        return answer(
+            AlertList(
+                alerts=[alert_answer(alert) for alert in page],
+                pagination=Pagination(limit=query.limit, has_more=more, next_cursor=last),
+            )
+        )
+
+    async def get(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
+        """The alert with its history."""
+        alert = await self._alert(call.path.id)
+        return answer(alert_details(alert, await self._store.history(alert.id)))
+
+    async def acknowledge(
+        self, call: Call[IdInPath, NoParameters, AcknowledgeRequest]
+    ) -> web.StreamResponse:
+        """Somebody knows: it stays quiet until it gets worse."""
+        alert_id, caller = call.path.id, call.caller.user_id
+        done = await self._store.acknowledge(
+            alert_id, by=caller, actor=f"user {caller}", note=call.body.note
+        )
+        return await self._done(alert_id, done, "acknowledged")
+
+    async def snooze(self, call: Call[IdInPath, NoParameters, SnoozeRequest]) -> web.StreamResponse:
+        """Quiet until then; told again if it is still open."""
+        if call.body.until <= datetime.now(UTC):
+            problem = "is past"
+            raise ProblemError(
+                INVALID_VALUE,
+                f"until: {problem}",
+                field="until",
+                errors=[FieldProblem(field="until", problem=problem)],
+            )
+        done = await self._store.snooze(
+            call.path.id,
+            call.body.until,
+            actor=f"user {call.caller.user_id}",
+            note=call.body.note,
+        )
+        return await self._done(call.path.id, done, "snoozed")
+
+    async def resolve(
+        self, call: Call[IdInPath, NoParameters, AcknowledgeRequest]
+    ) -> web.StreamResponse:
+        """It is over, whatever it waits for."""
+        done = await self._store.resolve(
+            call.path.id, actor=f"user {call.caller.user_id}", note=call.body.note
+        )
+        return await self._done(call.path.id, done, "resolved")
+
+    async def page(self, call: Call[IdInPath, LinkQuery, NoBody]) -> web.StreamResponse:
+        """A button. Mail scanners follow links: looking changes nothing."""
+        self._check(call.path.id, call.query.token)
+        return _page(await self._alert(call.path.id))
+
+    async def press(self, call: Call[IdInPath, LinkQuery, NoBody]) -> web.StreamResponse:
+        """The button was pressed."""
+        self._check(call.path.id, call.query.token)
+        alert = await self._alert(call.path.id)
+        if alert.acknowledged_at is None and alert.resolved_at is None:
+            await self._store.acknowledge(alert.id, by=None, actor="link")
+            log.info("alert_answered", alert_id=str(alert.id), answer="acknowledged")
+            alert = await self._alert(alert.id)
+        return _page(alert)
+
+    def _check(self, alert_id: UUID, token: str) -> None:
+        if not self._links.may_acknowledge(alert_id, token):
+            raise ProblemError(
+                LINK_NOT_VALID,
+                "this link is too old, or a part of it is missing; "
+                "`wastewise-jobs alerts ack` acknowledges too",
+            )
+
+    async def _done(self, alert_id: UUID, done: str | None, wanted: str) -> web.StreamResponse:
+        if done is None:
+            raise _no_such_alert()
+        if done != wanted:
+            raise ProblemError(ALERT_RESOLVED, "the alert is resolved already")
+        log.info("alert_answered", alert_id=str(alert_id), answer=wanted)
+        return answer(alert_answer(await self._alert(alert_id)))
+
+    async def _alert(self, alert_id: UUID) -> Alert:
+        alert = await self._store.get(alert_id)
+        if alert is None:
+            raise _no_such_alert()
+        return alert
+
+
+def _no_such_alert() -> ProblemError:
+    return ProblemError(ALERT_NOT_FOUND, "there is no such alert")
+
+
+def _page(alert: Alert) -> web.Response:
+    return web.Response(
+        text=acknowledge_page(alert),
+        content_type="text/html",
+        charset="utf-8",
+        headers={"Content-Security-Policy": page_policy(), "Cache-Control": "no-store"},
+    )
