@@ -3,15 +3,31 @@
 What a channel needs is imported where it is configured: a worker without any starts sooner.
 """
 
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from wastewise_jobs.alerts.dispatcher import Dispatcher
 from wastewise_jobs.alerts.links import AlertLinks
-from wastewise_jobs.alerts.model import DEFAULT_ROUTES, AlertPolicy, Channel
+from wastewise_jobs.alerts.model import (
+    DEFAULT_ROUTES,
+    PAGERDUTY,
+    Alert,
+    AlertId,
+    AlertPolicy,
+    AlertStatus,
+    Channel,
+    Message,
+    Notice,
+    SendOutcome,
+    Sent,
+    Severity,
+    Told,
+)
 from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.settings import Settings, is_loopback
@@ -37,6 +53,36 @@ async def open_dispatcher(settings: Settings, pool: Pool) -> AsyncIterator[Dispa
     async with Outbound() as http:
         channels = make_channels(settings, http, links)
         yield Dispatcher(store=store, channels=channels, policy=policy)
+
+
+async def send_test(settings: Settings, store: AlertStore) -> dict[str, SendOutcome]:
+    """Send a test through every configured channel; no row is written, no ceiling counts it."""
+    from wastewise_jobs.outbound import Outbound
+
+    now = datetime.now(UTC)
+    test = Alert(
+        id=AlertId(uuid4()),
+        job_id=None,
+        alert_type="test",
+        severity=Severity.CRITICAL,
+        status=AlertStatus.OPEN,
+        message="This is a test: nothing is wrong.",
+        details={"host": socket.gethostname()},
+        occurrences=1,
+        created_at=now,
+        last_seen_at=now,
+    )
+    raised = Message([Told(test, Notice.RAISED)], f"test.{test.id}")
+    resolved = Message([Told(test, Notice.RESOLVED)], f"test.{test.id}.resolved")
+    links = await open_links(settings, store)
+    outcomes: dict[str, SendOutcome] = {}
+    async with Outbound() as http:
+        for channel in make_channels(settings, http, links):
+            outcomes[channel.name] = await channel.send(raised)
+            if channel.name == PAGERDUTY and outcomes[channel.name] == Sent():
+                # Whoever was paged need not close it.
+                outcomes[channel.name] = await channel.send(resolved)
+    return outcomes
 
 
 async def open_links(settings: Settings, store: AlertStore) -> AlertLinks:

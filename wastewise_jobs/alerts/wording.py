@@ -21,6 +21,7 @@ _NAMES: Mapping[str, str] = {
     AlertType.JOB_STUCK: "Job stuck",
     AlertType.HIGH_ERROR_RATE: "High error rate",
     AlertType.WORKER_DOWN: "Worker down",
+    "test": "Test of the alerts",
 }
 _LABELS = {
     "job_type": "Job type",

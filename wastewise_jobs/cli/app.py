@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from wastewise_jobs.cli import bench, demo, doctor, jobs, keys, migrate, psql, serve, submit, token
+from wastewise_jobs.cli import (
+    alerts,
+    bench,
+    demo,
+    doctor,
+    jobs,
+    keys,
+    migrate,
+    psql,
+    serve,
+    submit,
+    token,
+)
 from wastewise_jobs.cli.arguments import spread_files
 
 app = typer.Typer(
@@ -29,6 +41,7 @@ app.add_typer(jobs.app, name="jobs")
 app.command()(migrate.migrate)
 app.command()(token.token)
 app.add_typer(keys.app, name="keys")
+app.add_typer(alerts.app, name="alerts")
 app.command()(doctor.doctor)
 # What is meant for psql is not looked at here.
 app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(
