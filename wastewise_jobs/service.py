@@ -20,7 +20,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wastewise_jobs.alerting import open_dispatcher, open_links
-from wastewise_jobs.alerts.dispatcher import Dispatcher
 from wastewise_jobs.alerts.links import AlertLinks
 from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.db.doorbell import Doorbell
@@ -44,6 +43,7 @@ from wastewise_jobs.maintenance.rounds import Maintenance
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.settings import Settings, generated_secret
 from wastewise_jobs.stop import Stop
+from wastewise_jobs.vitals import Vitals, make_vitals, metrics_port
 from wastewise_jobs.workers.pool import Worker
 
 if TYPE_CHECKING:
@@ -126,12 +126,17 @@ async def run_service(
             )
             stop.last_acts.insert(0, worker.end_without_loop)
         dispatcher = await opened.enter_async_context(open_dispatcher(settings, pool))
+        vitals = make_vitals(pool, doorbell, maintenance, dispatcher, worker)
+        if settings.metrics_port is not None:
+            port = metrics_port(settings.metrics_host, settings.metrics_port, pool, vitals)
+            metrics = await opened.enter_async_context(port)
+            log.info("metrics_started", url=metrics.url)
         serve = None
         if parts.api:
             from wastewise_jobs.web.server import listening
 
             links = await open_links(settings, AlertStore(pool))
-            app = _api(settings, pool, doorbell, maintenance, dispatcher, worker, links)
+            app = _api(settings, pool, vitals, links)
             serve = partial(
                 listening, app, settings.host, settings.port, or_any_port=parts.or_any_port
             )
@@ -299,24 +304,8 @@ def _maintenance(settings: Settings, pool: Pool) -> Maintenance:
     )
 
 
-def _api(
-    settings: Settings,
-    pool: Pool,
-    doorbell: Doorbell,
-    maintenance: Maintenance,
-    dispatcher: Dispatcher,
-    worker: Worker | None,
-    links: AlertLinks,
-) -> "web.Application":
+def _api(settings: Settings, pool: Pool, vitals: Vitals, links: AlertLinks) -> "web.Application":
     from wastewise_jobs.web.app import create_app
-
-    def late_loops() -> list[str]:
-        beats = {"doorbell": doorbell.beat, "maintenance": maintenance.beat}
-        beats |= dispatcher.beats | (worker.beats if worker else {})
-        return [name for name, beat in beats.items() if beat.late]
-
-    def listener() -> str:
-        return "ok" if worker is not None and worker.listening else "polling"
 
     return create_app(
         pool=pool,
@@ -324,13 +313,14 @@ def _api(
         job_types=JobTypeStore(pool),
         project_store=ProjectStore(pool),
         authenticator=_authenticator(settings, pool),
-        doorbell=doorbell,
+        doorbell=vitals.doorbell,
         user_priority_floor=settings.user_priority_floor,
         rate_limit_per_minute=settings.job_rate_limit_per_minute,
         cors_allowed_origins=settings.cors_allowed_origins,
         behind_tls=(settings.public_url or "").startswith("https://"),
-        late_loops=late_loops,
-        listener=listener if worker is not None else None,
+        late_loops=vitals.late_loops,
+        listener=vitals.listener,
+        exposition=vitals.exposition,
         alert_links=links,
         time_zone=settings.timezone,
         silent_after=timedelta(minutes=settings.worker_heartbeat_threshold_minutes),

@@ -46,7 +46,7 @@ class Maintenance:
         on_round: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._pool = pool
-        self._checks = checks
+        self.checks = checks
         self._interval = interval
         self._jitter = jitter
         self._on_round = on_round
@@ -88,7 +88,7 @@ class Maintenance:
         return True
 
     async def _round(self) -> None:
-        good = [await self._carried_out(check) for check in self._checks]
+        good = [await self._carried_out(check) for check in self.checks]
         self.rounds += 1
         if all(good) and self._on_round is not None:
             await self._on_round()

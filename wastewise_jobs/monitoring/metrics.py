@@ -8,16 +8,6 @@ from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.monitoring.reading import bounded_read
 
 _METRICS = "SELECT get_queue_metrics($1) AS metrics, now() AS read_at"
-_DEPTHS = """
-SELECT
-    queue,
-    priority,
-    state,
-    sum(jobs)::bigint AS jobs,
-    extract(epoch FROM now() - min(oldest_due_at))::float8 AS oldest_due_seconds
-FROM queue_depths()
-GROUP BY queue, priority, state
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +43,3 @@ class MetricsStore:
         if row is None:
             raise RuntimeError("a SELECT without FROM gave no row")
         return QueueMetrics(row["metrics"], row["read_at"])
-
-    async def depths(self) -> list[Depth]:
-        """The unfinished jobs."""
-        async with bounded_read(self._pool) as connection:
-            rows = await connection.fetch(_DEPTHS)
-        return [Depth(**dict(row)) for row in rows]

@@ -13,13 +13,14 @@ from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.monitoring.metrics import MetricsStore
+from wastewise_jobs.monitoring.prometheus import Exposition
 from wastewise_jobs.monitoring.trends import TrendStore
 from wastewise_jobs.monitoring.workers import FleetStore
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.admin import AdminResource
 from wastewise_jobs.web.alert_table import alert_routes
 from wastewise_jobs.web.alerts import AlertsResource
-from wastewise_jobs.web.auth import Authenticator
+from wastewise_jobs.web.auth import Authenticator, create_authenticator
 from wastewise_jobs.web.batcher import EnqueueBatcher
 from wastewise_jobs.web.catalogue import Catalogue
 from wastewise_jobs.web.docs import DocsResource
@@ -29,6 +30,7 @@ from wastewise_jobs.web.job_data import JobDataResource
 from wastewise_jobs.web.jobs import JobsResource
 from wastewise_jobs.web.keys import KeyStore
 from wastewise_jobs.web.limits import RateLimit
+from wastewise_jobs.web.metrics import MetricsResource
 from wastewise_jobs.web.middleware import (
     answer_expect,
     answer_options,
@@ -43,6 +45,7 @@ from wastewise_jobs.web.route import Rings, Route, mount
 from wastewise_jobs.web.table import (
     admin_routes,
     job_routes,
+    metrics_port_routes,
     monitoring_routes,
     project_routes,
     service_routes,
@@ -70,6 +73,7 @@ def create_app(
     time_zone: str = "UTC",
     silent_after: timedelta = timedelta(minutes=5),
     alert_links: AlertLinks | None = None,
+    exposition: Exposition | None = None,
 ) -> web.Application:
     """The API as an aiohttp application, to be served by `web.server`.
 
@@ -108,7 +112,7 @@ def create_app(
         *admin_routes(AdminResource(keys=KeyStore(pool), catalogue=catalogue)),
         *alert_routes(AlertsResource(store=AlertStore(pool), links=links)),
         *monitoring_routes(monitoring),
-        *service_routes(health, docs),
+        *service_routes(health, docs, MetricsResource(exposition or Exposition(pool))),
     )
     docs.describe(openapi(routes, version=metadata.version("wastewise-jobs")))
 
@@ -137,4 +141,26 @@ def create_app(
 
     app.on_shutdown.append(stop)
     app.on_cleanup.append(clean_up)
+    return app
+
+
+def create_metrics_app(
+    pool: Pool,
+    exposition: Exposition,
+    *,
+    late_loops: Callable[[], Sequence[str]] = tuple,
+    listener: Callable[[], str] | None = None,
+) -> web.Application:
+    """/metrics, /livez and /readyz without credentials, for a port that not everybody reaches."""
+    health = HealthResource(pool=pool, late_loops=late_loops, listener=listener)
+    app = web.Application(middlewares=[identify, explain_errors()])
+    app.on_response_prepare.append(on_every_answer((), behind_tls=False))
+    mount(
+        app,
+        metrics_port_routes(MetricsResource(exposition), health),
+        # Every route is public: nobody is asked.
+        authenticator=create_authenticator(key_store=KeyStore(pool)),
+        rate_limit=RateLimit(0),
+        expect=answer_expect,
+    )
     return app

@@ -46,7 +46,7 @@ _CORS_ANSWER_HEADERS = (
     "Location, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
     "X-Request-Id"
 )
-_QUIET_PATHS = frozenset({"/livez", "/readyz"})
+_QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
 # So long without a 503, and an outage is over.
 _QUIET_SECONDS = 1.0

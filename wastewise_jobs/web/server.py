@@ -74,10 +74,11 @@ async def listening(
     header_seconds: float = HEADER_SECONDS,
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
     or_any_port: bool = False,
+    variable_prefix: str = "",
 ) -> AsyncIterator[Address]:
     """Serve while the block runs; `or_any_port` takes a free port where the given one is taken.
 
-    Raises ConfigurationError when the address cannot be had.
+    Raises ConfigurationError when the address cannot be had; it names PORT or HOST.
     """
     require_fast_parser()
     runner = web.AppRunner(
@@ -105,7 +106,9 @@ async def listening(
         )
 
     try:
-        listener = await _listen(loop, connection, host, port, or_any_port=or_any_port)
+        listener = await _listen(
+            loop, connection, host, port, or_any_port=or_any_port, prefix=variable_prefix
+        )
         try:
             bound = listener.sockets[0].getsockname()
             yield Address(bound[0], bound[1])
@@ -123,19 +126,20 @@ async def _listen(
     port: int,
     *,
     or_any_port: bool,
+    prefix: str,
 ) -> asyncio.Server:
     try:
         return await loop.create_server(connection, host, port, backlog=_BACKLOG)
     except OSError as error:
         if or_any_port and error.errno == errno.EADDRINUSE and port:
-            return await _listen(loop, connection, host, 0, or_any_port=False)
+            return await _listen(loop, connection, host, 0, or_any_port=False, prefix=prefix)
         number = error.errno or 0
         # A name that is not found has a number of the resolver's.
         known = number in errno.errorcode
         reason = os.strerror(number).lower() if known else error.strerror or error
         variable = "PORT" if number in _PORT_REFUSED else "HOST"
         problem = f"cannot listen on {host}:{port}: {reason}"
-        raise ConfigurationError(variable, problem) from None
+        raise ConfigurationError(prefix + variable, problem) from None
 
 
 class _Connection(web.RequestHandler):

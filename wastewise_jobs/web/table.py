@@ -10,6 +10,7 @@ from wastewise_jobs.web.events import EventsResource
 from wastewise_jobs.web.health import HealthResource
 from wastewise_jobs.web.job_data import XLSX, JobDataResource
 from wastewise_jobs.web.jobs import LONGEST_WAIT_SECONDS, JobsResource
+from wastewise_jobs.web.metrics import MetricsResource
 from wastewise_jobs.web.monitoring import MonitoringResource
 from wastewise_jobs.web.projects import UPLOAD_SECONDS, FilesResource, ProjectsResource
 from wastewise_jobs.web.route import JSON, PUBLIC, Route
@@ -342,27 +343,18 @@ def monitoring_routes(monitoring: MonitoringResource) -> tuple[Route, ...]:
     )
 
 
-def service_routes(health: HealthResource, docs: DocsResource) -> tuple[Route, ...]:
-    """What anybody may see."""
+def metrics_port_routes(metrics: MetricsResource, health: HealthResource) -> tuple[Route, ...]:
+    """What is on the metrics port, which asks for no credential."""
+    return (_metrics_route(metrics, PUBLIC), *_probe_routes(health))
+
+
+def service_routes(
+    health: HealthResource, docs: DocsResource, metrics: MetricsResource
+) -> tuple[Route, ...]:
+    """What the service says of itself; but for the numbers, to anybody."""
     return (
-        Route(
-            "GET",
-            "/livez",
-            health.livez,
-            PUBLIC,
-            "Is the process alive?",
-            answers={200: HealthAnswer, 503: HealthAnswer},
-            tag=SERVICE,
-        ),
-        Route(
-            "GET",
-            "/readyz",
-            health.readyz,
-            PUBLIC,
-            "Can it do its work?",
-            answers={200: HealthAnswer, 503: HealthAnswer},
-            tag=SERVICE,
-        ),
+        _metrics_route(metrics, ADMIN),
+        *_probe_routes(health),
         Route(
             "GET",
             "/openapi.json",
@@ -389,6 +381,41 @@ def service_routes(health: HealthResource, docs: DocsResource) -> tuple[Route, .
             "A file of that page",
             answers={200: "text/javascript, text/css, image/png", 304: None},
             refusals=(no.NOT_FOUND,),
+            tag=SERVICE,
+        ),
+    )
+
+
+def _metrics_route(metrics: MetricsResource, access: str) -> Route:
+    return Route(
+        "GET",
+        "/metrics",
+        metrics.metrics,
+        access,
+        "Every number, for Prometheus",
+        answers={200: "text/plain"},
+        tag=SERVICE,
+    )
+
+
+def _probe_routes(health: HealthResource) -> tuple[Route, ...]:
+    return (
+        Route(
+            "GET",
+            "/livez",
+            health.livez,
+            PUBLIC,
+            "Is the process alive?",
+            answers={200: HealthAnswer, 503: HealthAnswer},
+            tag=SERVICE,
+        ),
+        Route(
+            "GET",
+            "/readyz",
+            health.readyz,
+            PUBLIC,
+            "Can it do its work?",
+            answers={200: HealthAnswer, 503: HealthAnswer},
             tag=SERVICE,
         ),
     )

@@ -148,7 +148,7 @@ class ClaimLoop:
         if self._backoff.reset():
             log.info("loop_recovered", loop=f"claim {lane.name}")
         if jobs:
-            self._stats.claimed += len(jobs)
+            self._stats.claimed_jobs(jobs)
             self._start(jobs, until)
         return len(jobs)
 

@@ -88,6 +88,11 @@ class Heartbeat:
         self._again: list[Run] = []
         self.beat = Beat(self._interval + self._limit)
 
+    @property
+    def loop_lag_seconds(self) -> float:
+        """How late the worker's event loop answered last."""
+        return self._watched.loop_watch.lag_seconds
+
     def start(self) -> None:
         """Begin; from the worker's loop."""
         self._thread.start()

@@ -49,9 +49,10 @@ class Journal:
         """Their completion is durable."""
         now = time.monotonic()
         self.stats.completed += len(runs)
-        quick = self._quick
+        quick, durations = self._quick, self.stats.runs
         for run in runs:
             seconds = now - run.started
+            durations[run.job.job_type].observe(seconds)
             if seconds < _QUICK_SECONDS:
                 quick[run.job.job_type] += 1
             else:
@@ -85,6 +86,9 @@ class Journal:
             tell(gathered)
             gathered.clear()
 
+    def _note_end(self, run: Run) -> None:
+        self.stats.runs[run.job.job_type].observe(time.monotonic() - run.started)
+
     def _gather(self, facts: Facts, into: list[Facts]) -> None:
         into.append(facts)
         self._summarize_soon()
@@ -93,6 +97,8 @@ class Journal:
         """It waits for its next attempt."""
         self.stats.retried += 1
         self.stats.retried_by_type[run.job.job_type] += 1
+        self.stats.retried_by_kind[outcome.kind] += 1
+        self._note_end(run)
         facts = {**run.facts(), **_error(outcome), "retry_after": answer.retry_after}
         if outcome.code == DATABASE_UNAVAILABLE:
             self._gather(facts, self._cut_off)
@@ -103,11 +109,13 @@ class Journal:
         """It is a dead letter."""
         self.stats.failed += 1
         self.stats.failed_by_type[run.job.job_type] += 1
+        self._note_end(run)
         log.error("job_failed", **run.facts(), **_error(outcome))
 
     def cancelled(self, run: Run) -> None:
         """It ended because somebody asked for it."""
         self.stats.cancelled += 1
+        self.stats.cancelled_by_type[run.job.job_type] += 1
         log.info("job_cancelled", **run.facts())
 
     def released(self, run: Run) -> None:

@@ -174,6 +174,16 @@ class Worker:
         return self._notifier.listening
 
     @property
+    def listener_reconnects(self) -> int:
+        """How often notifications were lost and came back."""
+        return self._notifier.stats.reconnects
+
+    @property
+    def loop_lag_seconds(self) -> float:
+        """How late this worker's event loop answered last."""
+        return self._heartbeat.loop_lag_seconds
+
+    @property
     def stuck(self) -> int:
         """Handlers that do not end although they were stopped; the process cannot end cleanly."""
         return len(self._runs.stuck)

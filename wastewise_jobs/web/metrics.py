@@ -1,0 +1,22 @@
+"""The handler of /metrics."""
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from wastewise_jobs.monitoring.prometheus import Exposition
+from wastewise_jobs.web.route import Call, NoBody, NoParameters
+
+
+class MetricsResource:
+    """On the main port for admins, on a port of its own for whoever reaches that one."""
+
+    def __init__(self, exposition: Exposition) -> None:
+        self._exposition = exposition
+
+    async def metrics(self, call: Call[NoParameters, NoParameters, NoBody]) -> web.StreamResponse:
+        """Every number, as text."""
+        del call
+        return web.Response(
+            body=await self._exposition.text(),
+            headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"},
+        )
