@@ -61,6 +61,15 @@ async def waits(job: JobContext) -> None:
     Path("begun").touch()
     await asyncio.Event().wait()
 
+@jobs.handler("swallows", timeout=60)
+async def swallows(job: JobContext) -> None:
+    Path("begun").touch()
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            continue
+
 @jobs.handler("leaves_a_thread", timeout=60)
 async def leaves_a_thread(job: JobContext) -> None:
     Path("begun").touch()
@@ -145,7 +154,8 @@ async def ends_in_time(process: Process) -> None:
 
 
 @pytest.mark.parametrize(
-    "job_type", ["sleeps", "spins", "computes", "waits", "leaves_a_thread", "sleeps_when_stopped"]
+    "job_type",
+    ["sleeps", "spins", "computes", "waits", "swallows", "leaves_a_thread", "sleeps_when_stopped"],
 )
 async def test_a_signal_ends_the_process_whatever_a_handler_does(site: Site, job_type: str) -> None:
     async with site.worker() as process:
