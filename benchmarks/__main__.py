@@ -1,7 +1,7 @@
 """`python -m benchmarks [SUITE...]`: every figure with its method, beside the peers, in one run.
 
-Suites: drain, workers, snapshot, enqueue, http, latency, paced, idle, backlog, analysis. What is
-compared is measured in turns, round by round, because the machine drifts: read the ratios.
+Suites: drain, workers, snapshot, enqueue, http, latency, paced, idle, backlog, monitoring,
+analysis. What is compared is measured in turns, round by round, because the machine drifts: read the ratios.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from benchmarks import analysis as analysis_suite
 from benchmarks import backlog as backlog_suite
 from benchmarks import enqueue as enqueue_suite
 from benchmarks import latency as latency_suite
+from benchmarks import monitoring as monitoring_suite
 from benchmarks.drain import Drained, drain
 from benchmarks.peer import ALL, GRAPHILE, OURS, PGQUEUER, RAW, Peer, install
 from benchmarks.server import Server, server
@@ -210,6 +211,14 @@ async def _backlog(server: Server, options: Options) -> None:
     _table("Claims and completions of 500, by one connection", rows)
 
 
+async def _monitoring(server: Server, options: Options) -> None:
+    times = await monitoring_suite.monitoring(server, finished=options.rows, pending=100_000)
+    rows = [("read", "p50 ms", "p95 ms")]
+    rows += [(name, f"{got.p50:.1f}", f"**{got.p95:.1f}**") for name, got in times.items()]
+    title = f"Reads beside {options.rows:,} finished jobs of one day and 100,000 pending ones"
+    _table(f"{title}, 200 each in turn", rows)
+
+
 async def _analysis(server: Server, options: Options) -> None:
     runs = [await analysis_suite.analysis(server) for _ in range(options.rounds)]
     rows = [
@@ -232,6 +241,7 @@ SUITES: dict[str, Callable[[Server, Options], Awaitable[None]]] = {
     "paced": _latency_of(5_000, 500, "Enqueue to handler start at 500 jobs/s"),
     "idle": _idle,
     "backlog": _backlog,
+    "monitoring": _monitoring,
     "analysis": _analysis,
 }
 
@@ -241,7 +251,9 @@ async def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SUITES))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="backlog: how many rows")
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="backlog, monitoring: how many rows"
+    )
     parser.add_argument("--idle-seconds", type=float, default=60)
     options = parser.parse_args()
     unknown = set(options.suites) - set(SUITES)
