@@ -1,7 +1,8 @@
 """`python -m benchmarks [SUITE...]`: every figure with its method, beside the peers, in one run.
 
 Suites: drain, workers, snapshot, enqueue, http, latency, paced, idle, backlog, monitoring,
-analysis. What is compared is measured in turns, round by round, because the machine drifts: read the ratios.
+analysis. What is compared is measured in turns, round by round, because the machine drifts: read
+the ratios.
 """
 
 import argparse
