@@ -105,9 +105,10 @@ def _check_block(block: JsonBody) -> None:
             assert len(block.get("fields", ())) <= 10
             texts = [*block.get("fields", ()), *([block["text"]] if "text" in block else [])]
             assert texts
+            assert all(len(text["text"]) <= 2000 for text in block.get("fields", ()))
             for text in texts:
                 assert text["type"] == "mrkdwn"
-                assert 0 < len(text["text"]) <= 2000
+                assert 0 < len(text["text"]) <= 3000
                 assert not re.search(r"[<>]", text["text"])
         case "actions":
             for button in block["elements"]:

@@ -172,6 +172,17 @@ async def test_no_text_of_a_job_mentions_anybody_or_leaves_its_place(
     assert section.count("```") == 2
 
 
+async def test_an_error_that_grows_when_it_is_escaped_still_fits_into_slack(
+    pool: Pool, outside: Receiver, settings: Settings
+) -> None:
+    async with dispatching(pool, settings):
+        await fail_jobs(pool, "&" * 5000)
+        await eventually(lambda: delivered(pool, "email", "slack"))
+    text = posts(outside)[0]["blocks"][1]["text"]["text"]
+    assert 2800 < len(text) <= 3000
+    assert text.endswith("&amp;```")
+
+
 async def test_secrets_in_an_error_are_not_told(
     pool: Pool, outside: Receiver, settings: Settings
 ) -> None:
@@ -201,7 +212,7 @@ async def test_pagerduty_hears_of_the_whole_life_under_one_key(
         await eventually(lambda: len(mails(outside)) == len(posts(outside)) == 2)
     keys = {b["dedup_key"] for b in outside.taken if "dedup_key" in b}
     assert keys == {f"wastewise-jobs:{alert_id}"}
-    assert mails(outside)[1]["subject"] == "WasteWise [resolved] High error rate: resolved"
+    assert mails(outside)[1]["subject"] == "WasteWise [resolved] High error rate is resolved"
     assert posts(outside)[1]["blocks"][0]["text"]["text"].startswith("🟢")
     assert "Acknowledge" not in mails(outside)[1]["text"]
 

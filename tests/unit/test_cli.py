@@ -65,8 +65,9 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     commands = (
         "demo serve api worker submit watch migrate token doctor bench",
         "jobs list,jobs show,jobs cancel,jobs retry,keys create,keys list,keys revoke",
+        "alerts test,alerts list,alerts ack",
     )
-    for command in (*commands[0].split(), *commands[1].split(",")):
+    for command in (*commands[0].split(), *commands[1].split(","), *commands[2].split(",")):
         assert command.split()[0] in out
         code, text, _ = ran(capsys, *command.split(), "--help")
         assert code == 0

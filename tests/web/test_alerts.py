@@ -172,7 +172,7 @@ async def test_a_link_is_good_for_its_alert_and_for_no_other(
     first, second = await raise_one(api, "w1"), await raise_one(api, "w2")
     token = LINKS.acknowledge(first).partition("token=")[2]
     until, _, signature = token.partition(".")
-    monkeypatch.setattr("wastewise_jobs.alerts.links._GOOD_FOR_SECONDS", -1)
+    monkeypatch.setattr("wastewise_jobs.alerts.links._GOOD_FOR_DAYS", -1)
     old = LINKS.acknowledge(first).partition("token=")[2]
     monkeypatch.undo()
     wrong = [(second, token), (first, ""), (first, old), (first, token[:-1])]
