@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import io
 import time
 from collections.abc import AsyncIterator
@@ -177,6 +178,24 @@ async def test_who_takes_nothing_of_an_answer_is_cut_off(
     async with connection(api) as (_, writer):
         await _ask_for_a_large_file(api, writer)
         await eventually(is_cut)
+
+
+async def test_an_answer_that_nobody_takes_does_not_wait_in_memory(api: Api) -> None:
+    async with connection(api) as (reader, writer):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await _ask_for_a_large_file(api, writer)
+        await eventually(lambda: max(_unsent(), default=0) > 0)
+        assert max(_unsent()) < 1024 * 1024
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"Content-Length: 10485760" in head
+        assert await reader.readexactly(10485760) == b"x" * 10485760
+
+
+def _unsent() -> list[int]:
+    """What each connection of the service holds and its client has not taken."""
+    connections = [c for c in gc.get_objects() if isinstance(c, server._Connection)]
+    return [c.transport.get_write_buffer_size() for c in connections if c.transport is not None]
 
 
 AMBIGUOUS = [

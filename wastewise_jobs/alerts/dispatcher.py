@@ -49,8 +49,7 @@ class Dispatcher:
         self._store = store
         self._channels = channels
         names = {channel.name for channel in channels}
-        # A channel that is not configured is skipped. Without any, nothing is planned here, and
-        # what is to be told waits for a process that has some.
+        # What no channel of ours serves stays to be told: a process that has one may do it.
         self._routes = {
             kind: [name for name in routed if name in names]
             for kind, routed in policy.routes.items()

@@ -101,9 +101,9 @@ def title_of(told: Told) -> str:
     times = f" ({alert.occurrences:,} times)" if alert.occurrences > 1 else ""
     match told.notice:
         case Notice.RESOLVED:
-            return f"{subject}{times} is resolved"
+            return f"{subject}: resolved{times}"
         case Notice.REMINDER:
-            return f"{subject}{times} is still open"
+            return f"{subject}: still open{times}"
         case _:
             return subject + times
 

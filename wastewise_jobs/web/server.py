@@ -8,6 +8,7 @@ answer has one for being taken. Behind a reverse proxy this is the second line, 
 import asyncio
 import contextlib
 import errno
+import io
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -31,6 +32,7 @@ LINGER_SECONDS = 5.0
 STOP_SECONDS = 10.0
 MOST_CONNECTIONS = 4096
 _BACKLOG = 1024
+_PIECE_BYTES = 64 * 1024
 _SERVER_ERROR = 500
 _PORT_REFUSED = frozenset({errno.EADDRINUSE, errno.EACCES, errno.EPERM})
 
@@ -142,6 +144,11 @@ async def _listen(
         raise ConfigurationError(prefix + variable, problem) from None
 
 
+def _in_pieces(body: bytes) -> bytes | io.BytesIO:
+    """A large body is sent as it is taken; written at once it would wait in memory, whole."""
+    return io.BytesIO(body) if len(body) > _PIECE_BYTES else body
+
+
 class _Connection(web.RequestHandler):
     """aiohttp's connection with deadlines: for a whole header, and for taking an answer."""
 
@@ -186,6 +193,8 @@ class _Connection(web.RequestHandler):
         if isinstance(resp, web.HTTPExpectationFailed):
             # Where no route matches, aiohttp refuses by itself, before the middlewares.
             resp = unmet_expectation(request)
+        if isinstance(resp, web.Response) and isinstance(resp.body, bytes):
+            resp.body = _in_pieces(resp.body)
         try:
             async with asyncio.timeout(None) as limit:
                 self._expect_progress(request, limit, taken=0)
