@@ -49,7 +49,8 @@ class Dispatcher:
         self._store = store
         self._channels = channels
         names = {channel.name for channel in channels}
-        # What no channel of ours serves stays to be told: a process that has one may do it.
+        # A channel that is not configured is skipped. Without any, nothing is planned here, and
+        # what is to be told waits for a process that has some.
         self._routes = {
             kind: [name for name in routed if name in names]
             for kind, routed in policy.routes.items()

@@ -5,7 +5,8 @@ import hmac
 import time
 from uuid import UUID
 
-_GOOD_FOR_SECONDS = 14 * 24 * 3600
+_DAY_SECONDS = 24 * 3600
+_GOOD_FOR_DAYS = 14
 _LONGEST_MOMENT = 11
 _PURPOSE = b"acknowledge an alert"
 
@@ -26,7 +27,8 @@ class AlertLinks:
 
     def acknowledge(self, alert_id: UUID) -> str:
         """The page with the button."""
-        until = int(time.time()) + _GOOD_FOR_SECONDS
+        # Whole days: a message that is sent again says the same.
+        until = (int(time.time()) // _DAY_SECONDS + 1 + _GOOD_FOR_DAYS) * _DAY_SECONDS
         return (
             f"{self._public_url}/alerts/{alert_id}/acknowledge"
             f"?token={until}.{self._signature(alert_id, until)}"

@@ -101,9 +101,9 @@ def title_of(told: Told) -> str:
     times = f" ({alert.occurrences:,} times)" if alert.occurrences > 1 else ""
     match told.notice:
         case Notice.RESOLVED:
-            return f"{subject}: resolved{times}"
+            return f"{subject}{times} is resolved"
         case Notice.REMINDER:
-            return f"{subject}: still open{times}"
+            return f"{subject}{times} is still open"
         case _:
             return subject + times
 

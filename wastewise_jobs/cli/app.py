@@ -19,6 +19,7 @@ from wastewise_jobs.cli import (
     migrate,
     psql,
     serve,
+    status,
     submit,
     token,
 )
@@ -43,6 +44,7 @@ app.command()(token.token)
 app.add_typer(keys.app, name="keys")
 app.add_typer(alerts.app, name="alerts")
 app.command()(doctor.doctor)
+app.command()(status.status)
 # What is meant for psql is not looked at here.
 app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(
     psql.psql

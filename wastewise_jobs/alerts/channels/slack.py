@@ -20,7 +20,10 @@ Block = dict[str, Any]
 MARKS = {"critical": "🔴", "error": "🟠", "warning": "🟡", "resolved": "🟢"}
 _MOST_FIELDS = 10
 _LONGEST_HEADER = 150
-_LONGEST_LINE = 300
+_LONGEST_LINE = 400
+_LONGEST_SECTION = 2900
+_LONGEST_FIELD = 1500
+_QUOTE = "\u02bb"
 
 
 class SlackChannel:
@@ -71,8 +74,7 @@ def escape(text: str) -> str:
 
 def _single(one: Worded) -> Iterator[Block]:
     yield _header(f"{MARKS[one.severity]} {one.title}")
-    # A fence of its own would end the block and format what follows.
-    yield _section(f"```{escape(one.text).replace('`', chr(0x2BB))}```")
+    yield _section(f"```{_code(one.text, _LONGEST_SECTION)}```")
     facts = one.facts[:_MOST_FIELDS]
     yield {"type": "section", "fields": [_mrkdwn(_fact(*fact)) for fact in facts]}
     buttons = []
@@ -85,17 +87,24 @@ def _single(one: Worded) -> Iterator[Block]:
 
 
 def _line(one: Worded) -> Block:
-    text = escape(" ".join(one.text.split())[:_LONGEST_LINE]).replace("`", chr(0x2BB))
-    block = _section(f"{MARKS[one.severity]} *{escape(one.title)}*\n`{text or '-'}`")
+    text = _code(" ".join(one.text.split()), _LONGEST_LINE)
+    block = _section(f"{MARKS[one.severity]} *{escape(one.title)}*\n`{text}`")
     if one.acknowledge_url:
         block["accessory"] = _button("Acknowledge", one.acknowledge_url)
     return block
 
 
 def _fact(label: str, value: str) -> str:
-    # Underscores, stars and the like only change how it looks, and code shows them as they are.
-    shown = escape(value).replace("`", chr(0x2BB)).replace("\n", " ")
-    return f"*{escape(label)}*\n`{shown or '-'}`"
+    return f"*{escape(label)}*\n`{_code(value.replace(chr(10), ' '), _LONGEST_FIELD)}`"
+
+
+def _code(text: str, longest: int) -> str:
+    """What may stand between backticks: none of its own, and what it is when escaped fits."""
+    # A backtick would end the block, and what follows would be formatted.
+    text = text.replace("`", _QUOTE)
+    while len(escaped := escape(text)) > longest:
+        text = text[: len(text) - (len(escaped) - longest + 4) // 5] if text else ""
+    return escaped or "-"
 
 
 def _header(text: str) -> Block:
