@@ -465,6 +465,12 @@ AS $$
                 LIMIT 10000
             ) AS f
         ),
+        'alerts_open', (SELECT count(*) FROM job_alerts a WHERE a.resolved_at IS NULL),
+        'alerts_undelivered', (
+            SELECT count(DISTINCT d.alert_id)
+            FROM job_alert_deliveries d
+            WHERE d.status = 'undelivered'
+        ),
         'by_job_type', (
             SELECT coalesce(jsonb_object_agg(
                 t.job_type, jsonb_build_object('pending', t.pending, 'processing', t.processing)

@@ -422,6 +422,8 @@ class QueueFigures(AnswerModel):
     due: int
     scheduled: int
     dead_letters: int
+    alerts_open: int
+    alerts_undelivered: int
     by_job_type: dict[str, QueueShare]
     by_queue: dict[str, QueueShare]
     throughput_per_minute: float

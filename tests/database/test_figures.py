@@ -27,6 +27,8 @@ EMPTY = {
     "due": 0,
     "scheduled": 0,
     "dead_letters": 0,
+    "alerts_open": 0,
+    "alerts_undelivered": 0,
     "by_job_type": {},
     "by_queue": {},
     "throughput_per_minute": 0,
@@ -173,6 +175,24 @@ async def test_a_requeued_job_counts_as_failed_no_more(connection: Connection) -
     assert await connection.fetchval("SELECT calculate_error_rate()") == 0
     await rolled_up(connection)
     assert await connection.fetchval("SELECT calculate_error_rate()") == 0
+
+
+async def test_alerts_that_are_open_or_could_not_be_delivered_are_counted(
+    connection: Connection,
+) -> None:
+    for fingerprint in ("a", "b", "c"):
+        await connection.execute(
+            "SELECT raise_alert($1, 'worker_down', 'critical', 'gone')", fingerprint
+        )
+    await connection.execute("SELECT resolve_alerts(ARRAY['c'])")
+    await connection.execute(
+        "INSERT INTO job_alert_deliveries (alert_id, channel, notice, status) "
+        "SELECT id, channel, 'raised', 'undelivered' "
+        "FROM job_alerts, unnest($1::text[]) AS channel WHERE fingerprint = 'a'",
+        ["slack", "email"],
+    )
+    found = await figures(connection)
+    assert (found["alerts_open"], found["alerts_undelivered"]) == (2, 1)
 
 
 async def test_rolling_up_twice_changes_nothing(connection: Connection) -> None:
