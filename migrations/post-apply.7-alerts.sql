@@ -100,14 +100,15 @@ AS $$
 $$;
 
 -- raise_failed_jobs: counts these failed jobs, one alert for each cause. The caller holds them.
--- With fifty causes open for one job type, those beyond share an alert.
+-- With fifty causes open for one job type, those beyond share an alert. Whoever fails jobs of the
+-- same cause meets here and waits its turn, still for less than anybody's deadlock_timeout.
 CREATE OR REPLACE FUNCTION raise_failed_jobs(_ids uuid[])
 RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 SET jit = off
-SET lock_timeout = '200ms'
+SET lock_timeout = '500ms'
 AS $$
 DECLARE
     _cause record;

@@ -717,7 +717,7 @@ FUNCTION raise_failed_jobs(_ids uuid[])
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=public, pg_temp
     SET jit=off
-    SET lock_timeout=200ms;
+    SET lock_timeout=500ms;
 
 FUNCTION raise_updated_jobs()
     RETURNS trigger
