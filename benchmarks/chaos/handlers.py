@@ -6,13 +6,14 @@ returns its fence, so that the row tells whose result it holds.
 
 import asyncio
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from benchmarks.chaos import poison
+from benchmarks.chaos import odd, poison
 from wastewise_jobs import JobContext, Jobs, PermanentError, RetryableError
 
 jobs = Jobs()
@@ -129,3 +130,35 @@ def poisonous_in_process(job: JobContext, input: Work) -> dict[str, Any]:
     _diary.write("began", job)
     poison.in_process(input.act)
     return _end(job)
+
+
+@jobs.handler("odd", timeout=20, max_retries=1)
+async def odd_one(job: JobContext, input: Work) -> Any:
+    """Return, raise or report what breaks programs."""
+    return odd.perform(job, input.act)
+
+
+@jobs.handler("odd_in_thread", timeout=20, max_retries=1)
+def odd_in_thread(job: JobContext, input: Work) -> Any:
+    """The same in a thread."""
+    return odd.perform(job, input.act)
+
+
+@jobs.handler("odd_in_process", timeout=20, max_retries=1, run_in="process")
+def odd_in_process(job: JobContext, input: Work) -> Any:
+    """The same in a child process."""
+    return odd.perform(job, input.act)
+
+
+@jobs.handler("echo", timeout=20, max_retries=1)
+async def echo(job: JobContext, input: dict[str, Any]) -> Any:
+    """Give back whatever came in, and say it while at work."""
+    job.progress(50, str(input)[:2000])
+    return input
+
+
+@jobs.handler("census", timeout=20)
+async def census(job: JobContext, _: Work) -> dict[str, Any]:
+    """Count what may pile up in a process."""
+    _diary.write("began", job)
+    return _end(job) | {"tasks": len(asyncio.all_tasks()), "threads": threading.active_count()}

@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from benchmarks.chaos.postgres import Postgres
 from benchmarks.chaos.report import Report
+from benchmarks.chaos.scenarios.hostile import hostile
 from benchmarks.chaos.scenarios.indoubt import indoubt
 from benchmarks.chaos.scenarios.kill import kill
 from benchmarks.chaos.scenarios.lease import lease
 from benchmarks.chaos.scenarios.listener import listener
 from benchmarks.chaos.scenarios.poison import poison
 from benchmarks.chaos.scenarios.restart import restart
+from benchmarks.chaos.scenarios.slow import slow
 from benchmarks.chaos.scenarios.stop import stop
 from benchmarks.chaos.scenarios.term import term
 from benchmarks.chaos.selftest import selftest
@@ -31,6 +33,8 @@ SCENARIOS: dict[str, Scenario] = {
         listener,
         indoubt,
         poison,
+        hostile,
+        slow,
     )
 }
 
