@@ -50,6 +50,7 @@ class DocsResource:
     def __init__(self) -> None:
         self._document = b"{}"
         self._read: dict[str, _Asset] = {}
+        self._reading = asyncio.Lock()
 
     def describe(self, document: JsonObject) -> None:
         """Serve this OpenAPI document; it is made from the routes, ours among them."""
@@ -76,8 +77,10 @@ class DocsResource:
     async def _answer(
         self, request: web.Request, name: str, folder: str, media_type: str
     ) -> web.Response:
-        if name not in self._read:
-            self._read[name] = await asyncio.to_thread(_read, name, folder, media_type)
+        # One after the other: whoever comes while it is read for the first time waits for that.
+        async with self._reading:
+            if name not in self._read:
+                self._read[name] = await asyncio.to_thread(_read, name, folder, media_type)
         asset = self._read[name]
         headers = {
             "Content-Security-Policy": DOCS_POLICY,

@@ -8,7 +8,6 @@ answer has one for being taken. Behind a reverse proxy this is the second line, 
 import asyncio
 import contextlib
 import errno
-import io
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +17,8 @@ from typing import Any
 import aiohttp.http_parser
 import aiohttp.http_writer
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
 
 from wastewise_jobs.errors import ConfigurationError
 from wastewise_jobs.logs import get_logger
@@ -144,9 +145,22 @@ async def _listen(
         raise ConfigurationError(prefix + variable, problem) from None
 
 
-def _in_pieces(body: bytes) -> bytes | io.BytesIO:
-    """A large body is sent as it is taken; written at once it would wait in memory, whole."""
-    return io.BytesIO(body) if len(body) > _PIECE_BYTES else body
+class _Pieces(Payload):
+    """A body that is sent as it is taken; written at once it would wait in memory, copied whole."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._size = len(body)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Send it; each piece waits until there is room for it."""
+        view = memoryview(self._value)
+        for start in range(0, len(view), _PIECE_BYTES):
+            await writer.write(view[start : start + _PIECE_BYTES])
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The whole as text."""
+        return str(self._value, encoding, errors)
 
 
 class _Connection(web.RequestHandler):
@@ -193,8 +207,10 @@ class _Connection(web.RequestHandler):
         if isinstance(resp, web.HTTPExpectationFailed):
             # Where no route matches, aiohttp refuses by itself, before the middlewares.
             resp = unmet_expectation(request)
-        if isinstance(resp, web.Response) and isinstance(resp.body, bytes):
-            resp.body = _in_pieces(resp.body)
+        if isinstance(resp, web.Response):
+            body = resp.body
+            if isinstance(body, bytes) and len(body) > _PIECE_BYTES:
+                resp.body = _Pieces(body)
         try:
             async with asyncio.timeout(None) as limit:
                 self._expect_progress(request, limit, taken=0)
