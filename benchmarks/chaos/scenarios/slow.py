@@ -14,7 +14,7 @@ from benchmarks.chaos.report import quantile
 from benchmarks.chaos.site import Plan, Run, site, wait_until
 
 _ORDINARY = 100
-_DRIP_SECONDS = 1.0
+_DRIP_SECONDS = 3.0
 _HEADER = (
     "POST /api/analyze HTTP/1.1\r\nHost: chaos\r\nContent-Type: application/json\r\n"
     f"Authorization: Bearer {token()}\r\nContent-Length: 200000\r\n\r\n"
@@ -22,7 +22,7 @@ _HEADER = (
 _ASK_MUCH = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: chaos\r\n\r\n" * 20
 _GONE_SECONDS = 90.0
 # Scheduling on a busy machine; a request that waited for others would take seconds.
-_NOISE_SECONDS = 0.1
+_NOISE_SECONDS = 0.25
 
 Say = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
