@@ -3,7 +3,6 @@ DROP TRIGGER IF EXISTS wastewise_mark_updated ON analysis_jobs;
 DROP FUNCTION IF EXISTS mark_finished_job();
 DROP FUNCTION IF EXISTS duration_bin(double precision);
 DROP FUNCTION IF EXISTS bin_seconds(integer);
-DROP FUNCTION IF EXISTS bins_percentile(jsonb, double precision);
 DROP FUNCTION IF EXISTS merged_bins(jsonb[]);
 DROP FUNCTION IF EXISTS roll_up_jobs(integer);
 DROP FUNCTION IF EXISTS finished_jobs(timestamptz);

@@ -44,22 +44,6 @@ AS $$
     ) AS m
 $$;
 
--- bins_percentile: the duration in seconds under which that share of a histogram lies; null of none.
-CREATE OR REPLACE FUNCTION bins_percentile(_bins jsonb, _share double precision)
-RETURNS double precision
-LANGUAGE sql
-IMMUTABLE
-AS $$
-    SELECT bin_seconds(min(c.bin) FILTER (WHERE c.below >= _share * c.total))
-    FROM (
-        SELECT
-            b.key::integer AS bin,
-            sum(b.value::bigint) OVER (ORDER BY b.key::integer) AS below,
-            sum(b.value::bigint) OVER () AS total
-        FROM jsonb_each_text(_bins) AS b
-    ) AS c
-$$;
-
 -- roll_up_jobs: counts what finished since the last call, about _limit jobs at most; whether more
 -- is left. Idempotent: a minute is always counted as a whole. Any number of callers, one at a time.
 CREATE OR REPLACE FUNCTION roll_up_jobs(_limit integer DEFAULT 20000)
@@ -397,7 +381,7 @@ AS $$
 $$;
 
 -- get_queue_metrics: the figures of the monitoring page as one object. "Today" began at midnight in
--- that zone; of dead letters at most 10000 are counted.
+-- that zone; of dead letters at most 1000 are counted.
 CREATE OR REPLACE FUNCTION get_queue_metrics(time_zone text DEFAULT 'UTC')
 RETURNS jsonb
 LANGUAGE sql
@@ -462,7 +446,7 @@ AS $$
                 WHERE j.failed_at IS NOT NULL
                   AND j.status = 'failed'
                 ORDER BY j.failed_at DESC
-                LIMIT 10000
+                LIMIT 1000
             ) AS f
         ),
         'alerts_open', (SELECT count(*) FROM job_alerts a WHERE a.resolved_at IS NULL),
@@ -525,32 +509,71 @@ SET search_path = public, pg_temp
 SET jit = off
 SET enable_seqscan = off
 AS $$
-    SELECT
-        s.bucket_at,
-        s.job_type,
-        s.completed,
-        s.failed,
-        s.cancelled,
-        s.retried,
-        bins_percentile(s.waits, 0.5),
-        bins_percentile(s.waits, 0.95),
-        bins_percentile(s.runs, 0.5),
-        bins_percentile(s.runs, 0.95)
-    FROM (
+    WITH rolled AS MATERIALIZED (
         SELECT
             date_bin(_bucket, r.bucket_at, '2000-01-01 00:00:00+00') AS bucket_at,
+            r.job_type,
+            r.completed,
+            r.failed,
+            r.cancelled,
+            r.retried,
+            r.waits,
+            r.runs
+        FROM job_rollups r
+        WHERE r.bucket_minutes = 15
+          AND r.bucket_at >= date_bin(_bucket, now() - _window, '2000-01-01 00:00:00+00')
+    ),
+    totals AS (
+        SELECT
+            r.bucket_at,
             r.job_type,
             sum(r.completed)::bigint AS completed,
             sum(r.failed)::bigint AS failed,
             sum(r.cancelled)::bigint AS cancelled,
-            sum(r.retried)::bigint AS retried,
-            merged_bins(array_agg(r.waits)) AS waits,
-            merged_bins(array_agg(r.runs)) AS runs
-        FROM job_rollups r
-        WHERE r.bucket_minutes = 15
-          AND r.bucket_at >= date_bin(_bucket, now() - _window, '2000-01-01 00:00:00+00')
-        GROUP BY 1, 2
-        OFFSET 0
-    ) AS s
-    ORDER BY s.bucket_at, s.job_type
+            sum(r.retried)::bigint AS retried
+        FROM rolled r
+        GROUP BY r.bucket_at, r.job_type
+    ),
+    bins AS (
+        SELECT r.bucket_at, r.job_type, h.of_run, b.key::integer AS bin, sum(b.value::bigint) AS jobs
+        FROM rolled r
+        CROSS JOIN LATERAL (VALUES (false, r.waits), (true, r.runs)) AS h (of_run, bins)
+        CROSS JOIN LATERAL jsonb_each_text(h.bins) AS b
+        GROUP BY r.bucket_at, r.job_type, h.of_run, b.key
+    ),
+    ranked AS (
+        SELECT
+            b.bucket_at,
+            b.job_type,
+            b.of_run,
+            b.bin,
+            sum(b.jobs) OVER (PARTITION BY b.bucket_at, b.job_type, b.of_run ORDER BY b.bin)
+                / sum(b.jobs) OVER (PARTITION BY b.bucket_at, b.job_type, b.of_run) AS share
+        FROM bins b
+    ),
+    percentiles AS (
+        SELECT
+            r.bucket_at,
+            r.job_type,
+            min(r.bin) FILTER (WHERE NOT r.of_run AND r.share >= 0.5) AS wait_p50,
+            min(r.bin) FILTER (WHERE NOT r.of_run AND r.share >= 0.95) AS wait_p95,
+            min(r.bin) FILTER (WHERE r.of_run AND r.share >= 0.5) AS run_p50,
+            min(r.bin) FILTER (WHERE r.of_run AND r.share >= 0.95) AS run_p95
+        FROM ranked r
+        GROUP BY r.bucket_at, r.job_type
+    )
+    SELECT
+        t.bucket_at,
+        t.job_type,
+        t.completed,
+        t.failed,
+        t.cancelled,
+        t.retried,
+        bin_seconds(p.wait_p50),
+        bin_seconds(p.wait_p95),
+        bin_seconds(p.run_p50),
+        bin_seconds(p.run_p95)
+    FROM totals t
+    LEFT JOIN percentiles p ON p.bucket_at = t.bucket_at AND p.job_type = t.job_type
+    ORDER BY t.bucket_at, t.job_type
 $$;

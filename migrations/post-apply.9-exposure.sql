@@ -15,7 +15,7 @@ DECLARE
         'raise_updated_jobs', 'note_requeued_jobs', 'close_alerts', 'resolve_alerts',
         'resolve_alert', 'resolve_failed_alerts', 'acknowledge_alert', 'snooze_alert',
         'plan_alert_deliveries', 'claim_alert_deliveries', 'record_alert_deliveries', 'prune_alerts',
-        'mark_finished_job', 'duration_bin', 'bin_seconds', 'merged_bins', 'bins_percentile',
+        'mark_finished_job', 'duration_bin', 'bin_seconds', 'merged_bins',
         'roll_up_jobs', 'finished_jobs', 'job_trends', 'queue_depths', 'get_queue_metrics',
         'calculate_error_rate', 'detect_stuck_jobs'
     ];

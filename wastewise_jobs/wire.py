@@ -404,7 +404,7 @@ class QueueShare(AnswerModel):
 class QueueFigures(AnswerModel):
     """The queue in numbers, by names that dashboards know. Rates are percent, times seconds.
 
-    `by_priority` counts pending jobs; of dead letters at most 10,000 are counted.
+    `by_priority` counts pending jobs; of dead letters at most 1,000 are counted.
     """
 
     model_config = ConfigDict(alias_generator=None)

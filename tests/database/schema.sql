@@ -420,10 +420,6 @@ FUNCTION bin_seconds(_bin integer)
     RETURNS double precision
     LANGUAGE sql;
 
-FUNCTION bins_percentile(_bins jsonb, _share double precision)
-    RETURNS double precision
-    LANGUAGE sql;
-
 FUNCTION calculate_error_rate(time_window interval DEFAULT '01:00:00'::interval)
     RETURNS double precision
     LANGUAGE sql SECURITY DEFINER
