@@ -1,6 +1,7 @@
 """Alerts by real processes: kill -9 between raising and sending, and the commands."""
 
 import json
+import signal
 from pathlib import Path
 
 import asyncpg
@@ -59,6 +60,26 @@ async def test_an_alert_outlives_the_process_that_was_killed_while_it_sent_it(
             await eventually(is_delivered, within=60)
         assert [post["text"] for post in outside.taken] == ["[error] Job failed: cleanup"]
     assert await connection.fetchval("SELECT occurrences FROM job_alerts") == 1
+    await connection.close(timeout=5)
+
+
+async def test_a_channel_that_hangs_does_not_hold_up_the_end_of_a_process(
+    db: str, tmp_path: Path
+) -> None:
+    connection = await asyncpg.connect(db)
+    async with receiver() as outside:
+        outside.script = ["hang"]
+        async with start("worker", env=environment(db, outside), cwd=tmp_path) as process:
+            await eventually(lambda: process.has_said('"worker_started"'), within=60)
+            await connection.execute(FAIL)
+
+            async def is_sending() -> bool:
+                return await status(connection) == "sending"
+
+            await eventually(is_sending, within=30)
+            process.send(signal.SIGTERM)
+            assert await process.ended(within=10) == 0
+            assert "Traceback" not in process.said()
     await connection.close(timeout=5)
 
 
