@@ -29,10 +29,8 @@ raised AS (
         'high_error_rate',
         'high_error_rate',
         'critical',
-        format(
-            '%s %% of the jobs that finished in the last hour failed (%s of %s)',
-            round(h.percent::numeric, 1), h.failed, h.failed + h.completed
-        ),
+        round(h.percent::numeric, 1) || ' % of the jobs that finished in the last hour failed ('
+            || h.failed || ' of ' || h.failed + h.completed || ')',
         jsonb_build_object(
             'percent', h.percent,
             'failed', h.failed,

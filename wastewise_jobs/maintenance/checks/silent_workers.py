@@ -34,7 +34,7 @@ raised AS (
         o.fingerprint,
         'worker_down',
         'critical',
-        format('worker %s on %s sends no heartbeat', o.name, o.host),
+        'worker ' || o.name || ' on ' || o.host || ' sends no heartbeat',
         jsonb_build_object(
             'worker_id', o.worker_id,
             'host', o.host,

@@ -29,7 +29,7 @@ raised AS (
         o.fingerprint,
         'job_stuck',
         'warning',
-        format('%s has been processing for %s minutes', o.job_type, o.minutes),
+        o.job_type || ' has been processing for ' || o.minutes || ' minutes',
         jsonb_build_object(
             'job_type', o.job_type,
             'worker_id', o.worker_id,
@@ -40,7 +40,7 @@ raised AS (
         o.id,
         0
     ) AS alert_id
-    -- The longest ones; where hundreds are stuck, more mails say nothing new.
+    -- The longest ones. Where hundreds are stuck, more mails say nothing new.
     FROM (
         SELECT l.*
         FROM (SELECT s.* FROM stuck s ORDER BY s.started_at, s.id LIMIT 100) AS l
