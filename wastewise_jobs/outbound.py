@@ -58,14 +58,23 @@ class Outbound:
         self, url: str, body: bytes, *, headers: Mapping[str, str] | None = None
     ) -> Reply:
         """Post JSON; raises NoReplyError when there is no answer to read."""
+        given = {"Content-Type": "application/json", **(headers or {})}
+        return await self._ask("POST", url, body, given)
+
+    async def get(self, url: str) -> Reply:
+        """Ask; raises NoReplyError when there is no answer to read."""
+        return await self._ask("GET", url, None, {})
+
+    async def _ask(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Reply:
         if self._session is None:
             raise RuntimeError("the client is not open")
-        given = {"Content-Type": "application/json", **(headers or {})}
         try:
             async with (
                 asyncio.timeout(self._timeout_seconds),
-                self._session.post(
-                    url, data=body, headers=given, allow_redirects=False
+                self._session.request(
+                    method, url, data=body, headers=headers, allow_redirects=False
                 ) as response,
             ):
                 text = await response.content.read(MOST_BYTES)

@@ -1,12 +1,11 @@
 """The dead-man ping: a service elsewhere expects it, and speaks up when it stays away."""
 
-import aiohttp
-
 from wastewise_jobs.logs import get_logger
+from wastewise_jobs.outbound import NoReplyError, Outbound
 
 log = get_logger(__name__)
 
-_LIMIT = aiohttp.ClientTimeout(total=10)
+_LIMIT_SECONDS = 10.0
 _FIRST_REFUSAL = 300
 
 
@@ -20,13 +19,12 @@ class Ping:
         self._url = url
 
     async def send(self) -> None:
-        """GET it; the answer is not read and no redirect is followed."""
+        """GET it; no redirect is followed."""
         try:
-            async with (
-                aiohttp.ClientSession(timeout=_LIMIT) as session,
-                session.get(self._url, allow_redirects=False) as answer,
-            ):
-                if answer.status >= _FIRST_REFUSAL:
-                    log.warning("ping_refused", status=answer.status)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            log.warning("ping_failed", error=type(error).__name__)
+            async with Outbound(timeout_seconds=_LIMIT_SECONDS) as http:
+                reply = await http.get(self._url)
+        except NoReplyError as error:
+            log.warning("ping_failed", error=str(error))
+            return
+        if reply.status >= _FIRST_REFUSAL:
+            log.warning("ping_refused", status=reply.status)
