@@ -30,7 +30,8 @@ from wastewise_jobs.alerts.model import (
 )
 from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.db.pool import Pool
-from wastewise_jobs.settings import Settings, is_loopback
+from wastewise_jobs.setting_values import is_loopback
+from wastewise_jobs.settings import Settings
 
 if TYPE_CHECKING:
     from wastewise_jobs.outbound import Outbound

@@ -7,16 +7,12 @@ environment wins over it, and an empty value counts as not set.
 """
 
 import contextlib
-import ipaddress
 import os
 import pwd
-import re
 import secrets
 import tempfile
-import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 from pydantic import (
@@ -30,17 +26,30 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from wastewise_jobs.errors import ConfigurationError, problem_of
+from wastewise_jobs.setting_values import (
+    CHANNEL_VARIABLES,
+    LEAST_SECRET_BYTES,
+    Dsn,
+    Folder,
+    HttpUrl,
+    MailAddress,
+    Minutes,
+    PerHour,
+    Seconds,
+    SecretServiceUrl,
+    SmtpUrl,
+    comma_separated,
+    https_or_loopback,
+    long_enough,
+    lower,
+    origins,
+    routes,
+    secret_https_url,
+    time_zone,
+    upper,
+)
 
-LEAST_SECRET_BYTES = 32
-_LAST_PORT = 65_535
 SECRET_FILE = "jwt-secret"  # noqa: S105 - a file name
-ALERT_TYPES = ("job_failed", "job_stuck", "high_error_rate", "worker_down")
-CHANNEL_VARIABLES = {
-    "email": "RESEND_API_KEY",
-    "slack": "SLACK_WEBHOOK_URL",
-    "pagerduty": "PAGERDUTY_KEY",
-}
-_MAIL_ADDRESS = re.compile(r"[^@\s<>,]+@[^@\s<>,]+|[^<>,\r\n]*<[^@\s<>,]+@[^@\s<>,]+>")
 
 
 def default_home() -> Path:
@@ -66,152 +75,6 @@ def _user_home() -> Path:
         raise ConfigurationError(
             "WASTEWISE_HOME", "is not set, and this user has no home folder"
         ) from None
-
-
-def _http_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        # Reading the port raises ValueError when it is not one, as encoding does of the name.
-        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-        (parts.hostname or "").encode("idna")
-    except ValueError:
-        good = False
-    if not good:
-        raise ValueError("must be an http:// or https:// address")
-    return value.rstrip("/")
-
-
-def _service_url(value: str) -> str:
-    parts = urlsplit(_http_url(value))
-    if "@" in parts.netloc:
-        raise ValueError("must hold no user and no password")
-    if parts.query or parts.fragment:
-        raise ValueError("must end before ? and #")
-    return value.rstrip("/")
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether the host of an address is this machine."""
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _https_or_loopback(value: str) -> str:
-    parts = urlsplit(_http_url(value))
-    if parts.scheme != "https" and not is_loopback(parts.hostname):
-        raise ValueError("must be an https:// address")
-    return value
-
-
-def _secret_https_url(value: SecretStr) -> SecretStr:
-    _https_or_loopback(value.get_secret_value())
-    return value
-
-
-def _smtp_url(value: SecretStr) -> SecretStr:
-    parts = urlsplit(value.get_secret_value())
-    # Reading the port raises ValueError when it is not one.
-    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.port == 0:
-        raise ValueError("must be an smtp:// or smtps:// address")
-    if parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise ValueError(
-            "must end behind the port; in a password @ : / ? # are %40 %3A %2F %3F %23"
-        )
-    return value
-
-
-def _routes(value: object) -> object:
-    """`job_failed=email,slack; job_stuck=` as a mapping; what is not named keeps its channels."""
-    if not isinstance(value, str):
-        return value
-    routes = {}
-    for part in filter(None, (part.strip() for part in value.split(";"))):
-        alert_type, sign, channels = (word.strip() for word in part.partition("="))
-        named = tuple(name.strip() for name in channels.split(",") if name.strip())
-        if not sign or alert_type not in ALERT_TYPES:
-            raise ValueError(f"must name alert types, of {', '.join(ALERT_TYPES)}: job_stuck=email")
-        if unknown := [name for name in named if name not in CHANNEL_VARIABLES]:
-            raise ValueError(f"{unknown[0]!r} is no channel: {', '.join(CHANNEL_VARIABLES)}")
-        routes[alert_type] = named
-    return routes
-
-
-def _postgres_dsn(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    if not text.startswith(("postgresql://", "postgres://")):
-        raise ValueError("must begin with postgresql://")
-    parts = urlsplit(text)
-    login, _, hosts = parts.netloc.rpartition("@")
-    misread = parts.fragment or "@" in login + parts.path
-    if misread or not all("=" in word for word in filter(None, parts.query.split("&"))):
-        # Without the text: parts of the password would be taken for a host or a port.
-        raise ValueError("is no address; in a password @ : / ? # are %40 %3A %2F %3F %23")
-    for host in hosts.split(","):
-        _, colon, port = host.rpartition("]")[2].partition(":")
-        if colon and not (port.isascii() and port.isdigit() and 0 < int(port) <= _LAST_PORT):
-            raise ValueError("names a port that is none")
-    return value
-
-
-def _long_enough(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value().encode()) < LEAST_SECRET_BYTES:
-        raise ValueError(f"must be at least {LEAST_SECRET_BYTES} bytes long")
-    return value
-
-
-def _comma_separated(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if value == "*":
-            raise ValueError("must list origins one by one; * would open the API to every site")
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or f"{parts.scheme}://{parts.netloc}" != value:
-            raise ValueError(f"{value!r} is not an origin such as https://app.example.com")
-    return values
-
-
-def _mail_addresses(value: str) -> str:
-    if not all(_MAIL_ADDRESS.fullmatch(part.strip()) for part in value.split(",")):
-        raise ValueError("must be an e-mail address")
-    return value
-
-
-def _time_zone(value: str) -> str:
-    try:
-        zoneinfo.ZoneInfo(value)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("must be a time zone such as Europe/Berlin") from None
-    return value
-
-
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _absolute(value: Path) -> Path:
-    return value.expanduser().absolute()
-
-
-Dsn = Annotated[SecretStr, AfterValidator(_postgres_dsn)]
-HttpUrl = Annotated[str, AfterValidator(_service_url)]
-MailAddress = Annotated[str, AfterValidator(_mail_addresses)]
-Folder = Annotated[Path, AfterValidator(_absolute)]
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Minutes = Annotated[int, Field(ge=1, le=10_080)]
-PerHour = Annotated[int, Field(ge=1, le=10_000)]
-# Secrets are sent there.
-SecretServiceUrl = Annotated[str, AfterValidator(_service_url), AfterValidator(_https_or_loopback)]
 
 
 class Settings(BaseSettings):
@@ -242,13 +105,13 @@ class Settings(BaseSettings):
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     public_url: HttpUrl | None = None
     cors_allowed_origins: Annotated[
-        tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_origins)
+        tuple[str, ...], NoDecode, BeforeValidator(comma_separated), AfterValidator(origins)
     ] = ()
     job_rate_limit_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     user_priority_floor: Annotated[int, Field(ge=1, le=10)] = 1
 
-    jwt_secret: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
-    jwt_jwks_url: Annotated[str, AfterValidator(_https_or_loopback)] | None = None
+    jwt_secret: Annotated[SecretStr, AfterValidator(long_enough)] | None = None
+    jwt_jwks_url: Annotated[str, AfterValidator(https_or_loopback)] | None = None
     jwt_audience: str = "authenticated"
     jwt_issuer: str | None = None
 
@@ -262,9 +125,9 @@ class Settings(BaseSettings):
     worker_heartbeat_threshold_minutes: Minutes = 5
     check_interval_seconds: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = 60.0
     check_jitter_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 5.0
-    heartbeat_ping_url: Annotated[SecretStr, AfterValidator(_secret_https_url)] | None = None
+    heartbeat_ping_url: Annotated[SecretStr, AfterValidator(secret_https_url)] | None = None
     job_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
-    timezone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    timezone: Annotated[str, AfterValidator(time_zone)] = "UTC"
 
     worker_name: str | None = None
     worker_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 100
@@ -274,17 +137,17 @@ class Settings(BaseSettings):
     heartbeat_seconds: Seconds = 10.0
     poll_interval_seconds: Seconds = 5.0
     shutdown_grace_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 30.0
-    wastewise_loop: Annotated[Literal["uvloop", "asyncio"], BeforeValidator(_lower)] = "uvloop"
+    wastewise_loop: Annotated[Literal["uvloop", "asyncio"], BeforeValidator(lower)] = "uvloop"
 
     resend_api_key: SecretStr | None = None
     resend_api_url: SecretServiceUrl = "https://api.resend.com"
-    smtp_url: Annotated[SecretStr, AfterValidator(_smtp_url)] | None = None
+    smtp_url: SmtpUrl | None = None
     email_from: MailAddress | None = None
     admin_email: MailAddress | None = None
-    slack_webhook_url: Annotated[SecretStr, AfterValidator(_secret_https_url)] | None = None
+    slack_webhook_url: Annotated[SecretStr, AfterValidator(secret_https_url)] | None = None
     pagerduty_key: SecretStr | None = None
     pagerduty_events_url: SecretServiceUrl = "https://events.pagerduty.com"
-    alert_routes: Annotated[dict[str, tuple[str, ...]], NoDecode, BeforeValidator(_routes)] = Field(
+    alert_routes: Annotated[dict[str, tuple[str, ...]], NoDecode, BeforeValidator(routes)] = Field(
         default_factory=dict
     )
     alert_repeat_minutes: Annotated[int, Field(ge=0, le=10_080)] = 240
@@ -293,9 +156,9 @@ class Settings(BaseSettings):
     pagerduty_max_per_hour: PerHour = 30
 
     log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)
     ] = "INFO"
-    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)] = "auto"
+    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(lower)] = "auto"
 
     wastewise_url: HttpUrl | None = None
     wastewise_token: SecretStr | None = None

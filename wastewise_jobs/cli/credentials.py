@@ -11,7 +11,8 @@ from uuid import UUID
 from wastewise_jobs.cli.console import called_as
 from wastewise_jobs.cli.start import settings_with
 from wastewise_jobs.errors import InvalidInputError
-from wastewise_jobs.settings import SECRET_FILE, Settings, is_loopback
+from wastewise_jobs.setting_values import is_loopback
+from wastewise_jobs.settings import SECRET_FILE, Settings
 
 # Who the demo and the client commands are on a machine of one's own, when nobody said otherwise.
 LOCAL_USER = UUID("00000000-0000-4000-8000-000000000001")
