@@ -81,9 +81,10 @@ BEGIN
     WHERE a.datname = current_database()
       AND a.backend_type = 'client backend'
       AND a.pid <> pg_backend_pid();
-    _since := coalesce(_since, date_bin('1 minute', (
+    -- The first time from the oldest job on; a row may claim to have finished in the future.
+    _since := coalesce(_since, least(_settled, date_bin('1 minute', (
         SELECT min(j.completed_at) FROM analysis_jobs j WHERE j.completed_at > _epoch
-    ), _epoch), _settled);
+    ), _epoch)));
     _until := greatest(_since, least(_settled, coalesce((
         SELECT date_bin('1 minute', j.completed_at, _epoch) + interval '1 minute'
         FROM analysis_jobs j

@@ -195,6 +195,22 @@ async def test_alerts_that_are_open_or_could_not_be_delivered_are_counted(
     assert (found["alerts_open"], found["alerts_undelivered"]) == (2, 1)
 
 
+@pytest.mark.parametrize("future", ["2999-01-01", "infinity"])
+async def test_a_job_that_finished_in_the_future_stops_no_counting(
+    connection: Connection, future: str
+) -> None:
+    await insert_plainly(connection)
+    await connection.execute(
+        f"UPDATE analysis_jobs SET status = 'completed', completed_at = '{future}'"  # noqa: S608
+    )
+    await rolled_up(connection)
+    await ended(connection, "failed", 1)
+    assert (await figures(connection))["throughput_per_minute"] >= 1 / 5
+    assert await connection.fetchval(
+        "SELECT count(*) FROM schema_info WHERE rolled_up_until < now()"
+    )
+
+
 async def test_rolling_up_twice_changes_nothing(connection: Connection) -> None:
     for minutes in range(1, 60, 3):
         await ended(connection, "completed", minutes, duration_seconds=minutes)
