@@ -14,6 +14,7 @@ from benchmarks.chaos.scenarios.listener import listener
 from benchmarks.chaos.scenarios.poison import poison
 from benchmarks.chaos.scenarios.restart import restart
 from benchmarks.chaos.scenarios.slow import slow
+from benchmarks.chaos.scenarios.soak import soak
 from benchmarks.chaos.scenarios.stop import stop
 from benchmarks.chaos.scenarios.term import term
 from benchmarks.chaos.selftest import selftest
@@ -35,6 +36,7 @@ SCENARIOS: dict[str, Scenario] = {
         poison,
         hostile,
         slow,
+        soak,
     )
 }
 

@@ -29,6 +29,7 @@ else:
     Pool = asyncpg.Pool
 
 _START_SECONDS = 60.0
+_OURS_ONLY = ("--no-builtin",)
 _WORK_SECONDS = 60.0
 _UNFINISHED = "SELECT count(*) FROM job_queue"
 # What a statement raises when its server goes away; asyncpg takes some of it for a bug of its own.
@@ -62,6 +63,8 @@ class Plan:
     notify: bool = True
     api: bool = True
     supervised: bool = True
+    # The handlers that the product itself brings, beside the harness's own.
+    builtin: bool = False
     # Where the processes find the database, for a name; the server itself unless given.
     address: Callable[[str, str], str] | None = None
     more: dict[str, str] = field(default_factory=dict)
@@ -246,7 +249,7 @@ def _fleets(run: Run, plan: Plan, database: str, folder: Path) -> tuple[Fleet, F
             supervised=plan.supervised,
         )
 
-    handlers = ("--no-builtin", "--app", "benchmarks.chaos.handlers:jobs")
+    handlers = ("--app", "benchmarks.chaos.handlers:jobs", *(() if plan.builtin else _OURS_ONLY))
     return fleet("w", plan.workers, "worker", *handlers), fleet("api", int(plan.api), "api")
 
 
