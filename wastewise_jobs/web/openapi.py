@@ -154,6 +154,9 @@ def _content(body: type[BaseModel] | str) -> JsonObject:
 
 
 def _schema_of(media_type: str) -> JsonObject:
+    if media_type == "text/event-stream":
+        # OpenAPI 3.1 has no words for the events of a stream.
+        return {}
     return {"type": "object"} if media_type == JSON else {"type": "string"}
 
 
