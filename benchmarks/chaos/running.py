@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from benchmarks.chaos.postgres import Postgres
 from benchmarks.chaos.report import Report
+from benchmarks.chaos.scenarios.fuzz import fuzz
 from benchmarks.chaos.scenarios.hostile import hostile
 from benchmarks.chaos.scenarios.indoubt import indoubt
 from benchmarks.chaos.scenarios.kill import kill
@@ -37,8 +38,12 @@ SCENARIOS: dict[str, Scenario] = {
         hostile,
         slow,
         soak,
+        fuzz,
     )
 }
+
+# What needs nothing that is not installed.
+GATE = tuple(name for name in SCENARIOS if name != "fuzz")
 
 
 async def run_scenario(

@@ -51,8 +51,8 @@ async def soak(run: Run) -> None:
     seconds = run.size(short=12, long=1_800)
     plan = Plan(workers=2, lease=10, heartbeat=3, poll=2, builtin=True)
     run.report.method = (
-        f"{seconds} s, {plan.workers} workers and an API, {_JOBS_A_SECOND} jobs/s, an "
-        "analysis after the other, lists, waits, streams; growth from the second to the last quarter"
+        f"{seconds} s, {plan.workers} workers and an API, {_JOBS_A_SECOND} jobs/s, one analysis "
+        "after the other, lists, waits, streams; growth from the second to the last quarter"
     )
     async with site(run, plan) as here:
         over = asyncio.Event()
