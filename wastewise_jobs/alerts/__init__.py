@@ -8,7 +8,7 @@
 
 An alert is a row that is written in the transaction that made it true (migrations/
 post-apply.7-alerts.sql), so a failed job cannot lose its alert. While it is open, whatever else is
-seen of its cause only counts. The dispatcher runs in every process, looks every two seconds and
+seen of its cause only counts. The dispatcher runs in every process, looks every five seconds and
 delivers from an outbox with one row for each alert and channel: at most one delivery of a row is
 under way, a process that dies leaves a row that another one sends a minute later, and the keys
 that Resend and PagerDuty know a delivery by make the repeat harmless. A slow channel holds up

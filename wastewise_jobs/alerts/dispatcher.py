@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 # Longer than any channel takes: what is claimed for longer was left by somebody who died.
 LEASE = timedelta(seconds=60)
-_SETTLED_EVERY_SECONDS = 10.0
+_SETTLED_EVERY_SECONDS = 30.0
 _PAUSE_SECONDS = 15.0
 _LAST_SECONDS = 1.0
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
@@ -44,7 +44,7 @@ class Dispatcher:
         store: AlertStore,
         channels: Sequence[Channel],
         policy: AlertPolicy,
-        interval: timedelta = timedelta(seconds=2),
+        interval: timedelta = timedelta(seconds=5),
     ) -> None:
         self._store = store
         self._channels = channels
@@ -104,8 +104,9 @@ class Dispatcher:
             while not self._stopping.is_set() and await self.send_next(channel):
                 self.beats[f"alerts to {channel.name}"].stamp()
 
+        # Planning gives the hint; what another process planned, or a retry, can wait longer.
         await self._repeat(
-            f"alerts to {channel.name}", send_all, self._interval, self._planned[channel.name]
+            f"alerts to {channel.name}", send_all, 3 * self._interval, self._planned[channel.name]
         )
 
     async def _repeat(
