@@ -8,14 +8,20 @@
 
 - A lane is a set of job types that share slots: handlers of the loop, of threads, of processes,
   each once more per queue that has a limit of its own. A claim never takes more jobs than its lane
-  has free slots, and a slot stays taken until its job's outcome is durable.
+  has free slots, and a slot stays taken until its job's outcome is durable. Of the jobs that have
+  crashed twice a process holds one at a time, in whichever lane (`LastChance`).
+- A claim whose answer was lost may have been carried out: before the next one, the lane gives back
+  what it holds in the database and does not know of.
 - The heartbeat thread has its own loop and connection, so that a handler that blocks the loop does
   not lose its jobs. What it learns (lease lost, cancellation requested) it posts to the loop.
 - A run ends in one outcome. It is stopped early for one of five reasons (`Stop`); a handler that
   does not end when stopped is stuck: its outcome is recorded without it, its slot stays taken.
 - A handler whose lease cannot be confirmed is stopped before anybody else could claim its job. An
   outcome is never given up while PostgreSQL is away: it is offered until it is written or lost.
-- The look loop is the poll: it rescues, and wakes whoever has something to claim.
+  What PostgreSQL refuses is settled job by job, so that one job harms only itself.
+- A notification only leads to a look: a run is cancelled because the heartbeat read the request.
+- The look loop is the poll: it rescues, and wakes whoever has something to claim. An expired lease
+  is taken at the second sight, two seconds after the first: a worker that lives has renewed it.
 - Stopping: no more claims; heartbeats go on; runs may end within the grace period; the rest is
   stopped and released, no attempt charged; outcomes are flushed; heartbeats end last.
 - A handler that blocks the loop keeps all of that from happening. Past its deadline it is recorded
