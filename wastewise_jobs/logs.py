@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
@@ -23,6 +24,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 
 MASK = "***"
 _DEEPEST = 8
+_OUTAGE_FORGOTTEN_SECONDS = 60.0
 _LONGEST_EXCEPTION = 16 * 1024
 
 # Every event that this package logs, and what it tells. A test compares it with the code.
@@ -292,8 +294,14 @@ class _LibraryHandler(logging.Handler):
         super().__init__()
         self._chain = chain
         self._out = _Stderr()
+        self._outage_told = float("-inf")
 
     def emit(self, record: logging.LogRecord) -> None:
+        if _repeats_an_outage(record):
+            now = time.monotonic()
+            before, self._outage_told = self._outage_told, now
+            if now - before < _OUTAGE_FORGOTTEN_SECONDS:
+                return
         try:
             self._out.msg(self._render(record))
         except (TypeError, ValueError, KeyError):  # a library's broken format string
@@ -317,6 +325,12 @@ class _LibraryHandler(logging.Handler):
         for processor in self._chain:
             rendered = processor(None, record.levelname.lower(), rendered)
         return str(rendered)
+
+
+def _repeats_an_outage(record: logging.LogRecord) -> bool:
+    """Whether it is the driver's pool, which says at each attempt that it cannot connect."""
+    error = record.exc_info[1] if record.exc_info else None
+    return record.name.startswith("asyncpg") and _is_lost_connection(error)
 
 
 def _is_lost_connection(error: BaseException | None) -> bool:

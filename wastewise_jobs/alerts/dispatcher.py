@@ -22,7 +22,7 @@ from wastewise_jobs.alerts.model import (
     Told,
 )
 from wastewise_jobs.alerts.store import AlertStore
-from wastewise_jobs.db.loops import Beat, Beats, jittered, log_failed_tick
+from wastewise_jobs.db.loops import Beat, Beats, jittered, log_failed_tick, log_recovered
 from wastewise_jobs.logs import get_logger, redact
 
 log = get_logger(__name__)
@@ -126,7 +126,7 @@ class Dispatcher:
                 failing = True
             else:
                 if failing:
-                    log.info("loop_recovered", loop=name)
+                    log_recovered(name)
                 failing = False
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(jittered(seconds)):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from wastewise_jobs.db.loops import Backoff, jittered, log_failed_tick
+from wastewise_jobs.db.loops import Backoff, jittered, log_failed_tick, log_recovered
 from wastewise_jobs.db.to_the_end import to_the_end
 from wastewise_jobs.logs import get_logger
 
@@ -44,4 +44,4 @@ async def _watch(
         else:
             delay = jittered(_LOOK_SECONDS)
             if backoff.reset():
-                log.info("loop_recovered", loop=_LOOP)
+                log_recovered(_LOOP)

@@ -10,6 +10,10 @@ from wastewise_jobs.logs import get_logger
 
 log = get_logger(__name__)
 
+_OUTAGE_FORGOTTEN_SECONDS = 60.0
+# Connections, a standby, resources, a server that stops or starts.
+_OUTAGE_SQLSTATES = ("08", "25006", "53", "57P", "58")
+
 
 @dataclass(slots=True)
 class Beat:
@@ -60,16 +64,65 @@ def jittered(seconds: float) -> float:
     return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - not a secret
 
 
+class _Outage:
+    """A database that is away is the same news for every loop of a process.
+
+    The first loop that meets it tells so, and the first that works again that it is back. Several
+    threads call this; at worst a line is written twice.
+    """
+
+    def __init__(self) -> None:
+        self._met_at: float | None = None
+
+    def met(self) -> bool:
+        """Whether this is news."""
+        before, self._met_at = self._met_at, time.monotonic()
+        # Loops that ended in an outage have not told its end.
+        return before is None or self._met_at - before > _OUTAGE_FORGOTTEN_SECONDS
+
+    def over(self) -> bool:
+        """Whether this is news."""
+        before, self._met_at = self._met_at, None
+        return before is not None
+
+
+_outage = _Outage()
+# Loops that failed for a reason of their own.
+_failing: set[str] = set()
+
+
 def log_failed_tick(name: str, error: Exception, *, first: bool) -> None:
-    """A warning for the first failure in a row, debug for the others: an outage is one line."""
+    """A warning for the first failure in a row, debug for the others.
+
+    An outage of the database is one line, however many loops meet it.
+    """
+    outage = _is_outage(error)
+    if not outage:
+        _failing.add(name)
     text = f"{type(error).__name__}: {error}"
-    if first:
-        log.warning("loop_tick_failed", loop=name, error=text, exc_info=not _is_outage(error))
+    if _outage.met() if outage else first:
+        log.warning("loop_tick_failed", loop=name, error=text, exc_info=not _is_plain(error))
     else:
         log.debug("loop_tick_failed", loop=name, error=text)
 
 
+def log_recovered(name: str) -> None:
+    """A loop works again whose ticks had failed."""
+    back, alone = _outage.over(), name in _failing
+    _failing.discard(name)
+    if back or alone:
+        log.info("loop_recovered", loop=name)
+    else:
+        log.debug("loop_recovered", loop=name)
+
+
 def _is_outage(error: Exception) -> bool:
-    """Errors that say all there is to say without a traceback."""
+    """Errors that every statement meets, whatever it says."""
+    state = str(getattr(error, "sqlstate", None) or "")
     broken = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-    return isinstance(error, broken) or hasattr(error, "sqlstate")
+    return isinstance(error, broken) or state.startswith(_OUTAGE_SQLSTATES)
+
+
+def _is_plain(error: Exception) -> bool:
+    """Errors that say all there is to say without a traceback."""
+    return _is_outage(error) or hasattr(error, "sqlstate")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
-from wastewise_jobs.db.loops import Beat, log_failed_tick
+from wastewise_jobs.db.loops import Beat, log_failed_tick, log_recovered
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.maintenance.check import Check
@@ -68,7 +68,7 @@ class Maintenance:
                 self.failing = True
             else:
                 if self.failing:
-                    log.info("loop_recovered", loop="maintenance")
+                    log_recovered("maintenance")
                 self.failing = False
             jitter = random.uniform(0, self._jitter.total_seconds())  # noqa: S311 - not a secret
             await asyncio.sleep(self._interval.total_seconds() + jitter)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from datetime import timedelta
 
-from wastewise_jobs.db.loops import Backoff, Beat, log_failed_tick
+from wastewise_jobs.db.loops import Backoff, Beat, log_failed_tick, log_recovered
 from wastewise_jobs.db.wake import Wake
 from wastewise_jobs.jobs.model import ClaimedJob, JobId
 from wastewise_jobs.jobs.store import JobStore
@@ -146,7 +146,7 @@ class ClaimLoop:
             if last_chance and not any(job.on_last_chance for job in jobs):
                 self._last_chance.give_back()
         if self._backoff.reset():
-            log.info("loop_recovered", loop=f"claim {lane.name}")
+            log_recovered(f"claim {lane.name}")
         if jobs:
             self._stats.claimed_jobs(jobs)
             self._start(jobs, until)

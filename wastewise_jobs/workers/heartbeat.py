@@ -17,7 +17,7 @@ from functools import partial
 import asyncpg
 import psutil
 
-from wastewise_jobs.db.loops import Backoff, Beat, jittered, log_failed_tick
+from wastewise_jobs.db.loops import Backoff, Beat, jittered, log_failed_tick, log_recovered
 from wastewise_jobs.db.pool import connect_options
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
@@ -145,7 +145,7 @@ class Heartbeat:
             log_failed_tick("heartbeat", error, first=backoff.failures == 1)
             return delay
         if backoff.reset():
-            log.info("loop_recovered", loop="heartbeat")
+            log_recovered("heartbeat")
         if due:
             # Without notifications this is also how a request to cancel is heard of.
             often = not self._watched.listening()

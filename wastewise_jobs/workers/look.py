@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from wastewise_jobs.db.loops import Backoff, Beat, jittered, log_failed_tick
+from wastewise_jobs.db.loops import Backoff, Beat, jittered, log_failed_tick, log_recovered
 from wastewise_jobs.db.wake import Wake
 from wastewise_jobs.jobs.store import JobStore, Look
 from wastewise_jobs.logs import get_logger
@@ -56,7 +56,7 @@ class LookLoop:
                 log_failed_tick("look", error, first=backoff.failures == 1)
             else:
                 if backoff.reset():
-                    log.info("loop_recovered", loop="look")
+                    log_recovered("look")
             await self.wake.wait(delay)
             # Hints may come in any number; looks may not.
             await asyncio.sleep(max(0.0, began + _LEAST_SPACING_SECONDS - time.monotonic()))

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, assert_never
 
 import asyncpg
 
-from wastewise_jobs.db.loops import Backoff, log_failed_tick
+from wastewise_jobs.db.loops import Backoff, log_failed_tick, log_recovered
 from wastewise_jobs.jobs.failure import FailureKind
 from wastewise_jobs.jobs.model import JobId, Status
 from wastewise_jobs.jobs.outcome import (
@@ -280,7 +280,7 @@ class _Pipe:
                 log_failed_tick(f"settle {self.name}", error, first=backoff.failures == 1)
             else:
                 if backoff.failures:
-                    log.info("loop_recovered", loop=f"settle {self.name}")
+                    log_recovered(f"settle {self.name}")
                 return None, repeated
             await asyncio.sleep(delay)
 
