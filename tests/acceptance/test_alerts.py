@@ -43,10 +43,9 @@ async def test_an_alert_outlives_the_process_that_was_killed_while_it_sent_it(
             await eventually(lambda: first.has_said('"worker_started"'), within=60)
             await connection.execute(FAIL)
 
-            async def is_sending() -> bool:
-                return await status(connection) == "sending"
-
-            await eventually(is_sending, within=30)
+            # The request has arrived: it is being sent.
+            await eventually(lambda: not outside.script, within=30)
+            assert await status(connection) == "sending"
             first.popen.kill()
             await first.ended()
         assert outside.taken == []
@@ -73,10 +72,7 @@ async def test_a_channel_that_hangs_does_not_hold_up_the_end_of_a_process(
             await eventually(lambda: process.has_said('"worker_started"'), within=60)
             await connection.execute(FAIL)
 
-            async def is_sending() -> bool:
-                return await status(connection) == "sending"
-
-            await eventually(is_sending, within=30)
+            await eventually(lambda: not outside.script, within=30)
             process.send(signal.SIGTERM)
             assert await process.ended(within=10) == 0
             assert "Traceback" not in process.said()
