@@ -5,6 +5,7 @@
     python -m benchmarks.chaos --profile short         what the gate runs (tests/acceptance)
     python -m benchmarks.chaos kill --part 0.25        a quarter of the faults
     python -m benchmarks.chaos kill --seed 1f2e3d4c    the same schedule of faults once more
+    python -m benchmarks.chaos kill --no-notify        without a single notification
     python -m benchmarks.chaos --without fence         a negative control: this must turn red
 
 Each scenario starts a fleet (`worker` and `api` as anybody starts them) on a database of its own,

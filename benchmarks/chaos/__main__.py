@@ -40,6 +40,7 @@ async def _run(asked: argparse.Namespace) -> list[Report]:
                 part=asked.part,
                 without=asked.without,
                 keep_logs=True,
+                notify=asked.notify,
             )
             print(f"\n{report}", flush=True)
             reports.append(report)
@@ -68,6 +69,9 @@ def _arguments() -> argparse.Namespace:
         default=[],
         choices=PROTECTIONS,
         help="take a protection away; the run must turn red",
+    )
+    parser.add_argument(
+        "--no-notify", dest="notify", action="store_false", help="with NOTIFY_ENABLED=false"
     )
     return parser.parse_args()
 

@@ -28,9 +28,12 @@ class Cut(Enum):
 
 @dataclass(slots=True)
 class Link:
-    """One connection through the proxy; `silent` swallows bytes both ways for good."""
+    """One connection through the proxy; `silent` swallows bytes both ways for good.
 
-    name: str = ""
+    `settings` are what the client said of itself and its session when it connected.
+    """
+
+    settings: dict[str, str] = field(default_factory=dict)
     silent: bool = False
     statements: dict[str, str] = field(default_factory=dict)
     executed: list[str] = field(default_factory=list)
@@ -51,13 +54,16 @@ class Proxy:
         self._connections: set[asyncio.Task[None]] = set()
         self._swallowed: Callable[[Link], bool] = lambda _: False
         self._armed: tuple[re.Pattern[str], Cut, asyncio.Future[None]] | None = None
+        self._database = parts.path.lstrip("/")
         self.links: list[Link] = []
+        # How many connections there were so far.
+        self.accepted = 0
         self.port = 0
 
-    def dsn(self, database: str) -> str:
-        """The address of a database through here."""
+    def dsn(self, database: str | None = None) -> str:
+        """The address of a database through here; of the given one's own without a name."""
         place = f"{self._user}{self._secret}@127.0.0.1:{self.port}"
-        return f"postgresql://{place}/{database}?sslmode=disable"
+        return f"postgresql://{place}/{database or self._database}?sslmode=disable"
 
     def swallow(self, which: Callable[[Link], bool] = lambda _: True) -> None:
         """Open and new connections that are meant go silent; the open ones stay so for good."""
@@ -81,6 +87,7 @@ class Proxy:
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """For asyncio.start_server."""
+        self.accepted += 1
         task = asyncio.create_task(self._serve(reader, writer), name="proxied connection")
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
@@ -98,8 +105,10 @@ class Proxy:
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError, FileNotFoundError):
                 first = await _startup(reader)
-                link.name = _application_name(first)
+                link.settings = _settings(first)
                 link.silent = self._swallowed(link)
+                while link.silent and await reader.read(_CHUNK):
+                    pass
                 answers, there = await self._connect()
                 there.write(first)
                 await self._pass_on(link, (reader, there), (answers, writer))
@@ -184,10 +193,10 @@ async def _startup(reader: asyncio.StreamReader) -> bytes:
     return length + await reader.readexactly(struct.unpack("!i", length)[0] - 4)
 
 
-def _application_name(startup: bytes) -> str:
-    words = startup[8:].split(b"\0")
-    pairs = dict(zip(words[::2], words[1::2], strict=False))
-    return pairs.get(b"application_name", b"").decode()
+def _settings(startup: bytes) -> dict[str, str]:
+    # A request to cancel has bytes that are no text.
+    words = startup[8:].decode(errors="replace").split("\0")
+    return dict(zip(words[::2], words[1::2], strict=False))
 
 
 def _read_messages(link: Link, data: bytes) -> bytes:

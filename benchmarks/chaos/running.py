@@ -13,7 +13,7 @@ from benchmarks.chaos.scenarios.kill import kill
 from benchmarks.chaos.scenarios.lease import lease
 from benchmarks.chaos.scenarios.listener import listener
 from benchmarks.chaos.scenarios.poison import poison
-from benchmarks.chaos.scenarios.restart import restart
+from benchmarks.chaos.scenarios.restart import restart, silence
 from benchmarks.chaos.scenarios.slow import slow
 from benchmarks.chaos.scenarios.soak import soak
 from benchmarks.chaos.scenarios.stop import stop
@@ -31,6 +31,7 @@ SCENARIOS: dict[str, Scenario] = {
         stop,
         lease,
         restart,
+        silence,
         term,
         listener,
         indoubt,
@@ -55,6 +56,7 @@ async def run_scenario(
     part: float = 1.0,
     without: Sequence[str] = (),
     keep_logs: bool = False,
+    notify: bool = True,
 ) -> Report:
     """Run one scenario to its end; its report says whether anything was broken."""
     report = Report(name, seed, profile)
@@ -66,6 +68,7 @@ async def run_scenario(
         long=profile == "long",
         without=tuple(without),
         keep_logs=keep_logs,
+        notify=notify,
     )
     began = time.monotonic()
     try:

@@ -98,6 +98,8 @@ class Run:
     long: bool
     without: tuple[str, ...]
     keep_logs: bool
+    # False: every process runs with NOTIFY_ENABLED=false.
+    notify: bool
 
     def chance_of(self, seed: str) -> random.Random:
         """Randomness of its own for somebody who acts beside others."""
@@ -245,7 +247,7 @@ def _fleets(run: Run, plan: Plan, database: str, folder: Path) -> tuple[Fleet, F
             size=size,
             folder=folder,
             address=address,
-            env=plan.environment(),
+            env=plan.environment() | ({} if run.notify else {"NOTIFY_ENABLED": "false"}),
             supervised=plan.supervised,
         )
 

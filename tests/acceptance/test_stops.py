@@ -12,9 +12,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from benchmarks.chaos.proxy import proxy_to
 from tests.acceptance.commands import events, start
 from tests.factories import enqueue, enqueue_one, make_job
-from tests.line import line_to
 from tests.support import Process, eventually, start_process
 from wastewise_jobs.db.embedded import embedded_postgres
 from wastewise_jobs.db.pool import Pool, create_pool
@@ -193,12 +193,12 @@ async def test_a_second_signal_does_not_wait_for_a_handler_that_blocks_the_loop(
 
 async def test_a_signal_ends_the_process_although_the_database_is_silent(site: Site) -> None:
     async with (
-        line_to(site.env["DATABASE_URL"]) as (line, dsn),
-        site.worker(DATABASE_URL=dsn) as process,
+        proxy_to(site.env["DATABASE_URL"]) as proxy,
+        site.worker(DATABASE_URL=proxy.dsn()) as process,
     ):
         await site.enqueue("waits")
         await site.has_begun()
-        line.cut()
+        proxy.swallow()
         process.send(signal.SIGTERM)
         await ends_in_time(process)
 

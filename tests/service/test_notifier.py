@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
+from benchmarks.chaos.proxy import proxy_to
 from tests.conftest import connected
-from tests.line import line_to
 from tests.support import eventually
 from wastewise_jobs.db.notifier import Notifier
 
@@ -75,13 +75,13 @@ async def test_a_terminated_listener_reconnects_and_listens_again(
 async def test_a_connection_that_only_looks_open_is_replaced(db: str) -> None:
     heard = Heard()
     async with (
-        line_to(db) as (line, dsn),
-        listening(dsn, heard, check_every=0.1, check_limit=0.3) as notifier,
+        proxy_to(db) as proxy,
+        listening(proxy.dsn(), heard, check_every=0.1, check_limit=0.3) as notifier,
     ):
         await eventually(lambda: heard.connects == 1)
-        line.cut()
+        proxy.swallow()
         await eventually(lambda: not notifier.listening)
-        line.mend()
+        proxy.heal()
         await eventually(lambda: heard.connects >= 2)
         async with connected(db) as connection:
             await connection.execute("SELECT pg_notify('wastewise_wake', 'default')")
@@ -92,13 +92,13 @@ async def test_it_listens_again_soon_after_a_long_silence(db: str) -> None:
     """However many attempts have failed, the next one comes soon and does not hang for long."""
     heard = Heard()
     async with (
-        line_to(db) as (line, dsn),
-        listening(dsn, heard, check_every=0.5, check_limit=0.5) as notifier,
+        proxy_to(db) as proxy,
+        listening(proxy.dsn(), heard, check_every=0.5, check_limit=0.5) as notifier,
     ):
         await eventually(lambda: notifier.listening)
-        line.cut()
-        await eventually(lambda: line.accepted > 8, within=30)
-        line.mend()
+        proxy.swallow()
+        await eventually(lambda: proxy.accepted > 8, within=30)
+        proxy.heal()
         await eventually(lambda: notifier.listening, within=4)
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.line import line_to
+from benchmarks.chaos.proxy import proxy_to
 from tests.support import eventually
 from tests.web.api import Api, serving
 from wastewise_jobs.db.pool import create_pool
@@ -19,12 +19,12 @@ async def test_requests_end_within_their_limit_while_the_database_hangs(
     monkeypatch.setattr(route, "WRITE_SECONDS", 0.5)
     monkeypatch.setattr(batcher, "_BATCH_SECONDS", 0.5)
     async with (
-        line_to(db) as (line, dsn),
-        create_pool(dsn, max_size=3) as pool,
+        proxy_to(db) as proxy,
+        create_pool(proxy.dsn(), max_size=3) as pool,
         serving(pool) as api,
     ):
         job_id = await api.new_job()
-        line.cut()
+        proxy.swallow()
         asked = [
             api.get("/api/jobs"),
             api.get(f"/api/jobs/{job_id}"),
@@ -35,7 +35,7 @@ async def test_requests_end_within_their_limit_while_the_database_hangs(
         # The limits, and not those of asyncpg, which are half a minute each.
         async with asyncio.timeout(15):
             replies = await asyncio.gather(*asked)
-        line.mend()
+        proxy.heal()
         async with asyncio.timeout(15):
             again = await eventually(lambda: _seen(api, job_id), within=10)
     assert {(r.status, r.code) for r in replies} == {(503, "database_unavailable")}

@@ -62,7 +62,7 @@ async def _harm(here: Site, proxy: Proxy, jobs: int) -> None:
 
 
 def _is_listener(link: Link) -> bool:
-    return link.name.endswith("listener")
+    return link.settings.get("application_name") == "wastewise-jobs listener"
 
 
 async def _back(here: Site) -> float:

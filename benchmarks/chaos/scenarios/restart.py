@@ -1,9 +1,13 @@
-"""PostgreSQL goes away under load and comes back: fast, immediate, killed; up to ten seconds."""
+"""PostgreSQL goes away under load and comes back: it is restarted, or the network goes silent."""
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 
 from benchmarks.chaos.postgres import Ending
+from benchmarks.chaos.proxy import proxy_to
 from benchmarks.chaos.report import quantile
 from benchmarks.chaos.site import Plan, Run, Site, site, wait_until
 
@@ -15,52 +19,90 @@ _MIX = {"work": 0.8, "effect": 0.2}
 
 async def restart(run: Run) -> None:
     """Restart the server again and again while clients and workers go on."""
-    restarts = run.size(short=3, long=50)
     longest = 10.0 if run.long else 1.5
-    plan = Plan(workers=2, supervised=False)
-    endings = [list(Ending)[number % len(Ending)] for number in range(restarts)]
+    endings = [list(Ending)[number % 3] for number in range(run.size(short=3, long=50))]
     run.chance.shuffle(endings)
-    schedule = [
-        (run.chance.uniform(0.3, 1.5), how, run.chance.uniform(0, longest)) for how in endings
-    ]
     run.report.method = (
-        f"{plan.workers} workers and an API, {_CLIENTS} clients that enqueue and look; the server "
-        f"stopped fast, immediately or by kill -9, and started after 0 to {longest:g} s"
+        f"2 workers and an API, {_CLIENTS} clients that enqueue and look; the server stopped fast, "
+        f"immediately or by kill -9, and started after 0 to {longest:g} s"
     )
-    async with site(run, plan) as here:
-        over = asyncio.Event()
-        firsts, lines = [], []
-        async with asyncio.TaskGroup() as group:
-            for number in range(_CLIENTS):
-                group.create_task(_client(here, over, seed=f"{number} {run.chance.random()}"))
-            for pause, how, down in schedule:
-                await asyncio.sleep(pause)
-                first, most_lines = await _outage(here, how, down)
-                firsts.append(first)
-                lines.append(most_lines)
-            over.set()
-        await here.drained(patience=plan.lease + 8)
-        again = [m for m in (*here.workers.everybody, *here.apis.everybody) if not m.alive]
-        await here.workers.stop()
-        await here.check(peaceful=True)
-        report = run.report
-        report.figure("restarts", restarts)
-        report.figure("jobs", len(here.clients.acks))
-        report.figure("answers", here.clients.answers.total())
-        report.figure("of them 503", here.clients.answers["503"])
-        report.broken(here.clients.dishonest[:5])
-        report.figure("other than success or 503", len(here.clients.dishonest), at_most=0)
-        report.figure("accepting to first success, median", quantile(firsts, 0.5), "s")
-        report.figure("accepting to first success, longest", max(firsts), "s", at_most=5)
-        report.figure("log lines per process and outage, most", max(lines), at_most=20)
-        report.figure("processes that ended", len(again), at_most=0)
-        lost = "SELECT count(*) FROM analysis_jobs WHERE status <> 'completed'"
-        report.figure("jobs not completed", await here.pool.fetchval(lost), at_most=0)
-        again_run = "SELECT count(*) - count(DISTINCT job_id) FROM chaos.runs"
-        report.figure("runs cut off by an outage", await here.pool.fetchval(again_run))
-        crashed = "SELECT count(*) FROM analysis_jobs WHERE crash_count > 0"
-        report.figure("jobs charged with a crash", await here.pool.fetchval(crashed))
-        report.figure("tracebacks in logs", here.tracebacks(), at_most=0)
+    server = run.postgres
+    outages = [_Outage(partial(server.stop, how), server.start) for how in endings]
+    async with site(run, Plan(workers=2, supervised=False)) as here:
+        await _through(here, outages, longest=longest, back_within=5.0)
+
+
+async def silence(run: Run) -> None:
+    """A network that swallows everything, again and again; connections that were open stay dead."""
+    longest = 30.0 if run.long else 3.0
+    count = run.size(short=1, long=20)
+    run.report.method = (
+        f"2 workers and an API, {_CLIENTS} clients, DATABASE_TIMEOUT_SECONDS 3; a proxy swallows "
+        f"all bytes both ways for up to {longest:g} s"
+    )
+    async with proxy_to(run.postgres.dsn("postgres")) as proxy:
+
+        async def begin() -> None:
+            proxy.swallow()
+
+        async def end() -> None:
+            proxy.heal()
+
+        plan = Plan(
+            workers=2,
+            supervised=False,
+            address=lambda database, _: proxy.dsn(database),
+            more={"DATABASE_TIMEOUT_SECONDS": "3"},
+        )
+        async with site(run, plan) as here:
+            await _through(here, [_Outage(begin, end)] * count, longest=longest, back_within=10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outage:
+    """`end` returns once the server takes connections again."""
+
+    begin: Callable[[], Awaitable[None]]
+    end: Callable[[], Awaitable[None]]
+
+
+async def _through(
+    here: Site, outages: list[_Outage], *, longest: float, back_within: float
+) -> None:
+    run, over = here.run, asyncio.Event()
+    pauses = [(run.chance.uniform(0.3, 1.5), run.chance.uniform(0, longest)) for _ in outages]
+    firsts, lines = [], []
+    async with asyncio.TaskGroup() as group:
+        for number in range(_CLIENTS):
+            group.create_task(_client(here, over, seed=f"{number} {run.chance.random()}"))
+        for outage, (pause, lasting) in zip(outages, pauses, strict=True):
+            await asyncio.sleep(pause)
+            first, most_lines = await _live_through(here, outage, lasting)
+            firsts.append(first)
+            lines.append(most_lines)
+        over.set()
+    await here.drained(patience=here.plan.lease + 8)
+    ended = [m for m in (*here.workers.everybody, *here.apis.everybody) if not m.alive]
+    await here.workers.stop()
+    await here.check(peaceful=True)
+    report = run.report
+    report.figure("outages", len(outages))
+    report.figure("jobs", len(here.clients.acks))
+    report.figure("answers", here.clients.answers.total())
+    report.figure("of them 503", here.clients.answers["503"])
+    report.broken(here.clients.dishonest[:5])
+    report.figure("other than success or 503", len(here.clients.dishonest), at_most=0)
+    report.figure("accepting to first success, median", quantile(firsts, 0.5), "s")
+    report.figure("accepting to first success, longest", max(firsts), "s", at_most=back_within)
+    report.figure("log lines per process and outage, most", max(lines), at_most=20)
+    report.figure("processes that ended", len(ended), at_most=0)
+    lost = "SELECT count(*) FROM analysis_jobs WHERE status <> 'completed'"
+    report.figure("jobs not completed", await here.pool.fetchval(lost), at_most=0)
+    again = "SELECT count(*) - count(DISTINCT job_id) FROM chaos.runs"
+    report.figure("runs cut off by an outage", await here.pool.fetchval(again))
+    crashed = "SELECT count(*) FROM analysis_jobs WHERE crash_count > 0"
+    report.figure("jobs charged with a crash", await here.pool.fetchval(crashed))
+    report.figure("tracebacks in logs", here.tracebacks(), at_most=0)
 
 
 async def _client(here: Site, over: asyncio.Event, *, seed: str) -> None:
@@ -73,15 +115,14 @@ async def _client(here: Site, over: asyncio.Event, *, seed: str) -> None:
         await asyncio.sleep(chance.uniform(0, 2 * _PAUSE_SECONDS))
 
 
-async def _outage(here: Site, how: Ending, down: float) -> tuple[float, int]:
+async def _live_through(here: Site, outage: _Outage, lasting: float) -> tuple[float, int]:
     """Seconds from the server's first answer to the API's, and the most lines of one process."""
     members = [*here.workers.members.values(), *here.apis.members.values()]
     before = {member.name: member.log_length() for member in members}
-    await here.run.postgres.stop(how)
-    await asyncio.sleep(down)
-    await here.run.postgres.start()
-    accepting = time.monotonic()
-    first = await _first_success(here, since=accepting)
+    await outage.begin()
+    await asyncio.sleep(lasting)
+    await outage.end()
+    first = await _first_success(here, since=time.monotonic())
     # Whatever else has to come back has come back when a new job has been through all of it.
     job_id = await here.clients.enqueue("work", seconds=0)
     await wait_until(lambda: _finished(here, str(job_id)), within=_RECOVERY_SECONDS)

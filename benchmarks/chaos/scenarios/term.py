@@ -3,17 +3,17 @@
 import asyncio
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.chaos import load
 from benchmarks.chaos.fleet import Member
 from benchmarks.chaos.postgres import Ending
+from benchmarks.chaos.proxy import Proxy, proxy_to
 from benchmarks.chaos.report import quantile
 from benchmarks.chaos.site import Plan, Run, Site, site, wait_until
 
 _START_SECONDS = 30.0
-_OUTAGE_SECONDS = (0.2, 2.0)
 
 _RELEASED = """
 SELECT extract(epoch FROM n.began - a.ended)::double precision
@@ -30,7 +30,13 @@ FROM chaos.faults f
 JOIN chaos.attempts a ON a.process = f.process AND a.crashed_after > 0
 WHERE f.act = 'SIGTERM'
 """
-_CHARGED = "SELECT count(*) FROM analysis_jobs WHERE retry_count > 0"
+# What a handler's own transaction meets in an outage is no matter of the signal.
+_CHARGED = """
+SELECT count(*)
+FROM chaos.faults f
+JOIN chaos.attempts a ON a.process = f.process AND a.charged_after > 0
+WHERE f.act = 'SIGTERM' AND a.ended >= f.at
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +45,30 @@ class _Fault:
     slot: str
     # Before it counts, the process must have come so far.
     starting: bool
-    in_outage: bool
+    outage: str | None
 
 
 async def term(run: Run) -> None:
     """Tell workers to stop, one after the other; a supervisor starts the next one."""
     terms = run.size(short=6, long=200)
-    plan = Plan(workers=3, grace=0.6, lease=3.0)
+    plan = Plan(workers=3, grace=0.6, lease=3.0, more={"DATABASE_TIMEOUT_SECONDS": "3"})
     schedule = [
         _Fault(
             run.chance.uniform(0, 0.8),
             f"w{run.chance.randint(1, plan.workers)}",
             starting=run.chance.random() < 0.2,
-            in_outage=number % 5 == 2,
+            outage={2: "stopped", 5: "silent"}.get(number % 6),
         )
         for number in range(terms)
     ]
     run.report.method = (
-        f"{plan.workers} workers, grace {plan.grace:g} s, jobs of up to 3 s; every fifth signal "
-        "comes while PostgreSQL is stopped, some while the process starts"
+        f"{plan.workers} workers, grace {plan.grace:g} s, jobs of up to 3 s; of six signals one "
+        "comes while PostgreSQL is stopped, one while it is silent, some while the process starts"
     )
-    async with site(run, plan) as here:
+    async with (
+        proxy_to(run.postgres.dsn("postgres")) as proxy,
+        site(run, replace(plan, address=lambda name, _: proxy.dsn(name))) as here,
+    ):
         ended: list[tuple[int, float]] = []
         over = False
 
@@ -67,7 +76,7 @@ async def term(run: Run) -> None:
             nonlocal over
             for fault in schedule:
                 await asyncio.sleep(fault.pause)
-                ended.append(await _terminate(here, fault))
+                ended.append(await _terminate(here, proxy, fault))
             over = True
 
         async with asyncio.TaskGroup() as group:
@@ -83,21 +92,25 @@ async def term(run: Run) -> None:
         await _figures(here, ended, fed=feeding.result())
 
 
-async def _terminate(here: Site, fault: _Fault) -> tuple[int, float]:
+async def _terminate(here: Site, proxy: Proxy, fault: _Fault) -> tuple[int, float]:
     """The exit code, and how long the process took to end."""
     if fault.starting:
         member = here.workers.members[fault.slot]
         await wait_until(lambda: _hears(member), within=_START_SECONDS, every=0.005)
     else:
         member = await here.until_at_work(fault.slot)
-    if not fault.in_outage:
+    if fault.outage is None:
         here.harm(member, signal.SIGTERM)
         return await _end_of(here, member)
-    await here.run.postgres.stop(Ending.FAST)
+    if fault.outage == "stopped":
+        await here.run.postgres.stop(Ending.FAST)
+    else:
+        proxy.swallow(lambda link: link.settings.get("chaos.process") == member.name)
     await asyncio.sleep(0.1)
-    # Known under another name: nobody can write while the database is away.
-    here.harm(member, signal.SIGTERM).act = "SIGTERM in an outage"
+    # Known under another name: this process cannot write any more.
+    here.harm(member, signal.SIGTERM).act = f"SIGTERM, database {fault.outage}"
     ended = await _end_of(here, member)
+    proxy.heal()
     await here.run.postgres.start()
     return ended
 
