@@ -3,7 +3,7 @@
 Every statement has a limit on both sides: asyncpg's command timeout ends our wait, and the server's
 statement timeout ends the work when nobody waits any more. A connection that turns out to lead to
 a read-only or stopping server is closed, so that the next one finds the new primary; so is one
-whose server does not answer a request to cancel.
+whose server does not answer a request to cancel, and whatever waits in its pool with it.
 """
 
 import asyncio
@@ -51,7 +51,19 @@ RESET_SESSION = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET A
 
 
 class PooledConnection(_Connection):
-    """A connection that needs no clean-up on release: our statements leave no session state."""
+    """A connection that needs no clean-up on release: our statements leave no session state.
+
+    `others` are those of its pool.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - asyncpg's own
+        super().__init__(*args, **options)
+        self.others: weakref.WeakSet[PooledConnection] = weakref.WeakSet()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits in the pool."""
+        return getattr(self, "_proxy", None) is None
 
     def get_reset_query(self) -> str:
         """Nothing; a transaction that was left open is rolled back all the same."""
@@ -66,8 +78,14 @@ class PooledConnection(_Connection):
         asyncio.get_running_loop().call_later(CANCEL_SECONDS, self._drop_unless, waiters)
 
     def _drop_unless(self, waiters: "Sequence[asyncio.Future[None]]") -> None:
-        if not all(waiter.done() for waiter in waiters):
-            _drop(self)
+        if all(waiter.done() for waiter in waiters) and not self.is_closed():
+            return
+        _drop(self)
+        # What has cut this one off has hardly spared those that wait beside it: each would keep
+        # somebody waiting until the limit, one after the other.
+        for other in list(self.others):
+            if other.idle:
+                _drop(other)
 
 
 def create_pool(
@@ -84,6 +102,14 @@ def create_pool(
     `statement_cache_size=0` is for a transaction pooler: then nothing is prepared by name and no
     session setting is sent that such a pooler would refuse.
     """
+    siblings: weakref.WeakSet[PooledConnection] = weakref.WeakSet()
+
+    async def init(connection: Connection) -> None:
+        if isinstance(connection, PooledConnection):
+            connection.others = siblings
+            siblings.add(connection)
+        await prepare_connection(connection)
+
     return asyncpg.create_pool(
         dsn,
         min_size=min_size,
@@ -91,7 +117,7 @@ def create_pool(
         max_inactive_connection_lifetime=_IDLE_CONNECTION_SECONDS,
         connect=_connect,
         connection_class=PooledConnection,
-        init=prepare_connection,
+        init=init,
         **connect_options(
             application_name=application_name,
             command_timeout=command_timeout,
@@ -121,7 +147,7 @@ def connect_options(
     """Keyword arguments for `asyncpg.connect` that every connection of ours shares."""
     settings = {"application_name": application_name, "TimeZone": "UTC"}
     options: dict[str, Any] = {
-        "timeout": CONNECT_TIMEOUT_SECONDS,
+        "timeout": min(CONNECT_TIMEOUT_SECONDS, command_timeout),
         "command_timeout": command_timeout,
         "server_settings": settings,
     }
