@@ -180,11 +180,12 @@ class Site:
             raise RuntimeError(f"{slot} and its neighbours found no work for {_WORK_SECONDS:g} s")
         return self.workers.members[slot]
 
-    def tracebacks(self) -> int:
-        """How many errors that nobody expected stand in the logs."""
+    def tracebacks(self, *fleets: Fleet) -> int:
+        """How many errors that nobody expected stand in the logs, of all processes by default."""
         return sum(
             "Traceback" in str(line)
-            for member in (*self.workers.everybody, *self.apis.everybody)
+            for fleet in fleets or (self.workers, self.apis)
+            for member in fleet.everybody
             for line in member.lines()
         )
 
