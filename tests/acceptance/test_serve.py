@@ -128,6 +128,8 @@ async def test_a_killed_workers_job_is_rescued_by_another_one(
         await eventually(lambda: site.runs == 2, within=30)
         site.go_on()
         await eventually(lambda: _is_completed(site, job_id), within=30)
+        # Told within a second, in one line with others if there are many.
+        await eventually(lambda: events(second, "job_rescued"), within=30)
         assert events(second, "job_rescued")[0]["job_id"] == str(job_id)
     row = await stored(site, job_id)
     assert (row["retry_count"], row["crash_count"]) == (0, 1)
