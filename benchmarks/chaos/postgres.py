@@ -23,6 +23,7 @@ import asyncpg
 from wastewise_jobs.db.embedded_files import Place, find_place, make_data
 from wastewise_jobs.db.embedded_process import answers, log_length, read_log, spawn
 from wastewise_jobs.db.migrate import migrate
+from wastewise_jobs.db.to_the_end import to_the_end
 
 _START_LIMIT_SECONDS = 90.0
 _STOP_LIMIT_SECONDS = 60.0
@@ -59,8 +60,8 @@ class Postgres:
             await server._make_template()
             yield server
         finally:
-            await server.stop(Ending.IMMEDIATE)
-            shutil.rmtree(home)
+            # However often whoever is inside is cancelled.
+            await to_the_end(server._remove(home))
 
     @property
     def socket(self) -> Path:
@@ -97,6 +98,10 @@ class Postgres:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+    async def _remove(self, home: Path) -> None:
+        await self.stop(Ending.IMMEDIATE)
+        shutil.rmtree(home)
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[str]:
