@@ -101,9 +101,10 @@ AS $$
 $$;
 
 -- queued_kinds: the (queue, job_type) pairs that have due jobs, by hopping through the index from
--- one pair to the next: the cost grows with the pairs, not with the jobs.
+-- one pair to the next: the cost grows with the pairs, not with the jobs. And a place just before the
+-- first job of each, so that nobody has to read once more past those that are gone and not vacuumed.
 CREATE OR REPLACE FUNCTION queued_kinds()
-RETURNS TABLE (queue text, job_type text)
+RETURNS TABLE (queue text, job_type text, priority integer, after timestamptz)
 LANGUAGE sql
 STABLE
 SECURITY DEFINER
@@ -113,25 +114,34 @@ SET enable_seqscan = off
 AS $$
     WITH RECURSIVE kinds AS (
         (
-            SELECT q.queue, q.job_type
+            SELECT q.queue, q.job_type, q.priority, q.created_at
             FROM job_queue q
             WHERE q.due
-            ORDER BY q.queue, q.job_type
+            ORDER BY q.queue, q.job_type, q.priority, q.created_at, q.id
             LIMIT 1
         )
         UNION ALL
-        SELECT n.queue, n.job_type
+        SELECT n.queue, n.job_type, n.priority, n.created_at
         FROM kinds k
         CROSS JOIN LATERAL (
-            SELECT q.queue, q.job_type
+            SELECT q.queue, q.job_type, q.priority, q.created_at
             FROM job_queue q
             WHERE q.due
               AND (q.queue, q.job_type) > (k.queue, k.job_type)
-            ORDER BY q.queue, q.job_type
+            ORDER BY q.queue, q.job_type, q.priority, q.created_at, q.id
             LIMIT 1
         ) AS n
     )
-    SELECT k.queue, k.job_type FROM kinds k
+    SELECT
+        k.queue,
+        k.job_type,
+        k.priority,
+        -- A row may claim to be older than a timestamp can be made.
+        CASE
+            WHEN k.created_at > '0001-01-01' THEN k.created_at - interval '1 microsecond'
+            ELSE '-infinity'
+        END
+    FROM kinds k
 $$;
 
 -- claim_jobs: pending -> processing, for up to _limit due jobs of these types in these queues (NULL
@@ -180,6 +190,9 @@ AS $$
 DECLARE
     _kind_queues text[];
     _kind_types text[];
+    -- Where each kind's due jobs begin.
+    _kind_priorities integer[];
+    _kind_times timestamptz[];
     _wanted integer := _limit;
     _page uuid[];
     _on_last_chance uuid;
@@ -191,14 +204,18 @@ BEGIN
     PERFORM set_config('wastewise.transition', 'on', true);
     PERFORM promote_due_jobs(_limit);
     IF _queues IS NULL OR _job_types IS NULL THEN
-        SELECT array_agg(k.queue), array_agg(k.job_type)
-        INTO _kind_queues, _kind_types
+        SELECT
+            array_agg(k.queue), array_agg(k.job_type), array_agg(k.priority),
+            array_agg(k.after)
+        INTO _kind_queues, _kind_types, _kind_priorities, _kind_times
         FROM queued_kinds() k
         WHERE (_queues IS NULL OR k.queue = ANY (_queues))
           AND (_job_types IS NULL OR k.job_type = ANY (_job_types));
     ELSE
-        SELECT array_agg(q.queue), array_agg(t.job_type)
-        INTO _kind_queues, _kind_types
+        SELECT
+            array_agg(q.queue), array_agg(t.job_type), array_agg(0),
+            array_agg('-infinity'::timestamptz)
+        INTO _kind_queues, _kind_types, _kind_priorities, _kind_times
         FROM unnest(_queues) AS q (queue)
         CROSS JOIN unnest(_job_types) AS t (job_type);
     END IF;
@@ -206,15 +223,32 @@ BEGIN
     WHILE _wanted > 0 LOOP
         WITH page AS (
             SELECT c.id, c.priority, c.created_at, c.last_chance
-            FROM unnest(_kind_queues, _kind_types) AS k (queue, job_type)
+            FROM (
+                SELECT
+                    u.queue,
+                    u.job_type,
+                    -- A page goes on where the last one ended.
+                    greatest(u.priority, _last_priority) AS priority,
+                    CASE
+                        WHEN u.priority > _last_priority THEN u.after
+                        WHEN u.priority < _last_priority THEN _last_created_at
+                        ELSE greatest(u.after, _last_created_at)
+                    END AS created_at,
+                    CASE
+                        WHEN (u.priority, u.after) > (_last_priority, _last_created_at)
+                        THEN '00000000-0000-0000-0000-000000000000'
+                        ELSE _last_id
+                    END AS id
+                FROM unnest(_kind_queues, _kind_types, _kind_priorities, _kind_times)
+                    AS u (queue, job_type, priority, after)
+            ) AS k
             CROSS JOIN LATERAL (
                 SELECT q.id, q.priority, q.created_at, q.last_chance
                 FROM job_queue q
                 WHERE q.due
                   AND q.queue = k.queue
                   AND q.job_type = k.job_type
-                  AND (q.priority, q.created_at, q.id)
-                      > (_last_priority, _last_created_at, _last_id)
+                  AND (q.priority, q.created_at, q.id) > (k.priority, k.created_at, k.id)
                   AND (_last_chance OR NOT q.last_chance)
                 ORDER BY q.priority, q.created_at, q.id
                 LIMIT _wanted

@@ -696,7 +696,7 @@ FUNCTION queue_jobs(_ids uuid[])
     SET enable_seqscan=off;
 
 FUNCTION queued_kinds()
-    RETURNS TABLE(queue text, job_type text)
+    RETURNS TABLE(queue text, job_type text, priority integer, after timestamp with time zone)
     LANGUAGE sql SECURITY DEFINER
     SET search_path=public, pg_temp
     SET jit=off
