@@ -55,6 +55,8 @@ async def connected(
         doorbell = Doorbell(pool, enabled=settings is None or settings.notify_enabled)
         await opened.enter_async_context(_rung(doorbell))
         opened.enter_context(jobs.bound(JobStore(pool), doorbell.ring, notifies=doorbell.enabled))
+        # What a cancelled caller left behind still uses the pool.
+        opened.push_async_callback(jobs.binding.batcher.close)
         yield pool
 
 

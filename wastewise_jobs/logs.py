@@ -24,6 +24,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 
 MASK = "***"
 _DEEPEST = 8
+_LONGEST_REMEMBERED = 100
 _OUTAGE_FORGOTTEN_SECONDS = 60.0
 _LONGEST_EXCEPTION = 16 * 1024
 
@@ -161,7 +162,7 @@ def redact(value: Any, *, depth: int = _DEEPEST) -> Any:  # noqa: ANN401 - any l
     Looks into dicts, lists and tuples; whatever lies deeper than `depth` is dropped.
     """
     if isinstance(value, str):
-        return _redact_text(value)
+        return _redact_text(value) if len(value) > _LONGEST_REMEMBERED else _redact_short(value)
     if not isinstance(value, dict | list | tuple):
         return value
     if depth == 0:
@@ -207,6 +208,10 @@ def _redact_text(text: str) -> str:
         for pattern, replacement in _SECRET_TEXTS:
             text = pattern.sub(replacement, text)
     return text
+
+
+# Events, modules, routes and job types come again with every record.
+_redact_short = lru_cache(maxsize=1024)(_redact_text)
 
 
 @lru_cache(maxsize=1024)

@@ -12,6 +12,7 @@ application's handlers starts in half the time without them.
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -169,6 +170,9 @@ async def _run_parts(
             address = await listens
         if worker is not None:
             tasks.append(running.create_task(worker.run(), name="worker"))
+        # What is there by now stays for good: no collection need look at it again.
+        gc.collect()
+        gc.freeze()
         stop.up = True
         on_up(address)
         asked = running.create_task(stop.asked.wait(), name="stop")

@@ -16,7 +16,7 @@ log = get_logger(__name__)
 WAKE_TOPIC = "wastewise_wake"
 CANCEL_TOPIC = "wastewise_cancel"
 
-_MERGE_SECONDS = 0.03
+_MERGE_SECONDS = 0.004
 _SEND_LIMIT_SECONDS = 5.0
 # One statement for however many queues, each at most once.
 _RING = "SELECT pg_notify($1, q) FROM unnest($2::text[]) AS q"

@@ -162,16 +162,16 @@ class Handler(Generic[P, R]):
         )
         if idempotency_key is not None:
             job = _with_key(job, idempotency_key)
-        answers = await self._insert(job, None, connection)
-        if isinstance(answers[0], JobRefusedError):
-            raise answers[0]
-        if answers[0].disposition == "conflict":
+        answer = await self._insert(job, connection)
+        if isinstance(answer, JobRefusedError):
+            raise answer
+        if answer.disposition == "conflict":
             raise JobRefusedError(
                 "idempotency_key_conflict",
-                f"the idempotency key was used for another request (job {answers[0].id})",
+                f"the idempotency key was used for another request (job {answer.id})",
                 field="idempotencyKey",
             )
-        return answers[0]
+        return answer
 
     async def enqueue_many(
         self,
@@ -215,7 +215,7 @@ class Handler(Generic[P, R]):
         most = _STATEMENTS_UNDER_WAY if connection is None else 1
         try:
             for chunk in chunks:
-                under_way.append(asyncio.create_task(self._insert(like, chunk, connection)))
+                under_way.append(asyncio.create_task(self._insert_alike(like, chunk, connection)))
                 # Sent now: PostgreSQL inserts these while the next ones are made here.
                 await asyncio.sleep(0)
                 if len(under_way) == most:
@@ -229,23 +229,30 @@ class Handler(Generic[P, R]):
         return answers
 
     async def _insert(
-        self, job: NewJob, inputs: list[str] | None, connection: Connection | None
-    ) -> list[Enqueued | JobRefusedError]:
-        """The job itself, or one like it for each input."""
-        # The store needs no pool for a statement on a connection that is given.
-        store = (
-            self._jobs.binding.store if connection is None else JobStore(cast("Pool", connection))
-        )
-        if inputs is None:
-            answers = await store.enqueue([job], connection=connection)
+        self, job: NewJob, connection: Connection | None
+    ) -> Enqueued | JobRefusedError:
+        if connection is None:
+            # Whatever else is enqueued at this moment goes with it.
+            answer: Enqueued | JobRefusedError = await self._jobs.binding.batcher.enqueue(job)
         else:
-            answers = await store.enqueue_alike(job, inputs, connection=connection)
+            (answer,) = await _store_on(connection).enqueue([job], connection=connection)
+        await self._tell(job, connection)
+        return answer
+
+    async def _insert_alike(
+        self, like: NewJob, inputs: list[str], connection: Connection | None
+    ) -> list[Enqueued | JobRefusedError]:
+        store = self._jobs.binding.store if connection is None else _store_on(connection)
+        answers = await store.enqueue_alike(like, inputs, connection=connection)
+        await self._tell(like, connection)
+        return answers
+
+    async def _tell(self, job: NewJob, connection: Connection | None) -> None:
         queue = job.queue or self.options.queue
         if connection is None:
             self._jobs.binding.ring(queue)
         elif self._jobs.notifies:
             await connection.execute("SELECT pg_notify($1, $2)", WAKE_TOPIC, queue)
-        return answers
 
     def input_json(self, given: object) -> str:
         """The stored form of an input; InvalidInputError names the field that is wrong."""
@@ -260,6 +267,11 @@ class Handler(Generic[P, R]):
             return dump_json(given, max_bytes=MAX_INPUT_BYTES)
         except InvalidInputError as error:
             raise InvalidInputError(error.field or "input", error.problem) from None
+
+
+def _store_on(connection: Connection) -> JobStore:
+    # It needs no pool for statements on a connection that is given.
+    return JobStore(cast("Pool", connection))
 
 
 def _validated(model: type[BaseModel], given: object) -> BaseModel:

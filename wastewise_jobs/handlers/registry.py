@@ -27,6 +27,7 @@ from wastewise_jobs.handlers.handler import (
     RunIn,
 )
 from wastewise_jobs.handlers.signature import Signature, read_signature
+from wastewise_jobs.jobs.batcher import Batcher
 from wastewise_jobs.jobs.model import (
     DEFAULT_QUEUE,
     LEAST_URGENT,
@@ -49,6 +50,7 @@ class Binding:
     """Where jobs are enqueued from this process, and whom to tell (`ring` takes the queue)."""
 
     store: JobStore
+    batcher: Batcher
     ring: Callable[[str], None]
     notifies: bool = True
 
@@ -113,7 +115,7 @@ class Jobs:
 
         `notifies` False also keeps enqueue(connection=) from sending NOTIFY.
         """
-        self._binding = Binding(store, ring, notifies)
+        self._binding = Binding(store, Batcher(store), ring, notifies)
 
     @contextmanager
     def bound(

@@ -17,6 +17,7 @@ from wastewise_jobs.web.caller import Caller
 from wastewise_jobs.web.jwks import JwksKeys
 from wastewise_jobs.web.keys import PREFIX, KeyStore, StoredKey, secret_hash, split_key
 from wastewise_jobs.web.problems import UNAUTHENTICATED, ProblemError
+from wastewise_jobs.web.route import READ_SECONDS
 from wastewise_jobs.web.tokens import InvalidTokenError, SharedSecret, TokenVerifier
 
 # A revoked key must not work for longer than five seconds; the look itself takes time as well.
@@ -137,7 +138,8 @@ class KeyVerifier:
         known = self._remembered.get(public_id)
         if known is None or now - known.looked_at > self._remembered_seconds:
             # The age counts from before the look: a revocation during it must not gain time.
-            known = _Remembered(await self._store.find(public_id), now)
+            async with asyncio.timeout(READ_SECONDS):
+                known = _Remembered(await self._store.find(public_id), now)
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
             self._remembered[public_id] = known

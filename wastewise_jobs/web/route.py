@@ -168,8 +168,7 @@ def _endpoint(
         async with asyncio.timeout(route.seconds):
             caller = NOBODY
             if route.access != PUBLIC:
-                async with asyncio.timeout(READ_SECONDS):
-                    caller = await authenticator.authenticate(request)
+                caller = await authenticator.authenticate(request)
                 request[CALLER] = caller
                 _check_scope(route.access, caller)
             call = Call(

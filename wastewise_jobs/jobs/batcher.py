@@ -1,0 +1,101 @@
+"""Jobs that are enqueued at the same time are inserted together.
+
+While one batch is on its way to the database, the next one gathers: nobody waits for company, and
+under load the batches grow by themselves. Every caller gets its own answer; a job whose caller gave
+up before its batch left is not inserted.
+"""
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wastewise_jobs.errors import JobRefusedError
+from wastewise_jobs.jobs.model import Enqueued, NewJob
+from wastewise_jobs.jobs.store import JobStore
+
+MOST_IN_BATCH = 500
+_MOST_BYTES_IN_BATCH = 8 * 1024 * 1024
+_BATCH_SECONDS = 25.0
+
+
+@dataclass(slots=True, eq=False)
+class Wanted:
+    """A job that waits for its insertion, and where its answer goes."""
+
+    job: NewJob
+    answer: "asyncio.Future[Enqueued]"
+    any_project: bool = False
+
+    def refuse(self, error: Exception) -> None:
+        """Tell whoever still waits."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class Batcher:
+    """Enqueues jobs, as many as there are at the moment, in one statement."""
+
+    def __init__(self, store: JobStore, *, most_in_batch: int = MOST_IN_BATCH) -> None:
+        self._store = store
+        self._most_in_batch = most_in_batch
+        self._sending: asyncio.Task[None] | None = None
+        self.waiting: deque[Wanted] = deque()
+        self.bytes_waiting = 0
+
+    async def enqueue(self, job: NewJob, *, any_project: bool = False) -> Enqueued:
+        """Insert the job; raises JobRefusedError for what a constraint refuses.
+
+        `any_project` is for whoever admits jobs to projects.
+        """
+        wanted = Wanted(job, asyncio.get_running_loop().create_future(), any_project)
+        self.waiting.append(wanted)
+        self.bytes_waiting += len(job.input_json)
+        if self._sending is None:
+            # In nobody's context: a batch is not part of the call that happens to start it.
+            self._sending = asyncio.create_task(
+                self._send_all(), name="enqueue batches", context=contextvars.Context()
+            )
+        return await wanted.answer
+
+    async def close(self) -> None:
+        """Wait until everything that was accepted is answered."""
+        if self._sending is not None:
+            await asyncio.shield(self._sending)
+
+    async def admit(self, batch: Sequence[Wanted]) -> Sequence[Wanted]:
+        """Those that are inserted; whoever overrides it tells the others."""
+        return batch
+
+    async def _send_all(self) -> None:
+        try:
+            while batch := self._next_batch():
+                try:
+                    async with asyncio.timeout(_BATCH_SECONDS):
+                        await self._send(batch)
+                except Exception as error:  # noqa: BLE001 - a loop's tick: its batch is told, the next goes on
+                    for wanted in batch:
+                        wanted.refuse(error)
+        finally:
+            self._sending = None
+
+    def _next_batch(self) -> list[Wanted]:
+        batch: list[Wanted] = []
+        size = 0
+        while self.waiting and len(batch) < self._most_in_batch and size < _MOST_BYTES_IN_BATCH:
+            wanted = self.waiting.popleft()
+            self.bytes_waiting -= len(wanted.job.input_json)
+            if not wanted.answer.done():
+                batch.append(wanted)
+                size += len(wanted.job.input_json)
+        return batch
+
+    async def _send(self, batch: Sequence[Wanted]) -> None:
+        admitted = await self.admit(batch)
+        answers = await self._store.enqueue([wanted.job for wanted in admitted])
+        for wanted, answer in zip(admitted, answers, strict=True):
+            if isinstance(answer, JobRefusedError):
+                wanted.refuse(answer)
+            elif not wanted.answer.done():
+                wanted.answer.set_result(answer)
