@@ -1,3 +1,4 @@
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +10,14 @@ from pydantic import BaseModel
 
 from tests.conftest import connected as connection_to
 from tests.support import eventually
-from wastewise_jobs import InvalidInputError, JobContext, Jobs, WastewiseJobsError, connected
+from wastewise_jobs import (
+    InvalidInputError,
+    JobContext,
+    JobRefusedError,
+    Jobs,
+    WastewiseJobsError,
+    connected,
+)
 
 
 class Bill(BaseModel):
@@ -60,6 +68,51 @@ async def test_nothing_can_be_enqueued_before_and_after(db: str) -> None:
             await send_bill.enqueue(Bill(account="a"))
         async with connected(jobs, dsn=db):
             await send_bill.enqueue(Bill(account="a"))
+
+
+async def test_what_is_enqueued_at_the_same_time_shares_transactions_and_answers_for_itself(
+    db: str,
+) -> None:
+    jobs = make_jobs()
+    send_bill = jobs.get("send_bill")
+    assert send_bill is not None
+    async with connected(jobs, dsn=db) as pool:
+        mine = [send_bill.enqueue(Bill(account=str(n)), user_id=uuid4()) for n in range(200)]
+        # Nobody's project: refused, and nobody else with it.
+        refused = send_bill.enqueue(Bill(account="x"), project_id=uuid4())
+        *made, problem = await asyncio.gather(*mine, refused, return_exceptions=True)
+        assert isinstance(problem, JobRefusedError)
+        rows = await pool.fetch("SELECT id, input_data ->> 'account' AS account FROM analysis_jobs")
+    assert [row["account"] for job in made for row in rows if row["id"] == job.id] == [
+        str(n) for n in range(200)
+    ]
+
+
+async def test_two_hundred_at_once_take_a_few_statements(db: str) -> None:
+    jobs = make_jobs()
+    send_bill = jobs.get("send_bill")
+    assert send_bill is not None
+    async with connected(jobs, dsn=db) as pool:
+        await asyncio.gather(*(send_bill.enqueue(Bill(account=str(n))) for n in range(200)))
+        # Rows of one statement have its transaction's time.
+        moments = await pool.fetchval("SELECT count(DISTINCT created_at) FROM analysis_jobs")
+    assert 1 <= moments <= 3
+
+
+async def test_who_gives_up_while_others_wait_takes_nobody_along(db: str) -> None:
+    jobs = make_jobs()
+    send_bill = jobs.get("send_bill")
+    assert send_bill is not None
+    async with connected(jobs, dsn=db) as pool:
+        asked = [asyncio.create_task(send_bill.enqueue(Bill(account=str(n)))) for n in range(20)]
+        await asyncio.sleep(0)
+        asked[7].cancel()
+        done = await asyncio.gather(*asked, return_exceptions=True)
+        kept = {
+            row[0] for row in await pool.fetch("SELECT input_data ->> 'account' FROM analysis_jobs")
+        }
+    assert isinstance(done[7], asyncio.CancelledError)
+    assert {str(n) for n in range(20) if n != 7} <= kept
 
 
 async def test_an_error_inside_comes_out_as_it_is(db: str) -> None:
