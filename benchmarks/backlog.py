@@ -22,9 +22,10 @@ CREATE TEMPORARY TABLE filler ON COMMIT DROP AS
 SELECT gen_random_uuid() AS id, clock_timestamp() + n * interval '1 microsecond' AS created_at
 FROM generate_series(1, {rows}) AS n;
 INSERT INTO analysis_jobs (
-    id, job_type, status, input_data, priority, created_at, retry_after, started_at, completed_at
+    id, job_type, queue, status, input_data, priority, created_at, retry_after, started_at,
+    completed_at
 )
-SELECT id, 'noop', '{status}', '{{"note": "one of very many"}}', 5, created_at, {retry_after},
+SELECT id, 'noop', 'default', '{status}', '{{"note": "one of very many"}}', 5, created_at, {retry_after},
     {ended}, {ended}
 FROM filler;
 {queue}

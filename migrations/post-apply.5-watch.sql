@@ -528,7 +528,9 @@ SET enable_seqscan = off
 AS $$
     WITH rolled AS MATERIALIZED (
         SELECT
-            date_bin(_bucket, r.bucket_at, '2000-01-01 00:00:00+00') AS bucket_at,
+            -- One number for each bucket and job type: sorting what follows by both takes long.
+            dense_rank() OVER (ORDER BY b.bucket_at, r.job_type) AS line,
+            b.bucket_at,
             r.job_type,
             r.completed,
             r.failed,
@@ -537,11 +539,15 @@ AS $$
             r.waits,
             r.runs
         FROM job_rollups r
+        CROSS JOIN LATERAL (
+            SELECT date_bin(_bucket, r.bucket_at, '2000-01-01 00:00:00+00') AS bucket_at
+        ) AS b
         WHERE r.bucket_minutes = 15
           AND r.bucket_at >= date_bin(_bucket, now() - _window, '2000-01-01 00:00:00+00')
     ),
     totals AS (
         SELECT
+            r.line,
             r.bucket_at,
             r.job_type,
             sum(r.completed)::bigint AS completed,
@@ -549,35 +555,34 @@ AS $$
             sum(r.cancelled)::bigint AS cancelled,
             sum(r.retried)::bigint AS retried
         FROM rolled r
-        GROUP BY r.bucket_at, r.job_type
+        GROUP BY r.line, r.bucket_at, r.job_type
     ),
+    -- Two histograms a line: waits, and runs after them.
     bins AS (
-        SELECT r.bucket_at, r.job_type, h.of_run, b.key::integer AS bin, sum(b.value::bigint) AS jobs
+        SELECT
+            2 * r.line + h.of_run AS histogram,
+            b.key::integer AS bin,
+            sum(b.value::double precision) AS jobs
         FROM rolled r
-        CROSS JOIN LATERAL (VALUES (false, r.waits), (true, r.runs)) AS h (of_run, bins)
+        CROSS JOIN LATERAL (VALUES (0, r.waits), (1, r.runs)) AS h (of_run, bins)
         CROSS JOIN LATERAL jsonb_each_text(h.bins) AS b
-        GROUP BY r.bucket_at, r.job_type, h.of_run, b.key
+        GROUP BY 1, 2
     ),
     ranked AS (
         SELECT
-            b.bucket_at,
-            b.job_type,
-            b.of_run,
+            b.histogram,
             b.bin,
-            sum(b.jobs) OVER (PARTITION BY b.bucket_at, b.job_type, b.of_run ORDER BY b.bin)
-                / sum(b.jobs) OVER (PARTITION BY b.bucket_at, b.job_type, b.of_run) AS share
+            sum(b.jobs) OVER (PARTITION BY b.histogram ORDER BY b.bin) AS up_to,
+            sum(b.jobs) OVER (PARTITION BY b.histogram) AS jobs
         FROM bins b
     ),
     percentiles AS (
         SELECT
-            r.bucket_at,
-            r.job_type,
-            min(r.bin) FILTER (WHERE NOT r.of_run AND r.share >= 0.5) AS wait_p50,
-            min(r.bin) FILTER (WHERE NOT r.of_run AND r.share >= 0.95) AS wait_p95,
-            min(r.bin) FILTER (WHERE r.of_run AND r.share >= 0.5) AS run_p50,
-            min(r.bin) FILTER (WHERE r.of_run AND r.share >= 0.95) AS run_p95
+            r.histogram,
+            min(r.bin) FILTER (WHERE r.up_to >= 0.5 * r.jobs) AS p50,
+            min(r.bin) FILTER (WHERE r.up_to >= 0.95 * r.jobs) AS p95
         FROM ranked r
-        GROUP BY r.bucket_at, r.job_type
+        GROUP BY r.histogram
     )
     SELECT
         t.bucket_at,
@@ -586,11 +591,12 @@ AS $$
         t.failed,
         t.cancelled,
         t.retried,
-        bin_seconds(p.wait_p50),
-        bin_seconds(p.wait_p95),
-        bin_seconds(p.run_p50),
-        bin_seconds(p.run_p95)
+        bin_seconds(w.p50),
+        bin_seconds(w.p95),
+        bin_seconds(r.p50),
+        bin_seconds(r.p95)
     FROM totals t
-    LEFT JOIN percentiles p ON p.bucket_at = t.bucket_at AND p.job_type = t.job_type
-    ORDER BY t.bucket_at, t.job_type
+    LEFT JOIN percentiles w ON w.histogram = 2 * t.line
+    LEFT JOIN percentiles r ON r.histogram = 2 * t.line + 1
+    ORDER BY t.line
 $$;
