@@ -25,8 +25,8 @@ INSERT INTO analysis_jobs (
     id, job_type, queue, status, input_data, priority, created_at, retry_after, started_at,
     completed_at
 )
-SELECT id, 'noop', 'default', '{status}', '{{"note": "one of very many"}}', 5, created_at, {retry_after},
-    {ended}, {ended}
+SELECT id, 'noop', 'default', '{status}', '{{"note": "one of very many"}}', 5, created_at,
+    {retry_after}, {ended}, {ended}
 FROM filler;
 {queue}
 COMMIT;

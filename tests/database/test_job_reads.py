@@ -87,8 +87,8 @@ async def test_a_list_brings_no_results_and_a_job_brings_its_own(store: JobStore
 async def test_rows_are_replaced_and_paged_by_position(store: JobStore, pool: Pool) -> None:
     job_id = await enqueue_one(store)
     async with pool.acquire() as own, own.transaction():
-        await store.save_rows(job_id, ["old"] * 9, connection=own)
-        await store.save_rows(job_id, [{"n": n} for n in range(1, 8)], connection=own)
+        await store.save_rows(job_id, ['"old"'] * 9, connection=own)
+        await store.save_rows(job_id, [f'{{"n": {n}}}' for n in range(1, 8)], connection=own)
     assert await store.rows(job_id, after=0, limit=3) == [(n, {"n": n}) for n in (1, 2, 3)]
     assert await store.rows(job_id, after=3, limit=9) == [(n, {"n": n}) for n in (4, 5, 6, 7)]
     assert await store.rows(uuid4(), after=0, limit=9) == []

@@ -329,7 +329,7 @@ async def test_a_handlers_transaction_holds_its_job_and_completes_it_with_its_ow
     job = await make_running(store)
     async with pool.acquire() as own, own.transaction():
         await store.hold(job, idle_limit=LEASE, connection=own)
-        await store.save_rows(job.id, [{"row": 1}], connection=own)
+        await store.save_rows(job.id, ['{"row": 1}'], connection=own)
         assert await store.complete([(job, Completed("1"))], executor=own) == {job.id}
         assert (await job_row(connection, job.id))["status"] == "processing"
         # Nobody takes the job while it is held.

@@ -31,7 +31,7 @@ async def things(api: Api) -> tuple[str, str]:
     project = await api.new_project()
     job = await api.new_job(projectId=project)
     async with api.pool.acquire() as connection:
-        await api.jobs.save_rows(UUID(job), [{"a": 1}], connection=connection)
+        await api.jobs.save_rows(UUID(job), ['{"a": 1}'], connection=connection)
         for name in ("html", "xlsx"):
             await api.jobs.save_report(UUID(job), name, b"x", connection=connection)
     await api.put(f"/api/projects/{project}/files/a.csv", b"Date,Tons\n2026-01-01,5\n")

@@ -1,6 +1,7 @@
 """Creating, looking at, listing, cancelling and retrying jobs. Bodies are compared whole."""
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -440,7 +441,8 @@ async def test_rows_are_paged_in_order(api: Api) -> None:
     job_id = await api.new_job()
     rows = [{"line": n, "amount": "12.50"} for n in range(7)]
     async with api.pool.acquire() as connection:
-        await api.jobs.save_rows(UUID(job_id), rows, connection=connection)
+        texts = [json.dumps(row) for row in rows]
+        await api.jobs.save_rows(UUID(job_id), texts, connection=connection)
 
     first = (await api.get(f"/api/jobs/{job_id}/rows?limit=4")).json
     cursor = first["pagination"]["nextCursor"]

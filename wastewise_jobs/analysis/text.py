@@ -10,7 +10,10 @@ _SPACES = re.compile(r"\s+")
 
 def clean(text: str) -> str:
     """The text on one line, trimmed, without control characters, at most 1000 characters long."""
-    text = _SPACES.sub(" ", _UNSAFE.sub(" ", text)).strip()
+    if text.isascii() and text.isprintable() and "  " not in text:
+        text = text.strip()
+    else:
+        text = _SPACES.sub(" ", _UNSAFE.sub(" ", text)).strip()
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
 

@@ -314,12 +314,10 @@ class JobStore:
             rows = await self._pool.fetch(sql.LIST_OF_USER, *filters, wanted.user_id)
         return [_view(row) for row in rows]
 
-    async def save_rows(self, job_id: UUID, rows: Sequence[Any], *, connection: Connection) -> None:
-        """Replace the rows that the job's extraction read."""
+    async def save_rows(self, job_id: UUID, rows: Sequence[str], *, connection: Connection) -> None:
+        """Replace the rows that the job's extraction read, each given as JSON."""
         await connection.execute(sql.DELETE_ROWS, job_id)
-        await connection.execute(
-            sql.INSERT_ROWS, job_id, [orjson.dumps(row).decode() for row in rows]
-        )
+        await connection.execute(sql.INSERT_ROWS, job_id, rows)
 
     async def rows(self, job_id: UUID, *, after: int, limit: int) -> list[tuple[int, Any]]:
         """Return (position, row) pairs behind position `after`; positions count from 1."""

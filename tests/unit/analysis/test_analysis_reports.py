@@ -261,6 +261,15 @@ def test_the_workbooks_figures_are_live_formulas(sample: tuple[Analysis, Extract
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_formulas_are_written_as_the_original_worksheet_would_write_them(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = render_xlsx(*case(name))
+    monkeypatch.delattr("wastewise_jobs.analysis.reports.workbook.book._Worksheet._prepare_formula")
+    assert render_xlsx(*case(name)) == ours
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_every_name_that_a_formula_uses_is_defined(name: str) -> None:
     archive = zipfile.ZipFile(io.BytesIO(render_xlsx(*case(name))))
     defined = set(re.findall(r'definedName name="(\w+)"', archive.read("xl/workbook.xml").decode()))

@@ -73,7 +73,9 @@ class RowReader:
             row = self.table.rows[at]
             if all(map(is_blank, row)):
                 self.skip("blank", at + 1)
-            elif [text_of(cell) for cell in row] == header:
+            elif len(row) == len(header) and all(
+                text_of(cell) == title for cell, title in zip(row, header, strict=True)
+            ):
                 self.skip("repeated header", at + 1)
             else:
                 yield at + 1, row

@@ -8,6 +8,7 @@ unpacked here under limits, measured with expat, and calamine only sees the copy
 import io
 import zipfile
 import zlib
+from functools import lru_cache
 from xml.parsers import expat
 
 from wastewise_jobs.analysis.errors import Problem, UnreadableFilesError
@@ -163,6 +164,7 @@ def _refuse_doctype(*_: object) -> None:
     raise ValueError("a document type declaration is not allowed")
 
 
+@lru_cache(maxsize=1024)
 def _column_number(letters: str) -> int:
     number = 0
     for letter in letters.upper():

@@ -12,6 +12,7 @@ from typing import Any
 
 import xlsxwriter
 from xlsxwriter.utility import xl_col_to_name, xl_rowcol_to_cell
+from xlsxwriter.worksheet import Worksheet
 
 # A spreadsheet that exports such a cell again must not turn it into a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "|", "%")
@@ -137,6 +138,17 @@ class Sheet:
             self.worksheet.repeat_rows(header_row)
 
 
+class _Worksheet(Worksheet):  # type: ignore[misc]  # xlsxwriter has no types
+    """Takes formulas as they are.
+
+    The original looks in each for thirty functions of later Excel versions, by as many regular
+    expressions: most of the time of a workbook with thousands of lines. We use none of them.
+    """
+
+    def _prepare_formula(self, formula: str, expand_future_functions: bool = False) -> str:  # noqa: ARG002, FBT001, FBT002
+        return formula.removeprefix("=")
+
+
 class Book:
     """An XLSX workbook in memory, the same bytes for the same content."""
 
@@ -159,7 +171,8 @@ class Book:
 
     def sheet(self, name: str) -> Sheet:
         """A new sheet behind the others."""
-        return Sheet(name, self.workbook.add_worksheet(name), self._formats)
+        made = self.workbook.add_worksheet(name, worksheet_class=_Worksheet)
+        return Sheet(name, made, self._formats)
 
     def name(self, name: str, address: str) -> None:
         """A name for a cell, so that formulas read like the report."""
