@@ -93,19 +93,26 @@ def _worded(told: Told, links: AlertLinks) -> Worded:
 
 
 def title_of(told: Told) -> str:
-    """A line such as `Job failed: complete_analysis (12 times)`; holds no text of a job."""
+    """A line such as `Job failed: complete_analysis (12 times)`; holds no text of a job.
+
+    Whoever is woken reads this first: which job type, which worker, how many in a hundred.
+    """
     alert = told.alert
     name = _NAMES.get(alert.alert_type, alert.alert_type)
-    job_type = alert.details.get("job_type")
-    subject = f"{name}: {clean(str(job_type), 63)}" if job_type else name
+    about = alert.details.get("job_type") or alert.details.get("worker_id")
+    percent = alert.details.get("percent")
+    if about:
+        name = f"{name}: {clean(str(about), 100)}"
+    elif percent is not None and told.notice is not Notice.RESOLVED:
+        name = f"{name}: {percent} %"
     times = f" ({alert.occurrences:,} times)" if alert.occurrences > 1 else ""
     match told.notice:
         case Notice.RESOLVED:
-            return f"{subject}{times} is resolved"
+            return f"{name}{times} is resolved"
         case Notice.REMINDER:
-            return f"{subject}{times} is still open"
+            return f"{name}{times} is still open"
         case _:
-            return subject + times
+            return name + times
 
 
 def _facts(alert: Alert) -> Iterator[tuple[str, str]]:
