@@ -65,7 +65,8 @@ async def idle(server: Server, peer: Peer, profile: str, seconds: float = 60.0) 
         try:
             await act(peer, server.address(name), "pace", "20", "10")
             await _arrived(worker, 20)
-            await asyncio.sleep(15)
+            # A whole round of everything that is done once a minute, and statements prepared.
+            await asyncio.sleep(75)
             before = await admin.fetchval(_TRANSACTIONS, name)
             await asyncio.sleep(seconds)
             after = await admin.fetchval(_TRANSACTIONS, name)

@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 # Longer than any channel takes: what is claimed for longer was left by somebody who died.
 LEASE = timedelta(seconds=60)
-_SETTLED_EVERY_SECONDS = 30.0
+_SETTLED_EVERY_SECONDS = 60.0
 _PAUSE_SECONDS = 15.0
 _LAST_SECONDS = 1.0
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}

@@ -1,10 +1,11 @@
 """The LISTEN connection: one per process, outside the pool.
 
 A notification is a hint that saves latency and nothing else: whoever uses this polls as well. The
-connection proves itself: every ten seconds it sends a NOTIFY to itself and must hear it, because
-a listener can be dead while its socket looks open, and a transaction pooler accepts LISTEN and
-delivers nothing. In the latter case one warning is logged and polling is what remains. Whatever
-silenced the line, it is in use again within fifteen seconds after that has passed.
+connection proves itself, because a listener can be dead while its socket looks open: every ten
+seconds the server must answer, and the first time and every thirty seconds a NOTIFY to itself must
+come back, because a transaction pooler accepts LISTEN and delivers nothing. In the latter case one
+warning is logged and polling is what remains. Whatever silenced the line, it is in use again within
+fifteen seconds after that has passed.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ log = get_logger(__name__)
 
 _CHECK_EVERY_SECONDS = 10.0
 _CHECK_LIMIT_SECONDS = 3.0
+# A NOTIFY takes a lock of the whole server and two transactions; an answer takes one and no lock.
+_ANSWERS_FOR_EACH_NOTIFY = 2
 # Of the interval between checks; the longest pause between two attempts to connect.
 _LONGEST_PAUSE = 0.3
 _POLL_ONLY_RECHECK_SECONDS = 300.0
@@ -124,13 +127,20 @@ class Notifier:
             await self._subscribe(connection)
             await self._check(connection)
             self._connected(recovered=backoff.reset())
+            answers = 0
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._check_every):
                         await closed.wait()
                         break
                 self.beat.stamp()
-                await self._check(connection)
+                if answers < _ANSWERS_FOR_EACH_NOTIFY:
+                    answers += 1
+                    # Raises TimeoutError when nobody answers in time.
+                    await connection.execute("SELECT 1")
+                else:
+                    answers = 0
+                    await self._check(connection)
         finally:
             # close() would wait for a server that may never answer.
             connection.terminate()
