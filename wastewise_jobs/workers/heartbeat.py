@@ -158,7 +158,7 @@ class Heartbeat:
         runs = list(self._watched.runs)
         now = time.monotonic()
         self._again = []
-        # Of an idle worker every second time is enough; how long it may be silent counts in minutes.
+        # Of an idle worker every second time is enough: it may be silent for minutes.
         if not runs and now - self._row_written < 1.5 * self._interval:
             return
         connection = await self._connected()
