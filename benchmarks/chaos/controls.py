@@ -37,7 +37,7 @@ PROTECTIONS = {
             "rescue",
             "the rescue of jobs whose lease has expired",
             "kill",
-            ("finished", "leases_live"),
+            ("finished", "leases_live", "found no work"),
             ("rescue_jobs", r"\nBEGIN\n", "\nBEGIN RETURN;\n", 1),
         ),
         Protection(
@@ -68,7 +68,7 @@ PROTECTIONS = {
             "quarantine",
             "the end of a job after three crashes",
             "poison",
-            ("within_limits",),
+            ("within_limits", "finished"),
             ("rescue_these_jobs", r"\w+\.crash_count >= 2", "false", 2),
         ),
         Protection(

@@ -68,6 +68,8 @@ def _doses(run: Run, count: int) -> list[tuple[str, str]]:
     in_child = [*IN_PROCESS]
     run.chance.shuffle(in_loop)
     run.chance.shuffle(in_child)
+    # However few there are: a run that kills no process says nothing about the quarantine.
+    in_loop.sort(key=lambda act: act != "kill")
     pairs = zip(in_loop, in_child, strict=False)
     acts = [dose for a, b in pairs for dose in (("poison", a), ("poison_in_process", b))]
     return [acts[number % len(acts)] for number in range(count)]
