@@ -19,7 +19,7 @@ _FILL = """
 BEGIN;
 SELECT set_config('wastewise.transition', 'on', true);
 CREATE TEMPORARY TABLE filler ON COMMIT DROP AS
-SELECT gen_random_uuid() AS id, clock_timestamp() + n * interval '1 microsecond' AS created_at
+SELECT uuidv7() AS id, clock_timestamp() + n * interval '1 microsecond' AS created_at
 FROM generate_series(1, {rows}) AS n;
 INSERT INTO analysis_jobs (
     id, job_type, queue, status, input_data, priority, created_at, retry_after, started_at,
