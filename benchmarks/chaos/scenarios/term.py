@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -136,7 +137,10 @@ async def _figures(here: Site, ended: list[tuple[int, float]], *, fed: int) -> N
     released = [row[0] for row in await here.pool.fetch(_RELEASED)]
     report.figure("jobs", fed)
     report.figure("signals", len(ended))
-    report.figure("exit codes other than 0", sum(code != 0 for code, _ in ended), at_most=0)
+    codes = Counter(code for code, _ in ended)
+    for code in sorted(codes.keys() - {0}):
+        report.figure(f"exit code {code}", codes[code])
+    report.figure("exit codes other than 0", len(ended) - codes[0], at_most=0)
     report.figure("signal to exit, median", quantile([took for _, took in ended], 0.5), "s")
     longest = max(took for _, took in ended)
     report.figure("signal to exit, longest", longest, "s", at_most=grace + 2)
