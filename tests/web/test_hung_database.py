@@ -8,13 +8,14 @@ from benchmarks.chaos.proxy import proxy_to
 from tests.support import eventually
 from tests.web.api import Api, serving
 from wastewise_jobs.db.pool import create_pool
-from wastewise_jobs.web import batcher, events, jobs, route
+from wastewise_jobs.jobs import batcher
+from wastewise_jobs.web import auth, events, jobs, route
 
 
 async def test_requests_end_within_their_limit_while_the_database_hangs(
     db: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (route, jobs, events):
+    for module in (auth, route, jobs, events):
         monkeypatch.setattr(module, "READ_SECONDS", 0.5)
     monkeypatch.setattr(route, "WRITE_SECONDS", 0.5)
     monkeypatch.setattr(batcher, "_BATCH_SECONDS", 0.5)
