@@ -1,7 +1,7 @@
 -- Functions that let jobs in. The batch form is the real one.
 
 -- is_analysis: whether jobs of this type count as somebody's analysis.
-CREATE OR REPLACE FUNCTION is_analysis(_job_type text)
+CREATE OR REPLACE FUNCTION public.is_analysis(_job_type text)
 RETURNS boolean
 LANGUAGE sql
 IMMUTABLE
@@ -13,11 +13,11 @@ $$;
 -- Of callers at the same moment exactly one gets true: the advisory lock is tried, never waited for,
 -- and whoever misses it is not the first. Each look is a statement of its own, so that it sees what
 -- others committed meanwhile.
-CREATE OR REPLACE FUNCTION is_first_analysis(_user_id uuid)
+CREATE OR REPLACE FUNCTION public.is_first_analysis(_user_id uuid)
 RETURNS boolean
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 AS $$
@@ -25,9 +25,9 @@ BEGIN
     IF _user_id IS NULL
         OR EXISTS (
             SELECT 1
-            FROM analysis_jobs j
+            FROM public.analysis_jobs j
             WHERE j.user_id = _user_id
-              AND is_analysis(j.job_type)
+              AND public.is_analysis(j.job_type)
               AND j.status IN ('pending', 'processing', 'completed')
         )
     THEN
@@ -40,9 +40,9 @@ BEGIN
     -- quicker to commit, were not.
     RETURN NOT EXISTS (
         SELECT 1
-        FROM analysis_jobs j
+        FROM public.analysis_jobs j
         WHERE j.user_id = _user_id
-          AND is_analysis(j.job_type)
+          AND public.is_analysis(j.job_type)
           AND j.status IN ('pending', 'processing', 'completed')
           AND j.priority = 3
     );
@@ -50,30 +50,30 @@ END
 $$;
 
 -- default_job_priority: what a type's jobs get when nothing speaks for more or less.
-CREATE OR REPLACE FUNCTION default_job_priority(_job_type text)
+CREATE OR REPLACE FUNCTION public.default_job_priority(_job_type text)
 RETURNS integer
 LANGUAGE sql
 STABLE
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
     SELECT CASE
-        WHEN is_analysis(_job_type) THEN 5
+        WHEN public.is_analysis(_job_type) THEN 5
         WHEN _job_type = 'report_generation' THEN 7
         WHEN _job_type = 'cleanup' OR _job_type ~ '^batch([_.-]|$)' THEN 9
-        ELSE coalesce((SELECT t.priority FROM job_types t WHERE t.job_type = _job_type), 5)
+        ELSE coalesce((SELECT t.priority FROM public.job_types t WHERE t.job_type = _job_type), 5)
     END
 $$;
 
 -- job_priority_reason: why a job of this type has an assigned priority.
-CREATE OR REPLACE FUNCTION job_priority_reason(_job_type text, _priority integer, _first boolean)
+CREATE OR REPLACE FUNCTION public.job_priority_reason(_job_type text, _priority integer, _first boolean)
 RETURNS text
 LANGUAGE sql
 IMMUTABLE
 AS $$
     SELECT CASE
         WHEN _first THEN 'first analysis of a first-time user'
-        WHEN is_analysis(_job_type) THEN 'regular analysis'
+        WHEN public.is_analysis(_job_type) THEN 'regular analysis'
         WHEN _job_type = 'report_generation' THEN 'report generation'
         WHEN _job_type = 'cleanup' OR _job_type ~ '^batch([_.-]|$)' THEN 'batch work'
         WHEN _priority = 5 THEN 'regular job'
@@ -83,17 +83,17 @@ $$;
 
 -- assign_job_priority: 3 for a first-time user's first analysis, 5 regular analysis and any other
 -- type, 7 report generation, 9 batch work and cleanup; 5 gives way to a registered type's own.
-CREATE OR REPLACE FUNCTION assign_job_priority(user_id uuid, job_type text)
+CREATE OR REPLACE FUNCTION public.assign_job_priority(user_id uuid, job_type text)
 RETURNS integer
 LANGUAGE sql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
     SELECT CASE
-        WHEN is_analysis(assign_job_priority.job_type)
-            AND is_first_analysis(assign_job_priority.user_id) THEN 3
-        ELSE default_job_priority(assign_job_priority.job_type)
+        WHEN public.is_analysis(assign_job_priority.job_type)
+            AND public.is_first_analysis(assign_job_priority.user_id) THEN 3
+        ELSE public.default_job_priority(assign_job_priority.job_type)
     END
 $$;
 
@@ -103,7 +103,7 @@ $$;
 -- for the last two, id and status are those of the job that used the key first.
 -- _delays are seconds from now, by this server's clock, for jobs without a _run_at.
 -- Raises what a constraint raises (the whole batch is refused): the caller repeats one by one.
-CREATE OR REPLACE FUNCTION enqueue_jobs(
+CREATE OR REPLACE FUNCTION public.enqueue_jobs(
     _ids uuid[],
     _job_types text[],
     _inputs text[],
@@ -130,7 +130,7 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 AS $$
@@ -147,18 +147,18 @@ BEGIN
                 WITH ORDINALITY AS g (user_id, job_type, priority, n)
             WHERE g.user_id IS NOT NULL
               AND g.priority IS NULL
-              AND is_analysis(g.job_type)
+              AND public.is_analysis(g.job_type)
             GROUP BY g.user_id
             ORDER BY g.user_id
         LOOP
-            IF is_first_analysis(_candidate.user_id) THEN
+            IF public.is_first_analysis(_candidate.user_id) THEN
                 _firsts := _firsts || _candidate.first_position;
             END IF;
         END LOOP;
     END IF;
 
     -- Once a name, not once a row.
-    PERFORM check_job_names(n.job_type, n.queue)
+    PERFORM public.check_job_names(n.job_type, n.queue)
     FROM (
         SELECT DISTINCT u.job_type, u.queue
         FROM unnest(_job_types, _queues) AS u (job_type, queue)
@@ -171,9 +171,9 @@ BEGIN
             t.queue,
             t.max_retries,
             t.timeout_seconds,
-            default_job_priority(d.job_type) AS priority
+            public.default_job_priority(d.job_type) AS priority
         FROM (SELECT DISTINCT u.job_type FROM unnest(_job_types) AS u (job_type)) AS d
-        LEFT JOIN job_types t ON t.job_type = d.job_type
+        LEFT JOIN public.job_types t ON t.job_type = d.job_type
     ),
     given AS MATERIALIZED (
         SELECT
@@ -199,7 +199,7 @@ BEGIN
         JOIN types t ON t.job_type = g.job_type
     ),
     created AS (
-        INSERT INTO analysis_jobs (
+        INSERT INTO public.analysis_jobs (
             id, user_id, project_id, job_type, status, input_data, priority, priority_reason,
             queue, max_retries, timeout_seconds, retry_after, idempotency_key, idempotency_hash
         )
@@ -209,7 +209,7 @@ BEGIN
                 g.reason,
                 CASE
                     WHEN g.asked_priority IS NOT NULL THEN 'asked for'
-                    ELSE job_priority_reason(g.job_type, g.given_priority, g.n = ANY (_firsts))
+                    ELSE public.job_priority_reason(g.job_type, g.given_priority, g.n = ANY (_firsts))
                 END
             ),
             g.in_queue, g.retries_allowed, g.time_allowed,
@@ -226,7 +226,7 @@ BEGIN
             analysis_jobs.fence
     ),
     queued AS (
-        INSERT INTO job_queue (
+        INSERT INTO public.job_queue (
             id, queue, job_type, priority, created_at, retry_after, due, fence
         )
         SELECT
@@ -256,7 +256,7 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT
             f.id, f.status, f.priority, f.priority_reason, f.created_at, f.idempotency_hash
-        FROM analysis_jobs f
+        FROM public.analysis_jobs f
         WHERE coalesce(f.user_id, '00000000-0000-0000-0000-000000000000'::uuid)
                 = coalesce(g.user_id, '00000000-0000-0000-0000-000000000000'::uuid)
           AND f.idempotency_key = g.idempotency_key

@@ -9,25 +9,25 @@
 -- enormously dear, which makes a server with LLVM compile each statement for a tenth of a second.
 
 -- stuck_threshold: the lease of a claim that nobody renews.
-CREATE OR REPLACE FUNCTION stuck_threshold()
+CREATE OR REPLACE FUNCTION public.stuck_threshold()
 RETURNS interval
 LANGUAGE sql
 STABLE
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
-    SELECT coalesce((SELECT s.stuck_threshold FROM schema_info s), interval '30 minutes')
+    SELECT coalesce((SELECT s.stuck_threshold FROM public.schema_info s), interval '30 minutes')
 $$;
 
 -- promote_due_jobs: pending, waiting -> pending, due. At most _limit a priority, so that a burst
 -- of jobs that come due together is taken in the order of its priorities.
 -- Touches job_queue alone and never waits for a lock.
-CREATE OR REPLACE FUNCTION promote_due_jobs(_limit integer)
+CREATE OR REPLACE FUNCTION public.promote_due_jobs(_limit integer)
 RETURNS integer
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 SET enable_hashjoin = off
@@ -39,14 +39,14 @@ DECLARE
 BEGIN
     -- By primary key alone: one more condition, and a planner that believes that few wait reads all
     -- that wait. The rows were locked and looked at below.
-    UPDATE job_queue q
+    UPDATE public.job_queue q
     SET due = true
     WHERE q.id = ANY (ARRAY (
         SELECT w.id
         FROM generate_series(1, 10) AS p (priority)
         CROSS JOIN LATERAL (
             SELECT i.id
-            FROM job_queue i
+            FROM public.job_queue i
             WHERE NOT i.due
               AND NOT i.leased
               AND i.priority = p.priority
@@ -62,12 +62,12 @@ END
 $$;
 
 -- seconds_until_due: of the pending job that comes due next; null when none waits.
-CREATE OR REPLACE FUNCTION seconds_until_due()
+CREATE OR REPLACE FUNCTION public.seconds_until_due()
 RETURNS double precision
 LANGUAGE sql
 STABLE
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 AS $$
@@ -75,7 +75,7 @@ AS $$
     FROM generate_series(1, 10) AS p (priority)
     CROSS JOIN LATERAL (
         SELECT i.retry_after
-        FROM job_queue i
+        FROM public.job_queue i
         WHERE NOT i.due
           AND NOT i.leased
           AND i.priority = p.priority
@@ -86,36 +86,36 @@ $$;
 
 -- seconds_until_rescue: until the first lease expires that nobody renews meanwhile; null when no
 -- job is processing.
-CREATE OR REPLACE FUNCTION seconds_until_rescue()
+CREATE OR REPLACE FUNCTION public.seconds_until_rescue()
 RETURNS double precision
 LANGUAGE sql
 STABLE
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 AS $$
     SELECT extract(epoch FROM min(q.lease_expires_at) - clock_timestamp())::double precision
-    FROM job_queue q
+    FROM public.job_queue q
     WHERE q.leased
 $$;
 
 -- queued_kinds: the (queue, job_type) pairs that have due jobs, by hopping through the index from
 -- one pair to the next: the cost grows with the pairs, not with the jobs. And a place just before the
 -- first job of each, so that nobody has to read once more past those that are gone and not vacuumed.
-CREATE OR REPLACE FUNCTION queued_kinds()
+CREATE OR REPLACE FUNCTION public.queued_kinds()
 RETURNS TABLE (queue text, job_type text, priority integer, after timestamptz)
 LANGUAGE sql
 STABLE
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 AS $$
     WITH RECURSIVE kinds AS (
         (
             SELECT q.queue, q.job_type, q.priority, q.created_at
-            FROM job_queue q
+            FROM public.job_queue q
             WHERE q.due
             ORDER BY q.queue, q.job_type, q.priority, q.created_at, q.id
             LIMIT 1
@@ -125,7 +125,7 @@ AS $$
         FROM kinds k
         CROSS JOIN LATERAL (
             SELECT q.queue, q.job_type, q.priority, q.created_at
-            FROM job_queue q
+            FROM public.job_queue q
             WHERE q.due
               AND (q.queue, q.job_type) > (k.queue, k.job_type)
             ORDER BY q.queue, q.job_type, q.priority, q.created_at, q.id
@@ -152,7 +152,7 @@ $$;
 -- Of the jobs on their last chance (two crashes) at most one is among them, and none unless
 -- _last_chance: a worker never has two. So the process that such a job kills takes no other job into
 -- quarantine with it.
-CREATE OR REPLACE FUNCTION claim_jobs(
+CREATE OR REPLACE FUNCTION public.claim_jobs(
     _worker_id text,
     _queues text[],
     _job_types text[],
@@ -178,7 +178,7 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -202,13 +202,13 @@ DECLARE
     _last_id uuid := '00000000-0000-0000-0000-000000000000';
 BEGIN
     PERFORM set_config('wastewise.transition', 'on', true);
-    PERFORM promote_due_jobs(_limit);
+    PERFORM public.promote_due_jobs(_limit);
     IF _queues IS NULL OR _job_types IS NULL THEN
         SELECT
             array_agg(k.queue), array_agg(k.job_type), array_agg(k.priority),
             array_agg(k.after)
         INTO _kind_queues, _kind_types, _kind_priorities, _kind_times
-        FROM queued_kinds() k
+        FROM public.queued_kinds() k
         WHERE (_queues IS NULL OR k.queue = ANY (_queues))
           AND (_job_types IS NULL OR k.job_type = ANY (_job_types));
     ELSE
@@ -244,7 +244,7 @@ BEGIN
             ) AS k
             CROSS JOIN LATERAL (
                 SELECT q.id, q.priority, q.created_at, q.last_chance
-                FROM job_queue q
+                FROM public.job_queue q
                 WHERE q.due
                   AND q.queue = k.queue
                   AND q.job_type = k.job_type
@@ -278,7 +278,7 @@ BEGIN
 
         RETURN QUERY
         WITH claimed AS (
-            UPDATE analysis_jobs j
+            UPDATE public.analysis_jobs j
             SET status = 'processing',
                 worker_id = _worker_id,
                 fence = j.fence + 1,
@@ -292,7 +292,7 @@ BEGIN
                 estimated_completion = NULL
             WHERE j.id = ANY (ARRAY (
                 SELECT a.id
-                FROM analysis_jobs a
+                FROM public.analysis_jobs a
                 WHERE a.id = ANY (_page)
                   AND a.status = 'pending'
                   AND (a.retry_after IS NULL OR a.retry_after <= now())
@@ -307,7 +307,7 @@ BEGIN
                 j.created_at
         ),
         leased AS (
-            UPDATE job_queue q
+            UPDATE public.job_queue q
             SET due = false,
                 leased = true,
                 fence = c.fence,
@@ -338,15 +338,17 @@ $$;
 
 -- get_next_job: pending -> processing for one caller at psql or over RPC; null when nothing is due.
 -- The caller cannot renew a lease, so it gets one of the stuck threshold.
-CREATE OR REPLACE FUNCTION get_next_job(worker_identifier text)
+CREATE OR REPLACE FUNCTION public.get_next_job(worker_identifier text)
 RETURNS uuid
 LANGUAGE sql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
     SELECT c.id
-    FROM claim_jobs(get_next_job.worker_identifier, NULL, NULL, 1, stuck_threshold()) c
+    FROM public.claim_jobs(
+        get_next_job.worker_identifier, NULL::text[], NULL::text[], 1, public.stuck_threshold(), true
+    ) c
 $$;
 
 -- heartbeat_jobs: processing -> processing, with a lease from now on. Returns only what the worker
@@ -356,11 +358,11 @@ $$;
 -- while it holds others could deadlock with the settling statement. A row that somebody else's
 -- open transaction holds cannot be rescued either; the worker tries again soon. Past its deadline
 -- a lease is not renewed, and that is not told: a worker that hangs loses the job to a rescue.
-CREATE OR REPLACE FUNCTION heartbeat_jobs(_ids uuid[], _fences bigint[], _lease interval)
+CREATE OR REPLACE FUNCTION public.heartbeat_jobs(_ids uuid[], _fences bigint[], _lease interval)
 RETURNS TABLE (id uuid, held boolean, cancel_requested boolean)
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -370,13 +372,13 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 BEGIN
-    UPDATE job_queue q
+    UPDATE public.job_queue q
     SET lease_expires_at = now() + _lease,
         expired = false
     WHERE q.id = ANY (ARRAY (
         SELECT i.id
         FROM unnest(_ids, _fences) AS g (id, fence)
-        JOIN job_queue i ON i.id = g.id
+        JOIN public.job_queue i ON i.id = g.id
         WHERE i.id = ANY (_ids)
           AND i.fence = g.fence
           AND i.leased
@@ -386,9 +388,9 @@ BEGIN
     RETURN QUERY
     SELECT g.id, i.id IS NOT NULL, j.cancel_requested_at IS NOT NULL
     FROM unnest(_ids, _fences) AS g (id, fence)
-    LEFT JOIN job_queue i
+    LEFT JOIN public.job_queue i
         ON i.id = ANY (_ids) AND i.id = g.id AND i.fence = g.fence AND i.leased
-    LEFT JOIN analysis_jobs j
+    LEFT JOIN public.analysis_jobs j
         ON j.id = ANY (_ids) AND j.id = i.id AND j.fence = g.fence
     WHERE i.id IS NULL
        OR j.cancel_requested_at IS NOT NULL
@@ -399,7 +401,7 @@ $$;
 
 -- progress_jobs: processing -> processing. Returns the ids whose lease is still held.
 -- A NULL step or count leaves what was there.
-CREATE OR REPLACE FUNCTION progress_jobs(
+CREATE OR REPLACE FUNCTION public.progress_jobs(
     _ids uuid[],
     _fences bigint[],
     _percents integer[],
@@ -410,7 +412,7 @@ CREATE OR REPLACE FUNCTION progress_jobs(
 RETURNS SETOF uuid
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -421,7 +423,7 @@ AS $$
 BEGIN
     PERFORM set_config('wastewise.transition', 'on', true);
     RETURN QUERY
-    UPDATE analysis_jobs j
+    UPDATE public.analysis_jobs j
     SET progress_percent = least(greatest(g.percent, 0), 100),
         current_step = coalesce(g.step, j.current_step),
         steps_completed = coalesce(g.steps_completed, j.steps_completed),

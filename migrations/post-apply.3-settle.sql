@@ -8,11 +8,11 @@
 -- mirror_jobs_to_projects: an analysis that ended without a result says so on its project.
 -- The one place where a job's row is held while a project's is waited for. A plain DELETE of a
 -- project goes the other way round, so the wait is short.
-CREATE OR REPLACE FUNCTION mirror_jobs_to_projects(_ids uuid[])
+CREATE OR REPLACE FUNCTION public.mirror_jobs_to_projects(_ids uuid[])
 RETURNS void
 LANGUAGE sql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -22,13 +22,13 @@ SET lock_timeout = '200ms'
 AS $$
     WITH ended AS MATERIALIZED (
         SELECT a.project_id, a.status, a.error_message
-        FROM analysis_jobs a
+        FROM public.analysis_jobs a
         WHERE a.id = ANY (_ids)
           AND a.job_type = 'complete_analysis'
           AND a.project_id IS NOT NULL
           AND a.status IN ('failed', 'cancelled')
     )
-    UPDATE projects p
+    UPDATE public.projects p
     SET status = j.status,
         error_message = CASE WHEN j.status = 'failed' THEN left(j.error_message, 2000) END,
         updated_at = now()
@@ -39,7 +39,7 @@ AS $$
 $$;
 
 -- complete_jobs: processing -> completed. A NULL array of results stores none.
-CREATE OR REPLACE FUNCTION complete_jobs(
+CREATE OR REPLACE FUNCTION public.complete_jobs(
     _ids uuid[],
     _fences bigint[],
     _results text[],
@@ -51,7 +51,7 @@ CREATE OR REPLACE FUNCTION complete_jobs(
 RETURNS SETOF uuid
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -64,7 +64,7 @@ BEGIN
     PERFORM set_config('wastewise.transition', 'on', true);
     RETURN QUERY
     WITH won AS (
-        UPDATE analysis_jobs j
+        UPDATE public.analysis_jobs j
         SET status = 'completed',
             progress_percent = 100,
             -- The last steps of a quick run are never written: what was is not where it ended.
@@ -96,7 +96,7 @@ BEGIN
         RETURNING j.id
     ),
     gone AS (
-        DELETE FROM job_queue q
+        DELETE FROM public.job_queue q
         WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT w.id FROM won w;
@@ -106,7 +106,7 @@ $$;
 
 -- retry_delay: 1, 5, 15, then 30 minutes, each with up to a tenth more, so that jobs that failed
 -- together do not come back together.
-CREATE OR REPLACE FUNCTION retry_delay(_retry_count integer)
+CREATE OR REPLACE FUNCTION public.retry_delay(_retry_count integer)
 RETURNS interval
 LANGUAGE sql
 VOLATILE
@@ -117,7 +117,7 @@ AS $$
 $$;
 
 -- with_error: an error log with one more entry; the oldest of a hundred gives way.
-CREATE OR REPLACE FUNCTION with_error(_log jsonb, _entry jsonb)
+CREATE OR REPLACE FUNCTION public.with_error(_log jsonb, _entry jsonb)
 RETURNS jsonb
 LANGUAGE sql
 IMMUTABLE
@@ -132,7 +132,7 @@ $$;
 -- retry_jobs: processing -> pending, due after the schedule's delay or the longer _least_delays
 -- (of which a year is taken at most: beyond is no time that anybody means, or that a clock can show).
 -- settled: retried | exhausted (no retries left, nothing changed) | cancelled (it was asked for).
-CREATE OR REPLACE FUNCTION retry_jobs(
+CREATE OR REPLACE FUNCTION public.retry_jobs(
     _ids uuid[],
     _fences bigint[],
     _messages text[],
@@ -144,7 +144,7 @@ CREATE OR REPLACE FUNCTION retry_jobs(
 RETURNS TABLE (id uuid, settled text, retry_after timestamptz)
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -165,7 +165,7 @@ BEGIN
         ORDER BY u.id
     ),
     won AS (
-        UPDATE analysis_jobs j
+        UPDATE public.analysis_jobs j
         SET status = 'pending',
             retry_count = j.retry_count + 1,
             worker_id = NULL,
@@ -178,7 +178,7 @@ BEGIN
             (retry_after, retry_error_log) = (
                 SELECT
                     d.retry_after,
-                    with_error(j.retry_error_log, jsonb_build_object(
+                    public.with_error(j.retry_error_log, jsonb_build_object(
                         'attempt', j.retry_count + 1,
                         'timestamp', g.failed_at,
                         'error_message', left(g.message, 2000),
@@ -190,7 +190,7 @@ BEGIN
                     ))
                 FROM (
                     SELECT now() + greatest(
-                        retry_delay(j.retry_count),
+                        public.retry_delay(j.retry_count),
                         make_interval(secs => least(coalesce(g.least_delay, 0), 31536000))
                     ) AS retry_after
                     -- One roll of the dice for both.
@@ -207,7 +207,7 @@ BEGIN
         RETURNING j.id, j.retry_after
     ),
     waiting AS (
-        UPDATE job_queue q
+        UPDATE public.job_queue q
         SET due = false,
             leased = false,
             expired = false,
@@ -221,11 +221,11 @@ BEGIN
     SELECT w.id, 'retried'::text, w.retry_after FROM won w;
     RETURN QUERY
     SELECT c.c, 'cancelled'::text, NULL::timestamptz
-    FROM cancel_running_jobs(_ids, _fences) AS c (c);
+    FROM public.cancel_running_jobs(_ids, _fences) AS c (c);
     RETURN QUERY
     SELECT a.id, 'exhausted'::text, NULL::timestamptz
     FROM unnest(_ids, _fences) AS g (id, fence)
-    JOIN analysis_jobs a ON a.id = g.id
+    JOIN public.analysis_jobs a ON a.id = g.id
     WHERE a.id = ANY (_ids)
       AND a.fence = g.fence
       AND a.status = 'processing'
@@ -235,7 +235,7 @@ END
 $$;
 
 -- fail_jobs: processing -> failed (or cancelled, where that was asked for), and the alert of it.
-CREATE OR REPLACE FUNCTION fail_jobs(
+CREATE OR REPLACE FUNCTION public.fail_jobs(
     _ids uuid[],
     _fences bigint[],
     _messages text[],
@@ -246,7 +246,7 @@ CREATE OR REPLACE FUNCTION fail_jobs(
 RETURNS SETOF uuid
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -259,7 +259,7 @@ DECLARE
 BEGIN
     PERFORM set_config('wastewise.transition', 'on', true);
     WITH won AS (
-        UPDATE analysis_jobs j
+        UPDATE public.analysis_jobs j
         SET status = 'failed',
             error_message = g.message,
             error_code = g.code,
@@ -269,7 +269,7 @@ BEGIN
             updated_at = now(),
             duration_seconds = extract(epoch FROM clock_timestamp() - j.started_at),
             estimated_completion = NULL,
-            retry_error_log = with_error(j.retry_error_log, jsonb_build_object(
+            retry_error_log = public.with_error(j.retry_error_log, jsonb_build_object(
                 'attempt', j.retry_count + 1,
                 'timestamp', clock_timestamp(),
                 'error_message', left(g.message, 2000),
@@ -292,27 +292,27 @@ BEGIN
         RETURNING j.id
     ),
     gone AS (
-        DELETE FROM job_queue q
+        DELETE FROM public.job_queue q
         WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT coalesce(array_agg(w.id), '{}') INTO _failed FROM won w;
     PERFORM set_config('wastewise.transition', 'off', true);
-    PERFORM mirror_jobs_to_projects(_failed);
+    PERFORM public.mirror_jobs_to_projects(_failed);
     RETURN QUERY SELECT unnest(_failed);
-    RETURN QUERY SELECT c.c FROM cancel_running_jobs(_ids, _fences) AS c (c);
+    RETURN QUERY SELECT c.c FROM public.cancel_running_jobs(_ids, _fences) AS c (c);
     IF cardinality(_failed) > 0 THEN
-        PERFORM raise_failed_jobs(_failed);
+        PERFORM public.raise_failed_jobs(_failed);
     END IF;
 END
 $$;
 
 -- release_jobs: processing -> pending, due at once, no attempt charged (or cancelled, where that
 -- was asked for).
-CREATE OR REPLACE FUNCTION release_jobs(_ids uuid[], _fences bigint[])
+CREATE OR REPLACE FUNCTION public.release_jobs(_ids uuid[], _fences bigint[])
 RETURNS SETOF uuid
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -324,7 +324,7 @@ BEGIN
     PERFORM set_config('wastewise.transition', 'on', true);
     RETURN QUERY
     WITH won AS (
-        UPDATE analysis_jobs j
+        UPDATE public.analysis_jobs j
         SET status = 'pending',
             worker_id = NULL,
             claimed_at = NULL,
@@ -345,7 +345,7 @@ BEGIN
         RETURNING j.id
     ),
     waiting AS (
-        UPDATE job_queue q
+        UPDATE public.job_queue q
         SET due = true,
             leased = false,
             expired = false,
@@ -359,20 +359,20 @@ BEGIN
     PERFORM pg_notify('wastewise_wake', q.queue)
     FROM (
         SELECT DISTINCT i.queue
-        FROM job_queue i
+        FROM public.job_queue i
         WHERE i.id = ANY (_ids)
     ) AS q;
-    RETURN QUERY SELECT c.c FROM cancel_running_jobs(_ids, _fences) AS c (c);
+    RETURN QUERY SELECT c.c FROM public.cancel_running_jobs(_ids, _fences) AS c (c);
 END
 $$;
 
 -- cancel_running_jobs: processing -> cancelled, recorded by the worker that held the job, where
 -- that was asked for.
-CREATE OR REPLACE FUNCTION cancel_running_jobs(_ids uuid[], _fences bigint[])
+CREATE OR REPLACE FUNCTION public.cancel_running_jobs(_ids uuid[], _fences bigint[])
 RETURNS SETOF uuid
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -385,7 +385,7 @@ DECLARE
 BEGIN
     PERFORM set_config('wastewise.transition', 'on', true);
     WITH won AS (
-        UPDATE analysis_jobs j
+        UPDATE public.analysis_jobs j
         SET status = 'cancelled',
             completed_at = now(),
             updated_at = now(),
@@ -402,13 +402,13 @@ BEGIN
         RETURNING j.id
     ),
     gone AS (
-        DELETE FROM job_queue q
+        DELETE FROM public.job_queue q
         WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT coalesce(array_agg(w.id), '{}') INTO _cancelled FROM won w;
     PERFORM set_config('wastewise.transition', 'off', true);
     IF cardinality(_cancelled) > 0 THEN
-        PERFORM mirror_jobs_to_projects(_cancelled);
+        PERFORM public.mirror_jobs_to_projects(_cancelled);
     END IF;
     RETURN QUERY SELECT unnest(_cancelled);
 END

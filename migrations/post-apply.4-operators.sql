@@ -3,11 +3,11 @@
 
 -- cancel_job: pending -> cancelled; processing -> processing with the request recorded.
 -- Returns cancelled | requested | finished, or null when there is no such job.
-CREATE OR REPLACE FUNCTION cancel_job(_id uuid)
+CREATE OR REPLACE FUNCTION public.cancel_job(_id uuid)
 RETURNS text
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
@@ -15,24 +15,24 @@ DECLARE
     _answer text;
 BEGIN
     SELECT j.status INTO _status
-    FROM analysis_jobs j
+    FROM public.analysis_jobs j
     WHERE j.id = _id
     FOR NO KEY UPDATE;
 
     PERFORM set_config('wastewise.transition', 'on', true);
     IF _status = 'pending' THEN
-        UPDATE analysis_jobs
+        UPDATE public.analysis_jobs
         SET status = 'cancelled',
             cancel_requested_at = now(),
             completed_at = now(),
             retry_after = NULL,
             updated_at = now()
         WHERE id = _id;
-        DELETE FROM job_queue WHERE id = _id;
-        PERFORM mirror_jobs_to_projects(ARRAY[_id]);
+        DELETE FROM public.job_queue WHERE id = _id;
+        PERFORM public.mirror_jobs_to_projects(ARRAY[_id]);
         _answer := 'cancelled';
     ELSIF _status = 'processing' THEN
-        UPDATE analysis_jobs
+        UPDATE public.analysis_jobs
         SET cancel_requested_at = coalesce(cancel_requested_at, now()),
             updated_at = now()
         WHERE id = _id;
@@ -48,18 +48,18 @@ $$;
 
 -- requeue_job: failed -> pending, due at once, with all its retries; the error log stays.
 -- Returns requeued | not_failed, or null when there is no such job.
-CREATE OR REPLACE FUNCTION requeue_job(_id uuid)
+CREATE OR REPLACE FUNCTION public.requeue_job(_id uuid)
 RETURNS text
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
     _status text;
 BEGIN
     SELECT j.status INTO _status
-    FROM analysis_jobs j
+    FROM public.analysis_jobs j
     WHERE j.id = _id
     FOR NO KEY UPDATE;
 
@@ -69,7 +69,7 @@ BEGIN
         RETURN 'not_failed';
     END IF;
     PERFORM set_config('wastewise.transition', 'on', true);
-    UPDATE analysis_jobs
+    UPDATE public.analysis_jobs
     SET status = 'pending',
         retry_count = 0,
         crash_count = 0,
@@ -90,9 +90,9 @@ BEGIN
         updated_at = now()
     WHERE id = _id;
     PERFORM set_config('wastewise.transition', 'off', true);
-    PERFORM queue_jobs(ARRAY[_id]);
-    PERFORM note_requeued_jobs(ARRAY[_id]);
-    PERFORM pg_notify('wastewise_wake', j.queue) FROM analysis_jobs j WHERE j.id = _id;
+    PERFORM public.queue_jobs(ARRAY[_id]);
+    PERFORM public.note_requeued_jobs(ARRAY[_id]);
+    PERFORM pg_notify('wastewise_wake', j.queue) FROM public.analysis_jobs j WHERE j.id = _id;
     RETURN 'requeued';
 END
 $$;
@@ -100,18 +100,18 @@ $$;
 -- schedule_job_retry: an unfinished or failed job -> pending, due after 1, 5, 15, then 30 minutes.
 -- False, and nothing changed, when no retries are left, and for a job that is missing, completed
 -- or cancelled.
-CREATE OR REPLACE FUNCTION schedule_job_retry(job_id uuid, error_msg text, error_cd text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION public.schedule_job_retry(job_id uuid, error_msg text, error_cd text DEFAULT NULL)
 RETURNS boolean
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
-    _job analysis_jobs;
+    _job public.analysis_jobs;
 BEGIN
     SELECT j.* INTO _job
-    FROM analysis_jobs j
+    FROM public.analysis_jobs j
     WHERE j.id = schedule_job_retry.job_id
     FOR NO KEY UPDATE;
 
@@ -124,7 +124,7 @@ BEGIN
     END IF;
     -- Under a new fence the job is nobody's but ours, and the batch form settles it.
     PERFORM set_config('wastewise.transition', 'on', true);
-    UPDATE analysis_jobs
+    UPDATE public.analysis_jobs
     SET status = 'processing',
         fence = fence + 1,
         started_at = coalesce(started_at, now()),
@@ -133,15 +133,16 @@ BEGIN
         cancel_requested_at = NULL
     WHERE id = _job.id;
     PERFORM set_config('wastewise.transition', 'off', true);
-    PERFORM queue_jobs(ARRAY[_job.id]);
-    PERFORM retry_jobs(
+    PERFORM public.queue_jobs(ARRAY[_job.id]);
+    PERFORM public.retry_jobs(
         ARRAY[_job.id], ARRAY[_job.fence + 1], ARRAY[coalesce(schedule_job_retry.error_msg, '')],
-        ARRAY[schedule_job_retry.error_cd], NULL, ARRAY['operator'], NULL
+        ARRAY[schedule_job_retry.error_cd], NULL::text[], ARRAY['operator'::text],
+        NULL::double precision[]
     );
     IF _job.status = 'processing' THEN
         PERFORM pg_notify('wastewise_cancel', _job.id::text);
     ELSIF _job.status = 'failed' THEN
-        PERFORM note_requeued_jobs(ARRAY[_job.id]);
+        PERFORM public.note_requeued_jobs(ARRAY[_job.id]);
     END IF;
     RETURN true;
 END

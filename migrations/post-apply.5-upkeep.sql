@@ -3,11 +3,11 @@
 -- queue_jobs: makes the job_queue rows of these jobs say what analysis_jobs says. The caller holds
 -- the wide rows. A lease that still belongs to the same fence is kept; any other processing job
 -- has one of the stuck threshold, because nobody is known to renew it.
-CREATE OR REPLACE FUNCTION queue_jobs(_ids uuid[])
+CREATE OR REPLACE FUNCTION public.queue_jobs(_ids uuid[])
 RETURNS integer
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 AS $$
@@ -15,17 +15,17 @@ DECLARE
     _changed integer;
     _gone integer;
 BEGIN
-    DELETE FROM job_queue q
+    DELETE FROM public.job_queue q
     WHERE q.id = ANY (_ids)
       AND NOT EXISTS (
           SELECT 1
-          FROM analysis_jobs j
+          FROM public.analysis_jobs j
           WHERE j.id = ANY (_ids)
             AND j.id = q.id
             AND j.status IN ('pending', 'processing')
       );
     GET DIAGNOSTICS _gone = ROW_COUNT;
-    INSERT INTO job_queue AS q (
+    INSERT INTO public.job_queue AS q (
         id, queue, job_type, priority, created_at, retry_after, due, leased, fence,
         lease_expires_at, deadline_at, last_chance
     )
@@ -35,10 +35,10 @@ BEGIN
         j.status = 'pending' AND (j.retry_after IS NULL OR j.retry_after <= now()),
         j.status = 'processing',
         j.fence,
-        CASE WHEN j.status = 'processing' THEN now() + stuck_threshold() END,
+        CASE WHEN j.status = 'processing' THEN now() + public.stuck_threshold() END,
         NULL,
         j.crash_count >= 2
-    FROM analysis_jobs j
+    FROM public.analysis_jobs j
     WHERE j.id = ANY (_ids)
       AND j.status IN ('pending', 'processing')
     ORDER BY j.id
@@ -69,11 +69,11 @@ END
 $$;
 
 -- rescue_these_jobs: what rescue_jobs does with jobs whose rows it holds.
-CREATE OR REPLACE FUNCTION rescue_these_jobs(_ids uuid[])
+CREATE OR REPLACE FUNCTION public.rescue_these_jobs(_ids uuid[])
 RETURNS TABLE (id uuid, job_type text, worker_id text, crash_count integer, settled text)
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -85,7 +85,7 @@ BEGIN
     PERFORM set_config('wastewise.transition', 'on', true);
     RETURN QUERY
     WITH settled AS (
-        UPDATE analysis_jobs j
+        UPDATE public.analysis_jobs j
         SET status = d.status,
             crash_count = j.crash_count + 1,
             worker_id = CASE WHEN d.status = 'failed' THEN j.worker_id END,
@@ -106,7 +106,7 @@ BEGIN
             END,
             estimated_completion = NULL,
             updated_at = now(),
-            retry_error_log = with_error(j.retry_error_log, jsonb_build_object(
+            retry_error_log = public.with_error(j.retry_error_log, jsonb_build_object(
                 'attempt', j.retry_count + 1,
                 'timestamp', clock_timestamp(),
                 'error_message', 'the worker stopped renewing its lease',
@@ -124,7 +124,7 @@ BEGIN
                     WHEN a.crash_count >= 2 THEN 'failed'
                     ELSE 'pending'
                 END AS status
-            FROM analysis_jobs a
+            FROM public.analysis_jobs a
             WHERE a.id = ANY (_ids)
             ORDER BY a.id
         ) AS d
@@ -134,7 +134,7 @@ BEGIN
             j.retry_after
     ),
     waiting AS (
-        UPDATE job_queue q
+        UPDATE public.job_queue q
         SET due = false,
             leased = false,
             expired = false,
@@ -148,7 +148,7 @@ BEGIN
           AND s.status = 'pending'
     ),
     gone AS (
-        DELETE FROM job_queue q
+        DELETE FROM public.job_queue q
         WHERE q.id = ANY (ARRAY (SELECT s.id FROM settled s WHERE s.status <> 'pending'))
     )
     SELECT
@@ -156,9 +156,9 @@ BEGIN
         CASE s.status WHEN 'pending' THEN 'rescued' ELSE s.status END
     FROM settled s;
     PERFORM set_config('wastewise.transition', 'off', true);
-    PERFORM mirror_jobs_to_projects(_ids);
+    PERFORM public.mirror_jobs_to_projects(_ids);
     -- The rows were pending or processing a moment ago: those that are failed now, failed here.
-    PERFORM raise_failed_jobs(_ids);
+    PERFORM public.raise_failed_jobs(_ids);
 END
 $$;
 
@@ -170,11 +170,11 @@ $$;
 -- somebody's open transaction held the row, all that kept a live worker from renewing it is over
 -- now, and whoever looks may be quicker than its heartbeat. A sight of ten seconds ago and more
 -- counts as none: nobody could look meanwhile, so nobody could renew either.
-CREATE OR REPLACE FUNCTION rescue_jobs(_limit integer)
+CREATE OR REPLACE FUNCTION public.rescue_jobs(_limit integer)
 RETURNS TABLE (id uuid, job_type text, worker_id text, crash_count integer, settled text)
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -189,15 +189,15 @@ DECLARE
     _busy uuid[];
     _id uuid;
 BEGIN
-    IF coalesce(seconds_until_rescue() > 0, true) THEN
+    IF coalesce(public.seconds_until_rescue() > 0, true) THEN
         RETURN;
     END IF;
-    UPDATE job_queue q
+    UPDATE public.job_queue q
     SET expired = true,
         lease_expires_at = now() + interval '2 seconds'
     WHERE q.id = ANY (ARRAY (
         SELECT i.id
-        FROM job_queue i
+        FROM public.job_queue i
         WHERE i.leased
           AND i.lease_expires_at < now()
           AND (NOT i.expired OR i.lease_expires_at < now() - interval '10 seconds')
@@ -209,7 +209,7 @@ BEGIN
     LOOP
         _page := ARRAY (
             SELECT q.id
-            FROM job_queue q
+            FROM public.job_queue q
             WHERE q.leased
               AND q.expired
               AND q.lease_expires_at < now()
@@ -224,7 +224,7 @@ BEGIN
         -- The wide rows first, as everywhere.
         _expired := ARRAY (
             SELECT a.id
-            FROM analysis_jobs a
+            FROM public.analysis_jobs a
             WHERE a.id = ANY (_page)
               AND a.status = 'processing'
             FOR NO KEY UPDATE SKIP LOCKED
@@ -233,7 +233,7 @@ BEGIN
         -- somebody else, since the page was read.
         _expired := ARRAY (
             SELECT q.id
-            FROM job_queue q
+            FROM public.job_queue q
             WHERE q.id = ANY (_expired)
               AND q.leased
               AND q.expired
@@ -244,22 +244,22 @@ BEGIN
         -- no rescue ever waits.
         _busy := ARRAY (
             SELECT p.id
-            FROM projects p
+            FROM public.projects p
             WHERE p.id = ANY (ARRAY (
-                SELECT a.project_id FROM analysis_jobs a WHERE a.id = ANY (_expired)
+                SELECT a.project_id FROM public.analysis_jobs a WHERE a.id = ANY (_expired)
             ))
               AND p.id <> ALL (ARRAY (
                   SELECT l.id
-                  FROM projects l
+                  FROM public.projects l
                   WHERE l.id = ANY (ARRAY (
-                      SELECT a.project_id FROM analysis_jobs a WHERE a.id = ANY (_expired)
+                      SELECT a.project_id FROM public.analysis_jobs a WHERE a.id = ANY (_expired)
                   ))
                   FOR NO KEY UPDATE SKIP LOCKED
               ))
         );
         _expired := ARRAY (
             SELECT a.id
-            FROM analysis_jobs a
+            FROM public.analysis_jobs a
             WHERE a.id = ANY (_expired)
               AND (a.project_id IS NULL
                    OR a.project_id <> ALL (_busy)
@@ -268,7 +268,7 @@ BEGIN
         EXIT WHEN cardinality(_expired) > 0;
     END LOOP;
     BEGIN
-        RETURN QUERY SELECT * FROM rescue_these_jobs(_expired);
+        RETURN QUERY SELECT * FROM public.rescue_these_jobs(_expired);
         RETURN;
     EXCEPTION WHEN others THEN
         RAISE WARNING 'rescuing job by job: %', SQLERRM;
@@ -276,10 +276,10 @@ BEGIN
     -- A job that somebody's trigger guards stops nobody else's rescue.
     FOREACH _id IN ARRAY _expired LOOP
         BEGIN
-            RETURN QUERY SELECT * FROM rescue_these_jobs(ARRAY[_id]);
+            RETURN QUERY SELECT * FROM public.rescue_these_jobs(ARRAY[_id]);
         EXCEPTION WHEN others THEN
             RAISE WARNING 'job % cannot be rescued: %', _id, SQLERRM;
-            UPDATE job_queue SET lease_expires_at = now() + interval '1 minute' WHERE id = _id;
+            UPDATE public.job_queue SET lease_expires_at = now() + interval '1 minute' WHERE id = _id;
         END;
     END LOOP;
 END
@@ -288,27 +288,27 @@ $$;
 -- repair_job_queue: restores the invariant between the two tables and returns how many rows it
 -- changed. Idempotent and safe beside running workers; for after a partial restore, a promotion of
 -- a logical replica, or writes made with triggers disabled. Skips rows that somebody is changing.
-CREATE OR REPLACE FUNCTION repair_job_queue()
+CREATE OR REPLACE FUNCTION public.repair_job_queue()
 RETURNS integer
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
     _suspects uuid[];
     _gone integer;
 BEGIN
-    DELETE FROM job_queue q
-    WHERE NOT EXISTS (SELECT 1 FROM analysis_jobs j WHERE j.id = q.id);
+    DELETE FROM public.job_queue q
+    WHERE NOT EXISTS (SELECT 1 FROM public.analysis_jobs j WHERE j.id = q.id);
     GET DIAGNOSTICS _gone = ROW_COUNT;
     _suspects := ARRAY (
         SELECT a.id
-        FROM analysis_jobs a
+        FROM public.analysis_jobs a
         WHERE a.id IN (
             SELECT j.id
-            FROM analysis_jobs j
-            LEFT JOIN job_queue q ON q.id = j.id
+            FROM public.analysis_jobs j
+            LEFT JOIN public.job_queue q ON q.id = j.id
             WHERE (j.status IN ('pending', 'processing')) <> (q.id IS NOT NULL)
                OR (q.id IS NOT NULL AND (
                       q.priority <> j.priority
@@ -326,27 +326,27 @@ BEGIN
         ORDER BY a.id
         FOR NO KEY UPDATE SKIP LOCKED
     );
-    RETURN _gone + queue_jobs(_suspects);
+    RETURN _gone + public.queue_jobs(_suspects);
 END
 $$;
 
 -- prune_jobs: deletes up to _limit finished jobs that ended longer ago than _older_than; their
 -- rows and reports go with them.
-CREATE OR REPLACE FUNCTION prune_jobs(_older_than interval, _limit integer)
+CREATE OR REPLACE FUNCTION public.prune_jobs(_older_than interval, _limit integer)
 RETURNS integer
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
     _pruned integer;
 BEGIN
     PERFORM set_config('wastewise.transition', 'on', true);
-    DELETE FROM analysis_jobs j
+    DELETE FROM public.analysis_jobs j
     WHERE j.id = ANY (ARRAY (
         SELECT a.id
-        FROM analysis_jobs a
+        FROM public.analysis_jobs a
         WHERE a.completed_at < now() - _older_than
           AND a.status IN ('completed', 'failed', 'cancelled')
         ORDER BY a.completed_at
@@ -359,10 +359,10 @@ BEGIN
         RETURN _pruned;
     END IF;
     -- Rows from before us, or written by others, may have ended without a completed_at.
-    DELETE FROM analysis_jobs j
+    DELETE FROM public.analysis_jobs j
     WHERE j.id = ANY (ARRAY (
         SELECT a.id
-        FROM analysis_jobs a
+        FROM public.analysis_jobs a
         WHERE a.completed_at IS NULL
           AND a.created_at < now() - _older_than
           AND coalesce(a.failed_at, a.updated_at) < now() - _older_than
@@ -377,11 +377,11 @@ END
 $$;
 
 -- cleanup_old_analysis_jobs: prunes all finished jobs older than that many days; how many.
-CREATE OR REPLACE FUNCTION cleanup_old_analysis_jobs(days_to_keep integer DEFAULT 30)
+CREATE OR REPLACE FUNCTION public.cleanup_old_analysis_jobs(days_to_keep integer DEFAULT 30)
 RETURNS integer
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
@@ -392,7 +392,7 @@ BEGIN
         RAISE EXCEPTION 'days_to_keep must be 0 or more' USING ERRCODE = '22023';
     END IF;
     LOOP
-        _pruned := prune_jobs(make_interval(days => cleanup_old_analysis_jobs.days_to_keep), 1000);
+        _pruned := public.prune_jobs(make_interval(days => cleanup_old_analysis_jobs.days_to_keep), 1000);
         EXIT WHEN _pruned = 0;
         _all := _all + _pruned;
     END LOOP;

@@ -7,7 +7,7 @@
 
 -- duration_bin: the histogram bin of a duration. Bin 0 ends at a millisecond, each next one 1.3
 -- times later, the last holds the rest (15 days and more).
-CREATE OR REPLACE FUNCTION duration_bin(_seconds double precision)
+CREATE OR REPLACE FUNCTION public.duration_bin(_seconds double precision)
 RETURNS integer
 LANGUAGE sql
 IMMUTABLE
@@ -21,7 +21,7 @@ AS $$
 $$;
 
 -- bin_seconds: the duration that stands for a bin, at most 15 % off.
-CREATE OR REPLACE FUNCTION bin_seconds(_bin integer)
+CREATE OR REPLACE FUNCTION public.bin_seconds(_bin integer)
 RETURNS double precision
 LANGUAGE sql
 IMMUTABLE
@@ -30,7 +30,7 @@ AS $$
 $$;
 
 -- merged_bins: the sum of histograms.
-CREATE OR REPLACE FUNCTION merged_bins(_histograms jsonb[])
+CREATE OR REPLACE FUNCTION public.merged_bins(_histograms jsonb[])
 RETURNS jsonb
 LANGUAGE sql
 IMMUTABLE
@@ -46,11 +46,11 @@ $$;
 
 -- roll_up_jobs: counts what finished since the last call, about _limit jobs at most; whether more
 -- is left. Idempotent: a minute is always counted as a whole. Any number of callers, one at a time.
-CREATE OR REPLACE FUNCTION roll_up_jobs(_limit integer DEFAULT 20000)
+CREATE OR REPLACE FUNCTION public.roll_up_jobs(_limit integer DEFAULT 20000)
 RETURNS boolean
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 AS $$
@@ -62,7 +62,7 @@ DECLARE
     _marked timestamptz[];
     _quarters timestamptz[];
 BEGIN
-    SELECT m.rolled_up_until INTO _since FROM schema_info m FOR UPDATE SKIP LOCKED;
+    SELECT m.rolled_up_until INTO _since FROM public.schema_info m FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
@@ -83,11 +83,11 @@ BEGIN
       AND a.pid <> pg_backend_pid();
     -- The first time from the oldest job on; a row may claim to have finished in the future.
     _since := coalesce(_since, least(_settled, date_bin('1 minute', (
-        SELECT min(j.completed_at) FROM analysis_jobs j WHERE j.completed_at > _epoch
+        SELECT min(j.completed_at) FROM public.analysis_jobs j WHERE j.completed_at > _epoch
     ), _epoch)));
     _until := greatest(_since, least(_settled, coalesce((
         SELECT date_bin('1 minute', j.completed_at, _epoch) + interval '1 minute'
-        FROM analysis_jobs j
+        FROM public.analysis_jobs j
         WHERE j.completed_at >= _since
           AND j.completed_at < _settled
         ORDER BY j.completed_at
@@ -96,7 +96,7 @@ BEGIN
     ), _settled)));
 
     WITH taken AS (
-        DELETE FROM job_rollup_marks m
+        DELETE FROM public.job_rollup_marks m
         WHERE m.minute < _until
         RETURNING m.minute
     )
@@ -107,7 +107,7 @@ BEGIN
       -- Of an older one the minutes around it, or some of its jobs, may be gone.
       AND t.minute > now() - interval '20 hours';
 
-    DELETE FROM job_rollups r
+    DELETE FROM public.job_rollups r
     WHERE r.bucket_minutes = 1
       AND (r.bucket_at = ANY (_marked) OR (r.bucket_at >= _since AND r.bucket_at < _until));
     WITH spans AS (
@@ -123,18 +123,18 @@ BEGIN
             j.retry_count,
             j.duration_seconds,
             CASE
-                WHEN j.status <> 'cancelled' THEN duration_bin(j.duration_seconds)
+                WHEN j.status <> 'cancelled' THEN public.duration_bin(j.duration_seconds)
             END AS run_bin,
             CASE
                 WHEN j.retry_count = 0 AND j.crash_count = 0
-                THEN duration_bin(extract(epoch FROM j.started_at - j.created_at)::double precision)
+                THEN public.duration_bin(extract(epoch FROM j.started_at - j.created_at)::double precision)
             END AS wait_bin
         FROM spans s
         CROSS JOIN LATERAL (
             SELECT
                 a.completed_at, a.status, a.retry_count, a.crash_count, a.duration_seconds,
                 a.started_at, a.created_at, coalesce(a.job_type, '') AS job_type
-            FROM analysis_jobs a
+            FROM public.analysis_jobs a
             WHERE a.completed_at >= s.began
               AND a.completed_at < s.ended
             OFFSET 0
@@ -173,7 +173,7 @@ BEGIN
         ) AS b
         GROUP BY b.bucket_at, b.job_type
     )
-    INSERT INTO job_rollups (
+    INSERT INTO public.job_rollups (
         bucket_minutes, bucket_at, job_type, completed, failed, cancelled, retried, timed,
         run_seconds, waits, runs
     )
@@ -186,48 +186,48 @@ BEGIN
 
     _quarters := ARRAY (
         SELECT DISTINCT date_bin('15 minutes', r.bucket_at, _epoch)
-        FROM job_rollups r
+        FROM public.job_rollups r
         WHERE r.bucket_minutes = 1
           AND r.bucket_at >= _since
           AND r.bucket_at < _until
         UNION
         SELECT date_bin('15 minutes', m, _epoch) FROM unnest(_marked) AS m
     );
-    DELETE FROM job_rollups r WHERE r.bucket_minutes = 15 AND r.bucket_at = ANY (_quarters);
-    INSERT INTO job_rollups (
+    DELETE FROM public.job_rollups r WHERE r.bucket_minutes = 15 AND r.bucket_at = ANY (_quarters);
+    INSERT INTO public.job_rollups (
         bucket_minutes, bucket_at, job_type, completed, failed, cancelled, retried, timed,
         run_seconds, waits, runs
     )
     SELECT
         15, q, r.job_type, sum(r.completed), sum(r.failed), sum(r.cancelled), sum(r.retried),
-        sum(r.timed), sum(r.run_seconds), merged_bins(array_agg(r.waits)),
-        merged_bins(array_agg(r.runs))
+        sum(r.timed), sum(r.run_seconds), public.merged_bins(array_agg(r.waits)),
+        public.merged_bins(array_agg(r.runs))
     FROM unnest(_quarters) AS q
-    JOIN job_rollups r
+    JOIN public.job_rollups r
         ON r.bucket_minutes = 1
         AND r.bucket_at >= q
         AND r.bucket_at < q + interval '15 minutes'
     GROUP BY q, r.job_type;
 
-    DELETE FROM job_rollups r
+    DELETE FROM public.job_rollups r
     WHERE (r.bucket_minutes = 1
            AND r.bucket_at < least(now() - interval '3 days', _until - interval '1 day'))
        OR (r.bucket_minutes = 15 AND r.bucket_at < now() - interval '400 days');
-    UPDATE schema_info SET rolled_up_until = _until;
+    UPDATE public.schema_info SET rolled_up_until = _until;
     RETURN _until < _settled;
 END
 $$;
 
 -- finished_jobs: how many have finished since that moment, and how long the completed ones ran.
 -- `timed` of them say how long. What is more than two days back is counted in analysis_jobs alone.
-CREATE OR REPLACE FUNCTION finished_jobs(_from timestamptz)
+CREATE OR REPLACE FUNCTION public.finished_jobs(_from timestamptz)
 RETURNS TABLE (
     completed bigint, failed bigint, cancelled bigint, timed bigint, run_seconds double precision
 )
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 AS $$
@@ -244,11 +244,11 @@ DECLARE
     _quarters_from timestamptz := date_bin('15 minutes', _first + interval '14 minutes', _epoch);
     _quarters_to timestamptz;
 BEGIN
-    SELECT greatest(m.rolled_up_until, _first) INTO _rolled FROM schema_info m;
+    SELECT greatest(m.rolled_up_until, _first) INTO _rolled FROM public.schema_info m;
     _rolled := coalesce(_rolled, _first);
     _marked := ARRAY (
         SELECT DISTINCT m.minute
-        FROM job_rollup_marks m
+        FROM public.job_rollup_marks m
         WHERE m.minute >= _first
           AND m.minute < _rolled
     );
@@ -275,7 +275,7 @@ BEGIN
         FROM spans s
         CROSS JOIN LATERAL (
             SELECT a.status, a.duration_seconds
-            FROM analysis_jobs a
+            FROM public.analysis_jobs a
             WHERE a.completed_at >= s.began
               AND a.completed_at < s.ended
             OFFSET 0
@@ -288,7 +288,7 @@ BEGIN
                 (1, _first, _quarters_from), (15, _quarters_from, _quarters_to),
                 (1, _quarters_to, _rolled)
         ) AS s (minutes, began, ended)
-        JOIN job_rollups r
+        JOIN public.job_rollups r
             ON r.bucket_minutes = s.minutes
             AND r.bucket_at >= s.began
             AND r.bucket_at < s.ended
@@ -306,22 +306,22 @@ $$;
 
 -- calculate_error_rate: 100 x failed / (failed + completed) jobs that finished in the window; 0
 -- when none did.
-CREATE OR REPLACE FUNCTION calculate_error_rate(time_window interval DEFAULT '1 hour')
+CREATE OR REPLACE FUNCTION public.calculate_error_rate(time_window interval DEFAULT '1 hour')
 RETURNS double precision
 LANGUAGE sql
 STABLE
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
     SELECT coalesce(
         100 * f.failed::double precision / nullif(f.failed + f.completed, 0), 0
     )
-    FROM finished_jobs(now() - calculate_error_rate.time_window) f
+    FROM public.finished_jobs(now() - calculate_error_rate.time_window) f
 $$;
 
 -- detect_stuck_jobs: jobs that have been processing for longer than that many minutes.
-CREATE OR REPLACE FUNCTION detect_stuck_jobs(threshold_minutes integer DEFAULT 30)
+CREATE OR REPLACE FUNCTION public.detect_stuck_jobs(threshold_minutes integer DEFAULT 30)
 RETURNS TABLE (
     job_id uuid,
     started_at timestamptz,
@@ -332,7 +332,7 @@ RETURNS TABLE (
 LANGUAGE sql
 STABLE
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 AS $$
@@ -342,11 +342,11 @@ AS $$
         (extract(epoch FROM now() - j.started_at) / 60)::double precision,
         j.job_type,
         j.user_id
-    FROM job_queue q
+    FROM public.job_queue q
     CROSS JOIN LATERAL (
         SELECT
             a.id, a.job_type, a.user_id, coalesce(a.started_at, a.claimed_at, a.updated_at) AS started_at
-        FROM analysis_jobs a
+        FROM public.analysis_jobs a
         WHERE a.id = q.id
           AND a.status = 'processing'
         OFFSET 0
@@ -357,7 +357,7 @@ AS $$
 $$;
 
 -- queue_depths: unfinished jobs by queue, job type, priority and state (due, scheduled, processing).
-CREATE OR REPLACE FUNCTION queue_depths()
+CREATE OR REPLACE FUNCTION public.queue_depths()
 RETURNS TABLE (
     queue text,
     job_type text,
@@ -369,7 +369,7 @@ RETURNS TABLE (
 LANGUAGE sql
 STABLE
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
     SELECT
@@ -392,39 +392,39 @@ AS $$
             END AS kind,
             count(*) AS jobs,
             min(greatest(q.created_at, q.retry_after)) AS oldest
-        FROM job_queue q
+        FROM public.job_queue q
         GROUP BY 1, 2, 3
     ) AS d
 $$;
 
 -- get_queue_metrics: the figures of the monitoring page as one object. "Today" began at midnight in
 -- that zone; of dead letters at most 1000 are counted.
-CREATE OR REPLACE FUNCTION get_queue_metrics(time_zone text DEFAULT 'UTC')
+CREATE OR REPLACE FUNCTION public.get_queue_metrics(time_zone text DEFAULT 'UTC')
 RETURNS jsonb
 LANGUAGE sql
 STABLE
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
     WITH depths AS MATERIALIZED (
-        SELECT d.* FROM queue_depths() d
+        SELECT d.* FROM public.queue_depths() d
     ),
     today AS MATERIALIZED (
         SELECT f.*
-        FROM finished_jobs(
+        FROM public.finished_jobs(
             date_trunc('day', now() AT TIME ZONE get_queue_metrics.time_zone)
                 AT TIME ZONE get_queue_metrics.time_zone
         ) f
     ),
     day AS MATERIALIZED (
-        SELECT f.* FROM finished_jobs(now() - interval '24 hours') f
+        SELECT f.* FROM public.finished_jobs(now() - interval '24 hours') f
     ),
     hour AS MATERIALIZED (
-        SELECT f.* FROM finished_jobs(now() - interval '1 hour') f
+        SELECT f.* FROM public.finished_jobs(now() - interval '1 hour') f
     ),
     recently AS MATERIALIZED (
-        SELECT f.* FROM finished_jobs(now() - interval '5 minutes') f
+        SELECT f.* FROM public.finished_jobs(now() - interval '5 minutes') f
     )
     SELECT jsonb_build_object(
         'total_pending',
@@ -449,7 +449,7 @@ AS $$
         (SELECT coalesce(100.0 * d.failed / nullif(d.failed + d.completed, 0), 0)::float8 FROM day d),
         'stuck_jobs', (
             SELECT count(*)
-            FROM detect_stuck_jobs((extract(epoch FROM stuck_threshold()) / 60)::integer)
+            FROM public.detect_stuck_jobs((extract(epoch FROM public.stuck_threshold()) / 60)::integer)
         ),
         'oldest_due_seconds',
         (SELECT extract(epoch FROM now() - min(d.oldest_due_at))::float8 FROM depths d),
@@ -459,17 +459,17 @@ AS $$
             SELECT count(*)
             FROM (
                 SELECT
-                FROM analysis_jobs j
+                FROM public.analysis_jobs j
                 WHERE j.failed_at IS NOT NULL
                   AND j.status = 'failed'
                 ORDER BY j.failed_at DESC
                 LIMIT 1000
             ) AS f
         ),
-        'alerts_open', (SELECT count(*) FROM job_alerts a WHERE a.resolved_at IS NULL),
+        'alerts_open', (SELECT count(*) FROM public.job_alerts a WHERE a.resolved_at IS NULL),
         'alerts_undelivered', (
             SELECT count(DISTINCT d.alert_id)
-            FROM job_alert_deliveries d
+            FROM public.job_alert_deliveries d
             WHERE d.status = 'undelivered'
         ),
         'by_job_type', (
@@ -506,7 +506,7 @@ $$;
 -- job_trends: what finished, bucket by bucket and job type by job type, from the rollups alone.
 -- Both are taken in steps of a quarter of an hour; buckets begin at multiples of _bucket, and the
 -- last one may still fill.
-CREATE OR REPLACE FUNCTION job_trends(_window interval, _bucket interval)
+CREATE OR REPLACE FUNCTION public.job_trends(_window interval, _bucket interval)
 RETURNS TABLE (
     bucket_at timestamptz,
     job_type text,
@@ -522,7 +522,7 @@ RETURNS TABLE (
 LANGUAGE sql
 STABLE
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_seqscan = off
 AS $$
@@ -538,7 +538,7 @@ AS $$
             r.retried,
             r.waits,
             r.runs
-        FROM job_rollups r
+        FROM public.job_rollups r
         CROSS JOIN LATERAL (
             SELECT date_bin(_bucket, r.bucket_at, '2000-01-01 00:00:00+00') AS bucket_at
         ) AS b
@@ -591,10 +591,10 @@ AS $$
         t.failed,
         t.cancelled,
         t.retried,
-        bin_seconds(w.p50),
-        bin_seconds(w.p95),
-        bin_seconds(r.p50),
-        bin_seconds(r.p95)
+        public.bin_seconds(w.p50),
+        public.bin_seconds(w.p95),
+        public.bin_seconds(r.p50),
+        public.bin_seconds(r.p95)
     FROM totals t
     LEFT JOIN percentiles w ON w.histogram = 2 * t.line
     LEFT JOIN percentiles r ON r.histogram = 2 * t.line + 1

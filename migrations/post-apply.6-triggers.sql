@@ -5,10 +5,11 @@
 
 -- check_job_names: raises where a job type or queue has no proper name. It stands for two CHECK
 -- constraints and speaks in their names: PostgreSQL would evaluate those at every UPDATE.
-CREATE OR REPLACE FUNCTION check_job_names(_job_type text, _queue text)
+CREATE OR REPLACE FUNCTION public.check_job_names(_job_type text, _queue text)
 RETURNS void
 LANGUAGE plpgsql
 IMMUTABLE
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
@@ -30,10 +31,10 @@ $$;
 -- check_job_json: JSON that is small as it is stored and enormous as text ({"a": 1e100000}, ten
 -- thousand times) would end every claim and list that meets it: such a row is refused. Our own
 -- writes come checked.
-CREATE OR REPLACE FUNCTION check_job_json(_job analysis_jobs)
+CREATE OR REPLACE FUNCTION public.check_job_json(_job public.analysis_jobs)
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
@@ -51,20 +52,20 @@ $$;
 
 -- A plain INSERT gets what its job type says where it says nothing itself, or says NULL as an
 -- existing front end may.
-CREATE OR REPLACE FUNCTION fill_inserted_job()
+CREATE OR REPLACE FUNCTION public.fill_inserted_job()
 RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
-    _type job_types;
+    _type public.job_types;
 BEGIN
-    SELECT t.* INTO _type FROM job_types t WHERE t.job_type = NEW.job_type;
+    SELECT t.* INTO _type FROM public.job_types t WHERE t.job_type = NEW.job_type;
     NEW.queue := coalesce(NEW.queue, _type.queue, 'default');
     NEW.timeout_seconds := coalesce(NEW.timeout_seconds, _type.timeout_seconds, 600);
-    NEW.priority := coalesce(NEW.priority, default_job_priority(NEW.job_type));
+    NEW.priority := coalesce(NEW.priority, public.default_job_priority(NEW.job_type));
     NEW.max_retries := coalesce(NEW.max_retries, _type.max_retries, 3);
     NEW.retry_count := coalesce(NEW.retry_count, 0);
     NEW.retry_error_log := coalesce(NEW.retry_error_log, '[]');
@@ -81,33 +82,33 @@ BEGIN
             NEW.failed_at := coalesce(NEW.failed_at, NEW.completed_at);
         END IF;
     END IF;
-    PERFORM check_job_names(NEW.job_type, NEW.queue);
-    PERFORM check_job_json(NEW);
+    PERFORM public.check_job_names(NEW.job_type, NEW.queue);
+    PERFORM public.check_job_json(NEW);
     RETURN NEW;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION check_updated_job()
+CREATE OR REPLACE FUNCTION public.check_updated_job()
 RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
-    PERFORM check_job_names(NEW.job_type, NEW.queue);
-    PERFORM check_job_json(NEW);
+    PERFORM public.check_job_names(NEW.job_type, NEW.queue);
+    PERFORM public.check_job_json(NEW);
     RETURN NEW;
 END
 $$;
 
 -- A plain UPDATE of the status is an operator's act: it wins over whoever holds a lease. Nobody
 -- lowers a fence: a lease that was lost would be worth something again.
-CREATE OR REPLACE FUNCTION fence_updated_job()
+CREATE OR REPLACE FUNCTION public.fence_updated_job()
 RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
@@ -139,15 +140,15 @@ $$;
 
 -- What somebody else writes about a job that has finished may belong into a minute that is rolled
 -- up already: that one is to be counted again. (What finishes now is in no rolled-up minute.)
-CREATE OR REPLACE FUNCTION mark_finished_job()
+CREATE OR REPLACE FUNCTION public.mark_finished_job()
 RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
-    INSERT INTO job_rollup_marks (minute)
+    INSERT INTO public.job_rollup_marks (minute)
     SELECT DISTINCT date_bin('1 minute', m, '2000-01-01 00:00:00+00')
     FROM unnest(ARRAY[
         CASE WHEN TG_OP = 'UPDATE' THEN OLD.completed_at END, NEW.completed_at
@@ -158,16 +159,16 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION follow_job()
+CREATE OR REPLACE FUNCTION public.follow_job()
 RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
     IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND OLD.id <> NEW.id) THEN
-        DELETE FROM job_queue WHERE id = OLD.id;
+        DELETE FROM public.job_queue WHERE id = OLD.id;
     END IF;
     -- Another priority or queue is no reason for its worker to look.
     IF OLD.status = 'processing'
@@ -181,13 +182,13 @@ BEGIN
     IF TG_OP = 'DELETE' THEN
         RETURN NULL;
     END IF;
-    PERFORM queue_jobs(ARRAY[NEW.id]);
+    PERFORM public.queue_jobs(ARRAY[NEW.id]);
     IF TG_OP = 'UPDATE' AND NEW.status = 'failed' AND OLD.status <> 'failed' THEN
         -- raise_updated_jobs counts them all when the statement ends.
-        INSERT INTO job_alert_failures (job_id) VALUES (NEW.id);
+        INSERT INTO public.job_alert_failures (job_id) VALUES (NEW.id);
         PERFORM set_config('wastewise.failures', 'on', true);
     ELSIF TG_OP = 'UPDATE' AND OLD.status = 'failed' AND NEW.status <> 'failed' THEN
-        PERFORM note_requeued_jobs(ARRAY[NEW.id]);
+        PERFORM public.note_requeued_jobs(ARRAY[NEW.id]);
     END IF;
     IF NEW.status = 'pending' THEN
         -- Equal notifications of one transaction are sent once.
@@ -197,49 +198,49 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION empty_job_queue()
+CREATE OR REPLACE FUNCTION public.empty_job_queue()
 RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
-    DELETE FROM job_queue;
+    DELETE FROM public.job_queue;
     RETURN NULL;
 END
 $$;
 
 CREATE OR REPLACE TRIGGER wastewise_fill_inserted
-BEFORE INSERT ON analysis_jobs
+BEFORE INSERT ON public.analysis_jobs
 FOR EACH ROW
 WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
-EXECUTE FUNCTION fill_inserted_job();
+EXECUTE FUNCTION public.fill_inserted_job();
 
 CREATE OR REPLACE TRIGGER wastewise_check_updated
 BEFORE UPDATE OF job_type, queue, input_data, result_data, error_details, retry_error_log
-ON analysis_jobs
+ON public.analysis_jobs
 FOR EACH ROW
 WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
-EXECUTE FUNCTION check_updated_job();
+EXECUTE FUNCTION public.check_updated_job();
 
 CREATE OR REPLACE TRIGGER wastewise_fence_updated
-BEFORE UPDATE ON analysis_jobs
+BEFORE UPDATE ON public.analysis_jobs
 FOR EACH ROW
 WHEN (
     current_setting('wastewise.transition', true) IS DISTINCT FROM 'on'
     AND (OLD.status, OLD.fence) IS DISTINCT FROM (NEW.status, NEW.fence)
 )
-EXECUTE FUNCTION fence_updated_job();
+EXECUTE FUNCTION public.fence_updated_job();
 
 CREATE OR REPLACE TRIGGER wastewise_follow_inserted
-AFTER INSERT ON analysis_jobs
+AFTER INSERT ON public.analysis_jobs
 FOR EACH ROW
 WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
-EXECUTE FUNCTION follow_job();
+EXECUTE FUNCTION public.follow_job();
 
 CREATE OR REPLACE TRIGGER wastewise_follow_updated
-AFTER UPDATE ON analysis_jobs
+AFTER UPDATE ON public.analysis_jobs
 FOR EACH ROW
 WHEN (
     current_setting('wastewise.transition', true) IS DISTINCT FROM 'on'
@@ -249,20 +250,20 @@ WHEN (
     (NEW.status, NEW.priority, NEW.created_at, NEW.retry_after, NEW.queue, NEW.job_type, NEW.fence,
      NEW.id, NEW.cancel_requested_at, NEW.crash_count)
 )
-EXECUTE FUNCTION follow_job();
+EXECUTE FUNCTION public.follow_job();
 
 CREATE OR REPLACE TRIGGER wastewise_mark_inserted
-AFTER INSERT ON analysis_jobs
+AFTER INSERT ON public.analysis_jobs
 FOR EACH ROW
 WHEN (
     NEW.completed_at IS NOT NULL
     AND current_setting('wastewise.transition', true) IS DISTINCT FROM 'on'
 )
-EXECUTE FUNCTION mark_finished_job();
+EXECUTE FUNCTION public.mark_finished_job();
 
 -- Our own functions too where a finished job is sent round again.
 CREATE OR REPLACE TRIGGER wastewise_mark_updated
-AFTER UPDATE ON analysis_jobs
+AFTER UPDATE ON public.analysis_jobs
 FOR EACH ROW
 WHEN (
     (OLD.completed_at IS NOT NULL
@@ -271,15 +272,15 @@ WHEN (
         IS DISTINCT FROM
         (NEW.completed_at, NEW.status, NEW.job_type, NEW.duration_seconds)
 )
-EXECUTE FUNCTION mark_finished_job();
+EXECUTE FUNCTION public.mark_finished_job();
 
 CREATE OR REPLACE TRIGGER wastewise_follow_deleted
-AFTER DELETE ON analysis_jobs
+AFTER DELETE ON public.analysis_jobs
 FOR EACH ROW
 WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
-EXECUTE FUNCTION follow_job();
+EXECUTE FUNCTION public.follow_job();
 
 CREATE OR REPLACE TRIGGER wastewise_follow_truncate
-AFTER TRUNCATE ON analysis_jobs
+AFTER TRUNCATE ON public.analysis_jobs
 FOR EACH STATEMENT
-EXECUTE FUNCTION empty_job_queue();
+EXECUTE FUNCTION public.empty_job_queue();

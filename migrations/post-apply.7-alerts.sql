@@ -2,7 +2,7 @@
 -- fingerprint; while its alert is open, whatever else is seen of it only counts.
 -- Alert rows are locked last, after jobs and projects, and in the order of their fingerprints.
 
-CREATE OR REPLACE FUNCTION alert_severity_rank(_severity text)
+CREATE OR REPLACE FUNCTION public.alert_severity_rank(_severity text)
 RETURNS integer
 LANGUAGE sql
 IMMUTABLE
@@ -14,7 +14,7 @@ $$;
 -- `_occurrences` is how many more were seen: a condition that merely still holds is seen 0 more.
 -- An acknowledged alert stays quiet until its severity rises or it has been seen ten times as
 -- often as whoever acknowledged it knew: then it is open again and is told.
-CREATE OR REPLACE FUNCTION raise_alert(
+CREATE OR REPLACE FUNCTION public.raise_alert(
     _fingerprint text,
     _alert_type text,
     _severity text,
@@ -26,24 +26,24 @@ CREATE OR REPLACE FUNCTION raise_alert(
 RETURNS uuid
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
     _id uuid;
-    _old job_alerts;
+    _old public.job_alerts;
     _worse boolean;
     _reopened boolean;
 BEGIN
     LOOP
         SELECT a.* INTO _old
-        FROM job_alerts a
+        FROM public.job_alerts a
         WHERE a.fingerprint = _fingerprint
           AND a.resolved_at IS NULL
         FOR NO KEY UPDATE;
         EXIT WHEN FOUND;
 
-        INSERT INTO job_alerts (
+        INSERT INTO public.job_alerts (
             fingerprint, job_id, alert_type, severity, message, details, occurrences, tell_after
         )
         VALUES (
@@ -53,17 +53,17 @@ BEGIN
         ON CONFLICT DO NOTHING
         RETURNING id INTO _id;
         IF FOUND THEN
-            INSERT INTO job_alert_history (alert_id, event) VALUES (_id, 'raised');
+            INSERT INTO public.job_alert_history (alert_id, event) VALUES (_id, 'raised');
             RETURN _id;
         END IF;
         -- Somebody else raised it a moment ago: it is there at the next look, or resolved again.
     END LOOP;
 
-    _worse := alert_severity_rank(_severity) > alert_severity_rank(_old.severity);
+    _worse := public.alert_severity_rank(_severity) > public.alert_severity_rank(_old.severity);
     _reopened := _old.acknowledged_at IS NOT NULL AND (
         _worse OR _old.occurrences + _occurrences >= 10 * _old.acknowledged_occurrences
     );
-    UPDATE job_alerts
+    UPDATE public.job_alerts
     SET occurrences = occurrences + _occurrences,
         last_seen_at = now(),
         severity = CASE WHEN _worse THEN _severity ELSE severity END,
@@ -71,14 +71,14 @@ BEGIN
         details = coalesce(details, '{}') || coalesce(_details, '{}')
     WHERE id = _old.id;
     IF _reopened OR (_worse AND coalesce(_old.snoozed_until <= now(), true)) THEN
-        UPDATE job_alerts
+        UPDATE public.job_alerts
         SET acknowledged_at = NULL,
             acknowledged_by = NULL,
             acknowledged_note = NULL,
             acknowledged_occurrences = NULL,
             tell_after = now()
         WHERE id = _old.id;
-        INSERT INTO job_alert_history (alert_id, event)
+        INSERT INTO public.job_alert_history (alert_id, event)
         VALUES (_old.id, CASE WHEN _reopened THEN 'reopened' ELSE 'worsened' END);
     END IF;
     RETURN _old.id;
@@ -87,7 +87,7 @@ $$;
 
 -- failure_fingerprint: what two failures have in common that are one cause: job type, error code
 -- and message, whatever ids, numbers and quoted names stand in it.
-CREATE OR REPLACE FUNCTION failure_fingerprint(_job_type text, _code text, _message text)
+CREATE OR REPLACE FUNCTION public.failure_fingerprint(_job_type text, _code text, _message text)
 RETURNS text
 LANGUAGE sql
 IMMUTABLE
@@ -102,11 +102,11 @@ $$;
 -- raise_failed_jobs: counts these failed jobs, one alert for each cause. The caller holds them.
 -- With fifty causes open for one job type, those beyond share an alert. Whoever fails jobs of the
 -- same cause meets here and waits its turn, still for less than anybody's deadlock_timeout.
-CREATE OR REPLACE FUNCTION raise_failed_jobs(_ids uuid[])
+CREATE OR REPLACE FUNCTION public.raise_failed_jobs(_ids uuid[])
 RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET lock_timeout = '500ms'
 AS $$
@@ -125,8 +125,8 @@ BEGIN
         FROM (
             SELECT
                 a.id,
-                failure_fingerprint(a.job_type, a.error_code, a.error_message) AS fingerprint
-            FROM analysis_jobs a
+                public.failure_fingerprint(a.job_type, a.error_code, a.error_message) AS fingerprint
+            FROM public.analysis_jobs a
             WHERE a.id = ANY (_ids)
               AND a.status = 'failed'
         ) AS f
@@ -135,20 +135,20 @@ BEGIN
     LOOP
         _fingerprint := _cause.fingerprint;
         IF NOT EXISTS (
-            SELECT 1 FROM job_alerts a WHERE a.fingerprint = _fingerprint AND a.resolved_at IS NULL
+            SELECT 1 FROM public.job_alerts a WHERE a.fingerprint = _fingerprint AND a.resolved_at IS NULL
         ) AND (
             SELECT count(*) >= 50
-            FROM job_alerts a
+            FROM public.job_alerts a
             WHERE a.resolved_at IS NULL
               AND a.alert_type = 'job_failed'
               AND starts_with(a.fingerprint, left(_fingerprint, -32))
         ) THEN
             _fingerprint := left(_fingerprint, -32) || 'others';
         END IF;
-        SELECT raise_alert(
+        SELECT public.raise_alert(
             _fingerprint,
-            'job_failed',
-            'error',
+            'job_failed'::text,
+            'error'::text,
             format('%s failed: %s', j.job_type,
                    coalesce(nullif(left(j.error_message, 500), ''), j.error_code, 'no message')),
             jsonb_strip_nulls(jsonb_build_object(
@@ -168,9 +168,9 @@ BEGIN
             _cause.failures
         )
         INTO _alert
-        FROM analysis_jobs j
+        FROM public.analysis_jobs j
         WHERE j.id = _cause.id;
-        INSERT INTO job_alert_jobs AS c (job_id, alert_id)
+        INSERT INTO public.job_alert_jobs AS c (job_id, alert_id)
         SELECT i.id, _alert
         FROM unnest(_cause.ids) AS i (id)
         ORDER BY i.id
@@ -184,11 +184,11 @@ $$;
 
 -- raise_updated_jobs: what plain UPDATEs failed, when their statement ends: in one go, so that
 -- alerts are locked in order and ten thousand rows are one change of their alert.
-CREATE OR REPLACE FUNCTION raise_updated_jobs()
+CREATE OR REPLACE FUNCTION public.raise_updated_jobs()
 RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
@@ -198,30 +198,30 @@ BEGIN
     IF current_setting('wastewise.failures', true) = 'on' THEN
         PERFORM set_config('wastewise.failures', 'off', true);
         WITH gone AS (
-            DELETE FROM job_alert_failures RETURNING job_id
+            DELETE FROM public.job_alert_failures RETURNING job_id
         )
         SELECT array_agg(g.job_id) INTO _ids FROM gone g;
-        PERFORM raise_failed_jobs(_ids);
+        PERFORM public.raise_failed_jobs(_ids);
     END IF;
     RETURN NULL;
 END
 $$;
 
 CREATE OR REPLACE TRIGGER wastewise_raise_updated
-AFTER UPDATE ON analysis_jobs
+AFTER UPDATE ON public.analysis_jobs
 FOR EACH STATEMENT
 WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
-EXECUTE FUNCTION raise_updated_jobs();
+EXECUTE FUNCTION public.raise_updated_jobs();
 
 -- note_requeued_jobs: these failed jobs go round again: their alerts look what becomes of them.
-CREATE OR REPLACE FUNCTION note_requeued_jobs(_ids uuid[])
+CREATE OR REPLACE FUNCTION public.note_requeued_jobs(_ids uuid[])
 RETURNS void
 LANGUAGE sql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
-    UPDATE job_alert_jobs c
+    UPDATE public.job_alert_jobs c
     SET requeued = true
     WHERE c.job_id = ANY (_ids)
       AND NOT c.requeued

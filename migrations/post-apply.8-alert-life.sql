@@ -2,11 +2,11 @@
 
 -- close_alerts: open -> resolved, whatever it waits for. Channels that were told are told of it.
 -- Returns the ids that it resolved.
-CREATE OR REPLACE FUNCTION close_alerts(_ids uuid[], _actor text, _note text)
+CREATE OR REPLACE FUNCTION public.close_alerts(_ids uuid[], _actor text, _note text)
 RETURNS SETOF uuid
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
@@ -14,14 +14,14 @@ DECLARE
 BEGIN
     WITH locked AS MATERIALIZED (
         SELECT a.id
-        FROM job_alerts a
+        FROM public.job_alerts a
         WHERE a.id = ANY (_ids)
           AND a.resolved_at IS NULL
         ORDER BY a.fingerprint
         FOR UPDATE
     ),
     won AS (
-        UPDATE job_alerts a
+        UPDATE public.job_alerts a
         SET resolved_at = now(),
             snoozed_until = NULL,
             tell_after = NULL
@@ -29,11 +29,11 @@ BEGIN
         RETURNING a.id
     )
     SELECT coalesce(array_agg(w.id), '{}') INTO _closed FROM won w;
-    INSERT INTO job_alert_history (alert_id, event, actor, note)
+    INSERT INTO public.job_alert_history (alert_id, event, actor, note)
     SELECT c.id, 'resolved', _actor, _note
     FROM unnest(_closed) AS c (id);
     -- Whoever is sending may have told it: its record finds a newer notice owed.
-    UPDATE job_alert_deliveries d
+    UPDATE public.job_alert_deliveries d
     SET notice = 'resolved',
         round = d.round + 1,
         attempts = CASE WHEN d.status = 'sending' THEN d.attempts ELSE 0 END,
@@ -49,42 +49,42 @@ END
 $$;
 
 -- resolve_alerts: the causes with these fingerprints are gone; how many alerts that resolved.
-CREATE OR REPLACE FUNCTION resolve_alerts(_fingerprints text[], _actor text DEFAULT 'check')
+CREATE OR REPLACE FUNCTION public.resolve_alerts(_fingerprints text[], _actor text DEFAULT 'check')
 RETURNS integer
 LANGUAGE sql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
     SELECT count(*)::integer
-    FROM close_alerts(
+    FROM public.close_alerts(
         ARRAY (
             SELECT a.id
-            FROM job_alerts a
+            FROM public.job_alerts a
             WHERE a.fingerprint = ANY (_fingerprints)
               AND a.resolved_at IS NULL
         ),
         _actor,
-        NULL
+        NULL::text
     )
 $$;
 
 -- resolve_failed_alerts: resolves each job_failed whose jobs are all settled; how many that were.
 -- Jobs are looked at, never locked: a transition that fails one of them again counts it again.
-CREATE OR REPLACE FUNCTION resolve_failed_alerts()
+CREATE OR REPLACE FUNCTION public.resolve_failed_alerts()
 RETURNS integer
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
     _open uuid[];
 BEGIN
-    UPDATE job_alert_jobs c
+    UPDATE public.job_alert_jobs c
     SET requeued = false,
         settled = true
-    FROM analysis_jobs j
+    FROM public.analysis_jobs j
     WHERE c.requeued
       AND j.id = c.job_id
       AND j.status IN ('completed', 'cancelled');
@@ -92,48 +92,48 @@ BEGIN
     -- alert resolved and raises another.
     _open := ARRAY (
         SELECT a.id
-        FROM job_alerts a
+        FROM public.job_alerts a
         WHERE a.resolved_at IS NULL
           AND a.alert_type = 'job_failed'
           AND NOT EXISTS (
-              SELECT 1 FROM job_alert_jobs c WHERE c.alert_id = a.id AND NOT c.settled
+              SELECT 1 FROM public.job_alert_jobs c WHERE c.alert_id = a.id AND NOT c.settled
           )
         ORDER BY a.fingerprint
         FOR UPDATE SKIP LOCKED
     );
     RETURN count(*)
-    FROM close_alerts(
+    FROM public.close_alerts(
         ARRAY (
             SELECT o.id
             FROM unnest(_open) AS o (id)
             WHERE NOT EXISTS (
-                SELECT 1 FROM job_alert_jobs c WHERE c.alert_id = o.id AND NOT c.settled
+                SELECT 1 FROM public.job_alert_jobs c WHERE c.alert_id = o.id AND NOT c.settled
             )
         ),
-        'jobs settled',
-        NULL
+        'jobs settled'::text,
+        NULL::text
     );
 END
 $$;
 
 -- resolve_alert: open -> resolved, by a person. Returns resolved, also where it was, or null when
 -- there is no such alert.
-CREATE OR REPLACE FUNCTION resolve_alert(_id uuid, _actor text, _note text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION public.resolve_alert(_id uuid, _actor text, _note text DEFAULT NULL)
 RETURNS text
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
-    PERFORM close_alerts(ARRAY[_id], _actor, _note);
-    RETURN (SELECT 'resolved' FROM job_alerts a WHERE a.id = _id);
+    PERFORM public.close_alerts(ARRAY[_id], _actor, _note);
+    RETURN (SELECT 'resolved' FROM public.job_alerts a WHERE a.id = _id);
 END
 $$;
 
 -- acknowledge_alert: open -> acknowledged: somebody knows, and it stays quiet. Returns acknowledged
 -- | resolved (too late, nothing changed), or null when there is no such alert.
-CREATE OR REPLACE FUNCTION acknowledge_alert(
+CREATE OR REPLACE FUNCTION public.acknowledge_alert(
     _id uuid,
     _by uuid,
     _actor text,
@@ -142,11 +142,11 @@ CREATE OR REPLACE FUNCTION acknowledge_alert(
 RETURNS text
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
-    UPDATE job_alerts
+    UPDATE public.job_alerts
     SET acknowledged_at = now(),
         acknowledged_by = _by,
         acknowledged_note = _note,
@@ -156,18 +156,18 @@ BEGIN
     WHERE id = _id
       AND resolved_at IS NULL;
     IF NOT FOUND THEN
-        RETURN (SELECT 'resolved' FROM job_alerts a WHERE a.id = _id);
+        RETURN (SELECT 'resolved' FROM public.job_alerts a WHERE a.id = _id);
     END IF;
-    INSERT INTO job_alert_history (alert_id, event, actor, note)
+    INSERT INTO public.job_alert_history (alert_id, event, actor, note)
     VALUES (_id, 'acknowledged', _actor, _note);
     -- Who is reminded no more needs no reminder that is still on its way; and the channel that
     -- pages people is told that one of them is awake.
-    UPDATE job_alert_deliveries
+    UPDATE public.job_alert_deliveries
     SET status = 'skipped'
     WHERE alert_id = _id
       AND notice = 'reminder'
       AND status IN ('pending', 'undelivered');
-    UPDATE job_alert_deliveries
+    UPDATE public.job_alert_deliveries
     SET notice = 'acknowledged',
         round = round + 1,
         attempts = CASE WHEN status = 'sending' THEN attempts ELSE 0 END,
@@ -182,7 +182,7 @@ $$;
 
 -- snooze_alert: open or acknowledged -> quiet until then, and told again if it is still open.
 -- Returns snoozed | resolved (too late, nothing changed), or null when there is no such alert.
-CREATE OR REPLACE FUNCTION snooze_alert(
+CREATE OR REPLACE FUNCTION public.snooze_alert(
     _id uuid,
     _until timestamptz,
     _actor text,
@@ -191,11 +191,11 @@ CREATE OR REPLACE FUNCTION snooze_alert(
 RETURNS text
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
-    UPDATE job_alerts
+    UPDATE public.job_alerts
     SET snoozed_until = _until,
         tell_after = _until,
         acknowledged_at = NULL,
@@ -205,11 +205,11 @@ BEGIN
     WHERE id = _id
       AND resolved_at IS NULL;
     IF NOT FOUND THEN
-        RETURN (SELECT 'resolved' FROM job_alerts a WHERE a.id = _id);
+        RETURN (SELECT 'resolved' FROM public.job_alerts a WHERE a.id = _id);
     END IF;
-    INSERT INTO job_alert_history (alert_id, event, actor, note)
+    INSERT INTO public.job_alert_history (alert_id, event, actor, note)
     VALUES (_id, 'snoozed', _actor, _note);
-    UPDATE job_alert_deliveries
+    UPDATE public.job_alert_deliveries
     SET status = 'skipped'
     WHERE alert_id = _id
       AND notice = 'reminder'
@@ -220,20 +220,20 @@ $$;
 
 -- prune_alerts: deletes up to _limit alerts that were resolved longer ago than _older_than, with
 -- their history; how many.
-CREATE OR REPLACE FUNCTION prune_alerts(_older_than interval, _limit integer)
+CREATE OR REPLACE FUNCTION public.prune_alerts(_older_than interval, _limit integer)
 RETURNS integer
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
     _pruned integer;
 BEGIN
-    DELETE FROM job_alerts a
+    DELETE FROM public.job_alerts a
     WHERE a.id = ANY (ARRAY (
         SELECT o.id
-        FROM job_alerts o
+        FROM public.job_alerts o
         WHERE o.created_at < now() - _older_than
           AND o.resolved_at < now() - _older_than
         ORDER BY o.created_at, o.id

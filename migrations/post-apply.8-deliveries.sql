@@ -4,7 +4,7 @@
 -- plan_alert_deliveries: puts every alert that is to be told into the outbox of the channels that
 -- these (type, channel) pairs name, and says when it is told again; how many alerts.
 -- A notice that is still on its way is not doubled.
-CREATE OR REPLACE FUNCTION plan_alert_deliveries(
+CREATE OR REPLACE FUNCTION public.plan_alert_deliveries(
     _types text[],
     _channels text[],
     _repeat_after interval
@@ -12,13 +12,13 @@ CREATE OR REPLACE FUNCTION plan_alert_deliveries(
 RETURNS integer
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
     _due uuid[] := ARRAY (
         SELECT a.id
-        FROM job_alerts a
+        FROM public.job_alerts a
         WHERE a.tell_after <= now()
         ORDER BY a.tell_after
         LIMIT 1000
@@ -28,9 +28,9 @@ BEGIN
     IF cardinality(_due) = 0 THEN
         RETURN 0;
     END IF;
-    INSERT INTO job_alert_deliveries AS d (alert_id, channel, notice)
+    INSERT INTO public.job_alert_deliveries AS d (alert_id, channel, notice)
     SELECT a.id, r.channel, 'raised'
-    FROM job_alerts a
+    FROM public.job_alerts a
     JOIN unnest(_types, _channels) AS r (alert_type, channel) ON r.alert_type = a.alert_type
     WHERE a.id = ANY (_due)
       -- Nobody is paged for less.
@@ -42,7 +42,7 @@ BEGIN
         attempts = 0,
         due_after = now()
     WHERE d.status NOT IN ('pending', 'sending');
-    UPDATE job_alerts a
+    UPDATE public.job_alerts a
     SET tell_after = CASE WHEN _repeat_after > interval '0' THEN now() + _repeat_after END
     WHERE a.id = ANY (_due);
     RETURN cardinality(_due);
@@ -52,7 +52,7 @@ $$;
 -- claim_alert_deliveries: pending -> sending, for one message of one channel; nobody else sends
 -- these before _lease is over. Several rows are one digest: what waits is more than the hour's
 -- ceiling has room for. With the ceiling reached, a digest goes out every _digest_gap.
-CREATE OR REPLACE FUNCTION claim_alert_deliveries(
+CREATE OR REPLACE FUNCTION public.claim_alert_deliveries(
     _channel text,
     _ceiling integer,
     _digest_gap interval,
@@ -61,27 +61,27 @@ CREATE OR REPLACE FUNCTION claim_alert_deliveries(
 RETURNS TABLE (alert_id uuid, fence bigint, round integer, notice text, digest boolean)
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    _state job_alert_channels;
+    _state public.job_alert_channels;
     _due uuid[];
     _left integer;
 BEGIN
     IF NOT EXISTS (
         SELECT 1
-        FROM job_alert_deliveries d
+        FROM public.job_alert_deliveries d
         WHERE d.channel = _channel
           AND d.status IN ('pending', 'sending')
           AND d.due_after <= now()
     ) THEN
         RETURN;
     END IF;
-    INSERT INTO job_alert_channels (channel) VALUES (_channel) ON CONFLICT DO NOTHING;
+    INSERT INTO public.job_alert_channels (channel) VALUES (_channel) ON CONFLICT DO NOTHING;
     SELECT c.* INTO _state
-    FROM job_alert_channels c
+    FROM public.job_alert_channels c
     WHERE c.channel = _channel
     FOR UPDATE SKIP LOCKED;
     IF NOT FOUND OR _state.paused_until > now() THEN
@@ -94,12 +94,12 @@ BEGIN
     _left := _ceiling - _state.sent;
     _due := ARRAY (
         SELECT d.alert_id
-        FROM job_alert_deliveries d
-        JOIN job_alerts a ON a.id = d.alert_id
+        FROM public.job_alert_deliveries d
+        JOIN public.job_alerts a ON a.id = d.alert_id
         WHERE d.channel = _channel
           AND d.status IN ('pending', 'sending')
           AND d.due_after <= now()
-        ORDER BY alert_severity_rank(a.severity) DESC, d.due_after, d.alert_id
+        ORDER BY public.alert_severity_rank(a.severity) DESC, d.due_after, d.alert_id
         LIMIT 1000
         FOR UPDATE OF d SKIP LOCKED
     );
@@ -112,13 +112,13 @@ BEGIN
     ELSE
         RETURN;
     END IF;
-    UPDATE job_alert_channels c
+    UPDATE public.job_alert_channels c
     SET hour_started_at = _state.hour_started_at,
         sent = _state.sent + 1,
         digest_at = _state.digest_at
     WHERE c.channel = _channel;
     RETURN QUERY
-    UPDATE job_alert_deliveries d
+    UPDATE public.job_alert_deliveries d
     SET status = 'sending',
         fence = d.fence + 1,
         sent_round = d.round,
@@ -134,7 +134,7 @@ $$;
 -- undelivered after ten attempts or where another one is pointless. After an error the channel is
 -- left alone for _pause_seconds. Returns what each came to; a row claimed by somebody else since,
 -- none.
-CREATE OR REPLACE FUNCTION record_alert_deliveries(
+CREATE OR REPLACE FUNCTION public.record_alert_deliveries(
     _channel text,
     _ids uuid[],
     _fences bigint[],
@@ -145,7 +145,7 @@ CREATE OR REPLACE FUNCTION record_alert_deliveries(
 RETURNS TABLE (alert_id uuid, status text)
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = public, pg_temp
+SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 #variable_conflict use_column
@@ -154,12 +154,12 @@ DECLARE
 BEGIN
     -- Before the rows of the outbox, as whoever resolves takes them.
     PERFORM 1
-    FROM job_alerts a
+    FROM public.job_alerts a
     WHERE a.id = ANY (_ids)
     ORDER BY a.fingerprint
     FOR NO KEY UPDATE;
     FOR _recorded IN
-        UPDATE job_alert_deliveries d
+        UPDATE public.job_alert_deliveries d
         SET status = CASE
                 WHEN d.round <> d.sent_round THEN
                     CASE
@@ -187,7 +187,7 @@ BEGIN
           AND d.status = 'sending'
         RETURNING d.alert_id, d.status
     LOOP
-        INSERT INTO job_alert_history (alert_id, event, channel, note)
+        INSERT INTO public.job_alert_history (alert_id, event, channel, note)
         VALUES (
             _recorded.alert_id,
             CASE
@@ -203,7 +203,7 @@ BEGIN
         RETURN NEXT;
     END LOOP;
     IF _error IS NULL THEN
-        UPDATE job_alerts a
+        UPDATE public.job_alerts a
         SET notified_at = now(),
             notification_channels = CASE
                 WHEN a.notification_channels ? _channel THEN a.notification_channels
@@ -211,7 +211,7 @@ BEGIN
             END
         WHERE a.id = ANY (_ids);
     END IF;
-    UPDATE job_alert_channels c
+    UPDATE public.job_alert_channels c
     SET sent = CASE WHEN _error IS NULL THEN c.sent ELSE greatest(c.sent - 1, 0) END,
         paused_until = CASE
             WHEN _error IS NOT NULL THEN now() + make_interval(secs => _pause_seconds)

@@ -59,11 +59,11 @@ BEGIN
 END
 $$;
 
-UPDATE schema_info
+UPDATE public.schema_info
 SET schema_version = 1,
     min_compatible = 1,
     updated_at = now();
 
 -- Jobs of an adopted database enter the queue here: pending ones as they are, processing ones
 -- under a lease of the stuck threshold.
-SELECT repair_job_queue();
+SELECT public.repair_job_queue();

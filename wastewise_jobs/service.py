@@ -62,7 +62,7 @@ CONNECTIONS_BESIDE_POOL = 2
 _LAST_STATEMENTS_SECONDS = 0.9
 
 _SET_STUCK_THRESHOLD = """
-UPDATE schema_info
+UPDATE public.schema_info
 SET stuck_threshold = make_interval(mins => $1)
 WHERE stuck_threshold <> make_interval(mins => $1)
 """

@@ -403,7 +403,7 @@ ALTER TABLE schema_info ENABLE ROW LEVEL SECURITY;
 FUNCTION acknowledge_alert(_id uuid, _by uuid, _actor text, _note text DEFAULT NULL::text)
     RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION alert_severity_rank(_severity text)
@@ -413,7 +413,7 @@ FUNCTION alert_severity_rank(_severity text)
 FUNCTION assign_job_priority(user_id uuid, job_type text)
     RETURNS integer
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION bin_seconds(_bin integer)
@@ -423,19 +423,19 @@ FUNCTION bin_seconds(_bin integer)
 FUNCTION calculate_error_rate(time_window interval DEFAULT '01:00:00'::interval)
     RETURNS double precision
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION cancel_job(_id uuid)
     RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION cancel_running_jobs(_ids uuid[], _fences bigint[])
     RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
@@ -446,30 +446,31 @@ FUNCTION cancel_running_jobs(_ids uuid[], _fences bigint[])
 FUNCTION check_job_json(_job analysis_jobs)
     RETURNS void
     LANGUAGE plpgsql
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION check_job_names(_job_type text, _queue text)
     RETURNS void
     LANGUAGE plpgsql
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION check_updated_job()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION claim_alert_deliveries(_channel text, _ceiling integer, _digest_gap interval, _lease interval)
     RETURNS TABLE(alert_id uuid, fence bigint, round integer, notice text, digest boolean)
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION claim_jobs(_worker_id text, _queues text[], _job_types text[], _limit integer, _lease interval, _last_chance boolean DEFAULT true)
     RETURNS TABLE(id uuid, fence bigint, job_type text, queue text, user_id uuid, project_id uuid, input_data text, retry_count integer, max_retries integer, crash_count integer, timeout_seconds double precision, priority integer, created_at timestamp with time zone, waited_seconds double precision)
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
@@ -480,19 +481,19 @@ FUNCTION claim_jobs(_worker_id text, _queues text[], _job_types text[], _limit i
 FUNCTION cleanup_old_analysis_jobs(days_to_keep integer DEFAULT 30)
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION close_alerts(_ids uuid[], _actor text, _note text)
     RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION complete_jobs(_ids uuid[], _fences bigint[], _results text[], _ai_requests integer[] DEFAULT NULL::integer[], _ai_tokens_input bigint[] DEFAULT NULL::bigint[], _ai_tokens_output bigint[] DEFAULT NULL::bigint[], _ai_costs numeric[] DEFAULT NULL::numeric[])
     RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
@@ -504,13 +505,13 @@ FUNCTION complete_jobs(_ids uuid[], _fences bigint[], _results text[], _ai_reque
 FUNCTION default_job_priority(_job_type text)
     RETURNS integer
     LANGUAGE sql
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION detect_stuck_jobs(threshold_minutes integer DEFAULT 30)
     RETURNS TABLE(job_id uuid, started_at timestamp with time zone, duration_minutes double precision, job_type text, user_id uuid)
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off;
 
@@ -521,20 +522,20 @@ FUNCTION duration_bin(_seconds double precision)
 FUNCTION empty_job_queue()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION enqueue_jobs(_ids uuid[], _job_types text[], _inputs text[], _user_ids uuid[], _project_ids uuid[], _priorities integer[], _priority_reasons text[], _queues text[], _max_retries integer[], _timeouts double precision[], _run_at timestamp with time zone[], _idempotency_keys text[], _idempotency_hashes bytea[], _delays double precision[] DEFAULT NULL::double precision[])
     RETURNS TABLE("position" integer, id uuid, status text, priority integer, priority_reason text, created_at timestamp with time zone, disposition text)
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off;
 
 FUNCTION fail_jobs(_ids uuid[], _fences bigint[], _messages text[], _codes text[], _details text[], _kinds text[])
     RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
@@ -549,44 +550,44 @@ FUNCTION failure_fingerprint(_job_type text, _code text, _message text)
 FUNCTION fence_updated_job()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION fill_inserted_job()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION finished_jobs(_from timestamp with time zone)
     RETURNS TABLE(completed bigint, failed bigint, cancelled bigint, timed bigint, run_seconds double precision)
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off;
 
 FUNCTION follow_job()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION get_next_job(worker_identifier text)
     RETURNS uuid
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION get_queue_metrics(time_zone text DEFAULT 'UTC'::text)
     RETURNS jsonb
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION heartbeat_jobs(_ids uuid[], _fences bigint[], _lease interval)
     RETURNS TABLE(id uuid, held boolean, cancel_requested boolean)
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
@@ -601,7 +602,7 @@ FUNCTION is_analysis(_job_type text)
 FUNCTION is_first_analysis(_user_id uuid)
     RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off;
 
@@ -612,14 +613,14 @@ FUNCTION job_priority_reason(_job_type text, _priority integer, _first boolean)
 FUNCTION job_trends(_window interval, _bucket interval)
     RETURNS TABLE(bucket_at timestamp with time zone, job_type text, completed bigint, failed bigint, cancelled bigint, retried bigint, wait_p50 double precision, wait_p95 double precision, run_p50 double precision, run_p95 double precision)
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off;
 
 FUNCTION mark_finished_job()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION merged_bins(_histograms jsonb[])
@@ -629,7 +630,7 @@ FUNCTION merged_bins(_histograms jsonb[])
 FUNCTION mirror_jobs_to_projects(_ids uuid[])
     RETURNS void
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
@@ -640,19 +641,19 @@ FUNCTION mirror_jobs_to_projects(_ids uuid[])
 FUNCTION note_requeued_jobs(_ids uuid[])
     RETURNS void
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION plan_alert_deliveries(_types text[], _channels text[], _repeat_after interval)
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION progress_jobs(_ids uuid[], _fences bigint[], _percents integer[], _steps text[], _steps_completed integer[], _total_steps integer[])
     RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
@@ -663,7 +664,7 @@ FUNCTION progress_jobs(_ids uuid[], _fences bigint[], _percents integer[], _step
 FUNCTION promote_due_jobs(_limit integer)
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off
     SET enable_hashjoin=off
@@ -673,64 +674,64 @@ FUNCTION promote_due_jobs(_limit integer)
 FUNCTION prune_alerts(_older_than interval, _limit integer)
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION prune_jobs(_older_than interval, _limit integer)
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION queue_depths()
     RETURNS TABLE(queue text, job_type text, priority integer, state text, jobs bigint, oldest_due_at timestamp with time zone)
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION queue_jobs(_ids uuid[])
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off;
 
 FUNCTION queued_kinds()
     RETURNS TABLE(queue text, job_type text, priority integer, after timestamp with time zone)
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off;
 
 FUNCTION raise_alert(_fingerprint text, _alert_type text, _severity text, _message text, _details jsonb DEFAULT '{}'::jsonb, _job_id uuid DEFAULT NULL::uuid, _occurrences bigint DEFAULT 1)
     RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION raise_failed_jobs(_ids uuid[])
     RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET lock_timeout=500ms;
 
 FUNCTION raise_updated_jobs()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION record_alert_deliveries(_channel text, _ids uuid[], _fences bigint[], _error text DEFAULT NULL::text, _final boolean DEFAULT false, _pause_seconds double precision DEFAULT 0)
     RETURNS TABLE(alert_id uuid, status text)
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION release_jobs(_ids uuid[], _fences bigint[])
     RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
@@ -741,19 +742,19 @@ FUNCTION release_jobs(_ids uuid[], _fences bigint[])
 FUNCTION repair_job_queue()
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION requeue_job(_id uuid)
     RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION rescue_jobs(_limit integer)
     RETURNS TABLE(id uuid, job_type text, worker_id text, crash_count integer, settled text)
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
@@ -763,7 +764,7 @@ FUNCTION rescue_jobs(_limit integer)
 FUNCTION rescue_these_jobs(_ids uuid[])
     RETURNS TABLE(id uuid, job_type text, worker_id text, crash_count integer, settled text)
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
@@ -773,19 +774,19 @@ FUNCTION rescue_these_jobs(_ids uuid[])
 FUNCTION resolve_alert(_id uuid, _actor text, _note text DEFAULT NULL::text)
     RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION resolve_alerts(_fingerprints text[], _actor text DEFAULT 'check'::text)
     RETURNS integer
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION resolve_failed_alerts()
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION retry_delay(_retry_count integer)
@@ -795,7 +796,7 @@ FUNCTION retry_delay(_retry_count integer)
 FUNCTION retry_jobs(_ids uuid[], _fences bigint[], _messages text[], _codes text[], _details text[], _kinds text[], _least_delays double precision[])
     RETURNS TABLE(id uuid, settled text, retry_after timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off
     SET enable_bitmapscan=off
@@ -806,40 +807,40 @@ FUNCTION retry_jobs(_ids uuid[], _fences bigint[], _messages text[], _codes text
 FUNCTION roll_up_jobs(_limit integer DEFAULT 20000)
     RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off;
 
 FUNCTION schedule_job_retry(job_id uuid, error_msg text, error_cd text DEFAULT NULL::text)
     RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION seconds_until_due()
     RETURNS double precision
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off;
 
 FUNCTION seconds_until_rescue()
     RETURNS double precision
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off;
 
 FUNCTION snooze_alert(_id uuid, _until timestamp with time zone, _actor text, _note text DEFAULT NULL::text)
     RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION stuck_threshold()
     RETURNS interval
     LANGUAGE sql SECURITY DEFINER
-    SET search_path=public, pg_temp
+    SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
 FUNCTION with_error(_log jsonb, _entry jsonb)

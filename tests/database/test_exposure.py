@@ -84,22 +84,6 @@ async def test_functions_are_for_the_service_alone(owner: Connection) -> None:
     assert [f["name"] for f in functions if not f["service_role"]] == []
 
 
-async def test_functions_that_run_as_their_owner_have_a_fixed_search_path(
-    owner: Connection,
-) -> None:
-    definers = await owner.fetch(
-        "SELECT proname, proconfig FROM pg_proc "
-        "WHERE pronamespace = 'public'::regnamespace AND prosecdef"
-    )
-    assert len(definers) > 20
-    loose = [
-        row["proname"]
-        for row in definers
-        if "search_path=public, pg_temp" not in (row["proconfig"] or [])
-    ]
-    assert loose == []
-
-
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
 @pytest.mark.parametrize(
     "statement",

@@ -320,12 +320,12 @@ async def test_addresses_with_settings_and_special_characters_are_understood(
         parts = urlsplit(empty_db)
         login = f"{quote(role, safe='')}:{quote(password, safe='')}"
         netloc = f"{login}@{parts.netloc.rpartition('@')[2]}"
-        query = "&".join(filter(None, [parts.query, "application_name=a%20b", "search_path=shop"]))
-        async with connected(empty_db) as connection:
-            await connection.execute("CREATE SCHEMA shop")
+        query = "&".join(filter(None, [parts.query, "application_name=a%20b"]))
         dsn = parts._replace(netloc=netloc, query=query).geturl()
         assert await migrate(dsn, folder=small) == ALL_OF_SMALL
-        owner = "SELECT tableowner FROM pg_tables WHERE schemaname = 'shop' AND tablename = 'fruit'"
+        owner = (
+            "SELECT tableowner FROM pg_tables WHERE schemaname = 'public' AND tablename = 'fruit'"
+        )
         assert await value(empty_db, owner) == role
     finally:
         async with connected(postgres) as connection:

@@ -22,7 +22,7 @@ SELECT
          ELSE '[]' END AS channels,
     ARRAY (
         SELECT d.channel
-        FROM job_alert_deliveries d
+        FROM public.job_alert_deliveries d
         WHERE d.alert_id = a.id
           AND d.status = 'undelivered'
         ORDER BY d.channel
@@ -32,7 +32,7 @@ SELECT
     a.acknowledged_note,
     a.snoozed_until,
     a.resolved_at
-FROM job_alerts a
+FROM public.job_alerts a
 """
 
 BY_ID = _ALERT + "WHERE a.id = ANY ($1) ORDER BY a.created_at, a.id"
@@ -50,7 +50,7 @@ WHERE (a.created_at, a.id) < (coalesce($1, 'infinity'::timestamptz),
   AND ($5::text IS NULL OR a.severity = $5)
   AND ($6::uuid IS NULL OR a.job_id = $6 OR EXISTS (
       SELECT 1
-      FROM job_alert_jobs c
+      FROM public.job_alert_jobs c
       WHERE c.job_id = $6
         AND c.alert_id = a.id
   ))
@@ -62,23 +62,25 @@ LIST = _ALERT + _WANTED
 
 HISTORY = """
 SELECT h.event, h.channel, h.actor, h.note, h.created_at
-FROM job_alert_history h
+FROM public.job_alert_history h
 WHERE h.alert_id = $1
 ORDER BY h.created_at DESC, h.id
 LIMIT 500
 """
 
-ACKNOWLEDGE = "SELECT acknowledge_alert($1, $2, $3, $4)"
-SNOOZE = "SELECT snooze_alert($1, $2, $3, $4)"
-RESOLVE = "SELECT resolve_alert($1, $2, $3)"
-RESOLVE_SETTLED = "SELECT resolve_failed_alerts()"
-PLAN = "SELECT plan_alert_deliveries($1, $2, $3)"
+ACKNOWLEDGE = "SELECT public.acknowledge_alert($1::uuid, $2::uuid, $3::text, $4::text)"
+SNOOZE = "SELECT public.snooze_alert($1::uuid, $2::timestamptz, $3::text, $4::text)"
+RESOLVE = "SELECT public.resolve_alert($1::uuid, $2::text, $3::text)"
+RESOLVE_SETTLED = "SELECT public.resolve_failed_alerts()"
+PLAN = "SELECT public.plan_alert_deliveries($1::text[], $2::text[], $3::interval)"
 CLAIM = """
 SELECT c.alert_id, c.fence, c.round, c.notice, c.digest
-FROM claim_alert_deliveries($1, $2, $3, $4) c
+FROM public.claim_alert_deliveries($1::text, $2::integer, $3::interval, $4::interval) c
 """
 RECORD = """
 SELECT r.alert_id, r.status
-FROM record_alert_deliveries($1, $2, $3, $4, $5, $6) r
+FROM public.record_alert_deliveries(
+    $1::text, $2::uuid[], $3::bigint[], $4::text, $5::boolean, $6::double precision
+) r
 """
-LINK_KEY = "SELECT link_key FROM schema_info"
+LINK_KEY = "SELECT link_key FROM public.schema_info"

@@ -28,7 +28,7 @@ _ROUND_TRIP_LIMIT_SECONDS = 5.0
 _MOST_SKEW_SECONDS = 5.0
 _MOST_COUNTED = 10_000
 
-_WRITE = "UPDATE schema_info SET updated_at = updated_at"
+_WRITE = "UPDATE public.schema_info SET updated_at = updated_at"
 _BUDGET = """
 SELECT
     current_setting('max_connections')::integer
@@ -39,21 +39,21 @@ SELECT
 _ASTRAY = """
 SELECT
     (SELECT count(*) FROM (
-        SELECT 1 FROM job_queue q
-        LEFT JOIN analysis_jobs j USING (id)
+        SELECT 1 FROM public.job_queue q
+        LEFT JOIN public.analysis_jobs j USING (id)
         WHERE j.id IS NULL OR j.status NOT IN ('pending', 'processing')
         LIMIT $1) AS unwanted)
     + (SELECT count(*) FROM (
-        SELECT 1 FROM analysis_jobs j
+        SELECT 1 FROM public.analysis_jobs j
         WHERE j.status IN ('pending', 'processing')
-          AND NOT EXISTS (SELECT 1 FROM job_queue q WHERE q.id = j.id)
+          AND NOT EXISTS (SELECT 1 FROM public.job_queue q WHERE q.id = j.id)
         LIMIT $1) AS missing)
 """
 _WORKERS = """
-SELECT count(*) FROM job_workers
+SELECT count(*) FROM public.job_workers
 WHERE last_heartbeat_at > now() - make_interval(mins => $1) AND NOT draining
 """
-_REPAIR = "SELECT repair_job_queue()"
+_REPAIR = "SELECT public.repair_job_queue()"
 
 
 class Verdict(StrEnum):

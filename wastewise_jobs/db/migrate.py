@@ -44,14 +44,14 @@ _TABLE_OF_APPLIED = "_yoyo_migration"
 # Written anew by whoever migrates, registers or starts.
 _FILLED_AGAIN = frozenset({"schema_info", "job_types", "job_workers"})
 _KEPT_WHEN_ADOPTED = frozenset({"projects", "analysis_jobs", "project_files"})
-_ADOPTED = "SELECT to_jsonb(s) ->> 'adopted' = 'true' FROM schema_info s"
+_ADOPTED = "SELECT to_jsonb(s) ->> 'adopted' = 'true' FROM public.schema_info s"
 _MAY_CREATE = """
 SELECT
     quote_ident(current_user) AS role,
     coalesce(quote_ident(current_schema()), 'public') AS schema,
     coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may
 """
-_SCHEMA_INFO = "SELECT schema_version, min_compatible, post_apply_hash FROM schema_info"
+_SCHEMA_INFO = "SELECT schema_version, min_compatible, post_apply_hash FROM public.schema_info"
 
 
 async def migrate(

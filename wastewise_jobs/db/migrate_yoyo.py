@@ -24,7 +24,7 @@ from wastewise_jobs.errors import DatabaseUnusableError
 # schema_version, min_compatible, post_apply_hash
 Stamp = tuple[int, int, str | None]
 _STAMP = """
-    UPDATE schema_info
+    UPDATE public.schema_info
        SET schema_version = %s, min_compatible = %s, post_apply_hash = %s, updated_at = now()
 """
 

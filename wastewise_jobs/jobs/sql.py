@@ -20,7 +20,7 @@ OPTIONAL_COLUMNS = (
 
 ENQUEUE = """
 SELECT position, id, status, priority, priority_reason, created_at, disposition
-FROM enqueue_jobs(
+FROM public.enqueue_jobs(
     $1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::integer[], $7::text[],
     $8::text[], $9::integer[], $10::double precision[], $11::timestamptz[], $12::text[],
     $13::bytea[], $14::double precision[]
@@ -30,7 +30,7 @@ FROM enqueue_jobs(
 # For jobs that differ in id and input alone: what they got in common, and which of them.
 ENQUEUE_ALIKE = """
 SELECT priority, priority_reason, created_at, array_agg(position) AS positions
-FROM enqueue_jobs(
+FROM public.enqueue_jobs(
     $1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::integer[], $7::text[],
     $8::text[], $9::integer[], $10::double precision[], $11::timestamptz[], $12::text[],
     $13::bytea[], $14::double precision[]
@@ -42,51 +42,51 @@ CLAIM = """
 SELECT
     id, fence, job_type, queue, user_id, project_id, input_data, retry_count, max_retries,
     crash_count, timeout_seconds, priority, created_at, waited_seconds
-FROM claim_jobs($1::text, $2::text[], $3::text[], $4::integer, $5::interval, $6::boolean)
+FROM public.claim_jobs($1::text, $2::text[], $3::text[], $4::integer, $5::interval, $6::boolean)
 """
 
-SECONDS_UNTIL_DUE = "SELECT seconds_until_due()"
+SECONDS_UNTIL_DUE = "SELECT public.seconds_until_due()"
 
 HEARTBEAT = """
 SELECT id, held, cancel_requested
-FROM heartbeat_jobs($1::uuid[], $2::bigint[], $3::interval)
+FROM public.heartbeat_jobs($1::uuid[], $2::bigint[], $3::interval)
 """
 
 PROGRESS = """
-SELECT progress_jobs(
+SELECT public.progress_jobs(
     $1::uuid[], $2::bigint[], $3::integer[], $4::text[], $5::integer[], $6::integer[]
 )
 """
 
 COMPLETE = """
-SELECT complete_jobs(
+SELECT public.complete_jobs(
     $1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::bigint[], $6::bigint[], $7::numeric[]
 )
 """
 
 RETRY = """
 SELECT id, settled, retry_after
-FROM retry_jobs(
+FROM public.retry_jobs(
     $1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
     $7::double precision[]
 )
 """
 
 FAIL = """
-SELECT fail_jobs($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])
+SELECT public.fail_jobs($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])
 """
 
-RELEASE = "SELECT release_jobs($1::uuid[], $2::bigint[])"
+RELEASE = "SELECT public.release_jobs($1::uuid[], $2::bigint[])"
 
 # Each leased job's worker is looked up by key, whatever the planner believes.
 RELEASE_UNKNOWN = """
-SELECT release_jobs(u.ids, u.fences)
+SELECT public.release_jobs(u.ids, u.fences)
 FROM (
     SELECT array_agg(q.id) AS ids, array_agg(q.fence) AS fences
-    FROM job_queue q
+    FROM public.job_queue q
     CROSS JOIN LATERAL (
         SELECT a.worker_id
-        FROM analysis_jobs a
+        FROM public.analysis_jobs a
         WHERE a.id = q.id
         OFFSET 0
     ) AS j
@@ -99,11 +99,11 @@ FROM (
 WHERE u.ids IS NOT NULL
 """
 
-CANCEL_RUNNING = "SELECT cancel_running_jobs($1::uuid[], $2::bigint[])"
+CANCEL_RUNNING = "SELECT public.cancel_running_jobs($1::uuid[], $2::bigint[])"
 
 RESCUE = """
 SELECT id, job_type, worker_id, crash_count, settled
-FROM rescue_jobs($1::integer)
+FROM public.rescue_jobs($1::integer)
 """
 
 # One row at least: what an idle worker must know, in one statement.
@@ -113,25 +113,25 @@ SELECT
     r.id, r.job_type, r.worker_id, r.crash_count, r.settled
 FROM (
     SELECT
-        seconds_until_due() AS due_in,
-        seconds_until_rescue() AS expires_in,
+        public.seconds_until_due() AS due_in,
+        public.seconds_until_rescue() AS expires_in,
         k.queues,
         k.job_types
     FROM (
         SELECT array_agg(q.queue) AS queues, array_agg(q.job_type) AS job_types
-        FROM queued_kinds() q
+        FROM public.queued_kinds() q
     ) AS k
 ) AS d
-LEFT JOIN LATERAL rescue_jobs($1::integer) AS r ON true
+LEFT JOIN LATERAL public.rescue_jobs($1::integer) AS r ON true
 """
 
-PRUNE = "SELECT prune_jobs($1::interval, $2::integer)"
+PRUNE = "SELECT public.prune_jobs($1::interval, $2::integer)"
 
 # Whoever is cut off in the middle of the transaction must not keep the row from a rescue for longer
 # than a lease.
 HOLD = """
 SELECT set_config('idle_in_transaction_session_timeout', $3::text, true)
-FROM analysis_jobs
+FROM public.analysis_jobs
 WHERE id = $1
   AND fence = $2
   AND status = 'processing'
@@ -140,15 +140,15 @@ FOR NO KEY UPDATE
 
 # A user who does not own the job learns nothing, not even that it exists.
 CANCEL = """
-SELECT cancel_job(id)
-FROM analysis_jobs
+SELECT public.cancel_job(id)
+FROM public.analysis_jobs
 WHERE id = $1
   AND ($2::uuid IS NULL OR user_id = $2)
 """
 
 REQUEUE = """
-SELECT requeue_job(id)
-FROM analysis_jobs
+SELECT public.requeue_job(id)
+FROM public.analysis_jobs
 WHERE id = $1
   AND ($2::uuid IS NULL OR user_id = $2)
 """
@@ -171,7 +171,7 @@ SELECT
 GET = (
     _VIEW
     + """    result_data::text AS result_json
-FROM analysis_jobs
+FROM public.analysis_jobs
 WHERE id = $1
   AND ($2::uuid IS NULL OR user_id = $2)
 """
@@ -181,7 +181,7 @@ WHERE id = $1
 _WITHOUT_RESULT = (
     _VIEW
     + """    NULL::text AS result_json
-FROM analysis_jobs
+FROM public.analysis_jobs
 """
 )
 
@@ -200,17 +200,17 @@ LIMIT $6
 LIST_OF_USER = _WITHOUT_RESULT + "WHERE user_id = $7" + _FILTERS
 LIST_ALL = _WITHOUT_RESULT + "WHERE true" + _FILTERS
 
-DELETE_ROWS = "DELETE FROM job_rows WHERE job_id = $1"
+DELETE_ROWS = "DELETE FROM public.job_rows WHERE job_id = $1"
 
 INSERT_ROWS = """
-INSERT INTO job_rows (job_id, position, data)
+INSERT INTO public.job_rows (job_id, position, data)
 SELECT $1, r.position, r.data::jsonb
 FROM unnest($2::text[]) WITH ORDINALITY AS r (data, position)
 """
 
 ROWS = """
 SELECT position, data
-FROM job_rows
+FROM public.job_rows
 WHERE job_id = $1
   AND position > $2
 ORDER BY position
@@ -218,17 +218,17 @@ LIMIT $3
 """
 
 SAVE_REPORT = """
-INSERT INTO job_reports (job_id, format, content)
+INSERT INTO public.job_reports (job_id, format, content)
 VALUES ($1, $2, $3)
 ON CONFLICT (job_id, format) DO UPDATE
 SET content = EXCLUDED.content,
     created_at = now()
 """
 
-REPORT = "SELECT content FROM job_reports WHERE job_id = $1 AND format = $2"
+REPORT = "SELECT content FROM public.job_reports WHERE job_id = $1 AND format = $2"
 
 REGISTER_TYPE = """
-INSERT INTO job_types (
+INSERT INTO public.job_types (
     job_type, queue, priority, timeout_seconds, max_retries, run_in, description, input_schema,
     needs_project, refusal, admin_only
 )
@@ -257,13 +257,15 @@ SET queue = EXCLUDED.queue,
     retired_at = NULL
 """
 
-RETIRE_TYPE = "UPDATE job_types SET retired_at = now() WHERE job_type = $1 AND retired_at IS NULL"
+RETIRE_TYPE = (
+    "UPDATE public.job_types SET retired_at = now() WHERE job_type = $1 AND retired_at IS NULL"
+)
 
 TYPES = """
 SELECT
     job_type, queue, priority, timeout_seconds, max_retries, run_in, description, input_schema,
     needs_project, refusal, admin_only
-FROM job_types
+FROM public.job_types
 WHERE retired_at IS NULL
 ORDER BY job_type
 """

@@ -19,14 +19,14 @@ _STEPS_A_ROUND = 25
 _ROUND = timedelta(minutes=3)
 
 _BEGIN = """
-UPDATE schema_info
+UPDATE public.schema_info
 SET round_due_at = now() + $1::interval,
     round_until = now() + $2::interval
 WHERE round_due_at <= now()
   AND (round_until IS NULL OR round_until <= now() OR round_until = $3)
 RETURNING round_until
 """
-_END = "UPDATE schema_info SET round_until = NULL WHERE round_until = $1"
+_END = "UPDATE public.schema_info SET round_until = NULL WHERE round_until = $1"
 _LIMIT = f"SET LOCAL statement_timeout = {round(_CHECK_SECONDS * 1000)}"
 
 

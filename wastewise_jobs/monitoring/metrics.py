@@ -7,7 +7,7 @@ from typing import Any
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.monitoring.reading import bounded_read
 
-_METRICS = "SELECT get_queue_metrics($1) AS metrics, now() AS read_at"
+_METRICS = "SELECT public.get_queue_metrics($1::text) AS metrics, now() AS read_at"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,23 +31,25 @@ SELECT
     state,
     sum(jobs)::bigint AS jobs,
     extract(epoch FROM now() - min(oldest_due_at))::float8 AS oldest_due_seconds
-FROM queue_depths()
+FROM public.queue_depths()
 GROUP BY queue, priority, state
 ORDER BY queue, priority, state
 """
 _ALERTS = """
 SELECT alert_type, severity, acknowledged_at IS NOT NULL AS acknowledged, count(*) AS alerts
-FROM job_alerts
+FROM public.job_alerts
 WHERE resolved_at IS NULL
 GROUP BY 1, 2, 3
 ORDER BY 1, 2, 3
 """
 _REST = """
 SELECT
-    (SELECT count(*) FROM job_alert_deliveries d WHERE d.status = 'undelivered') AS undelivered,
-    (SELECT count(*) FROM job_workers) AS workers,
     (
-        SELECT extract(epoch FROM now() - s.rolled_up_until)::float8 FROM schema_info s
+        SELECT count(*) FROM public.job_alert_deliveries d WHERE d.status = 'undelivered'
+    ) AS undelivered,
+    (SELECT count(*) FROM public.job_workers) AS workers,
+    (
+        SELECT extract(epoch FROM now() - s.rolled_up_until)::float8 FROM public.schema_info s
     ) AS rollup_age_seconds
 """
 

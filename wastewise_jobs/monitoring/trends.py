@@ -13,10 +13,10 @@ MOST_BUCKETS = 1000
 _TRENDS = """
 SELECT
     bucket_at, job_type, completed, failed, cancelled, retried, wait_p50, wait_p95, run_p50, run_p95
-FROM job_trends($1, $2)
+FROM public.job_trends($1::interval, $2::interval)
 """
 
-_STATE = "SELECT rolled_up_until, now() AS read_at FROM schema_info"
+_STATE = "SELECT rolled_up_until, now() AS read_at FROM public.schema_info"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ SELECT
     worker_id, name, host, pid, version, queues, concurrency, running, started_at,
     last_heartbeat_at, cpu_percent, memory_bytes, loop_lag_seconds, draining,
     last_heartbeat_at > now() - $1::interval AS alive
-FROM job_workers
+FROM public.job_workers
 ORDER BY started_at, worker_id
 LIMIT 1000
 """
@@ -23,15 +23,15 @@ _CLAIMERS = """
 SELECT DISTINCT c.worker_id
 FROM (
     SELECT j.worker_id, j.claimed_at
-    FROM job_queue q
+    FROM public.job_queue q
     CROSS JOIN LATERAL (
-        SELECT a.worker_id, a.claimed_at FROM analysis_jobs a WHERE a.id = q.id OFFSET 0
+        SELECT a.worker_id, a.claimed_at FROM public.analysis_jobs a WHERE a.id = q.id OFFSET 0
     ) AS j
     WHERE q.leased
     UNION ALL
     (
         SELECT a.worker_id, a.claimed_at
-        FROM analysis_jobs a
+        FROM public.analysis_jobs a
         WHERE a.completed_at > now() - $1::interval
         ORDER BY a.completed_at DESC
         LIMIT 1000
@@ -46,7 +46,7 @@ _MOVES = """
 SELECT
     (
         SELECT a.completed_at
-        FROM analysis_jobs a
+        FROM public.analysis_jobs a
         WHERE a.completed_at <= now()
           AND a.status IN ('completed', 'failed')
         ORDER BY a.completed_at DESC
@@ -54,13 +54,19 @@ SELECT
     ) AS last_job_at,
     EXISTS (
         SELECT
-        FROM job_queue q
+        FROM public.job_queue q
         WHERE NOT q.leased
           AND (q.due OR q.retry_after <= now())
           AND greatest(q.created_at, q.retry_after) < now() - interval '10 minutes'
     ) AS waited,
-    (SELECT f.completed + f.failed FROM finished_jobs(now() - interval '1 hour') f) AS last_hour,
-    (SELECT f.completed + f.failed FROM finished_jobs(now() - interval '24 hours') f) AS last_day,
+    (
+        SELECT f.completed + f.failed
+        FROM public.finished_jobs(now() - interval '1 hour') f
+    ) AS last_hour,
+    (
+        SELECT f.completed + f.failed
+        FROM public.finished_jobs(now() - interval '24 hours') f
+    ) AS last_day,
     now() AS read_at
 """
 _STANDS_STILL = timedelta(minutes=10)

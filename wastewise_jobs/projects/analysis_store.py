@@ -11,22 +11,22 @@ PROPERTY = """
 SELECT
     property_name, units, city, state, property_type, equipment_type, containers,
     container_yards, pickups_per_week
-FROM projects
+FROM public.projects
 WHERE id = $1
 """
 
 # Files of an existing database may live elsewhere: their content is NULL here.
 FILES = """
 SELECT f.file_name, f.file_type, c.content
-FROM project_files f
-LEFT JOIN project_file_contents c ON c.file_id = f.id
+FROM public.project_files f
+LEFT JOIN public.project_file_contents c ON c.file_id = f.id
 WHERE f.project_id = $1
   AND ($2::text[] IS NULL OR f.file_name = ANY ($2))
 ORDER BY f.file_name, f.id
 """
 
 BEGIN = """
-UPDATE projects
+UPDATE public.projects
 SET status = 'processing',
     error_message = NULL,
     updated_at = now()
@@ -34,7 +34,7 @@ WHERE id = $1
 """
 
 RECORD = """
-UPDATE projects
+UPDATE public.projects
 SET status = 'completed',
     progress = 100,
     total_savings = $2,
@@ -46,7 +46,7 @@ WHERE id = $1
 
 LATEST_ANALYSIS = """
 SELECT id, result_data
-FROM analysis_jobs
+FROM public.analysis_jobs
 WHERE project_id = $1
   AND job_type = 'complete_analysis'
   AND status = 'completed'
@@ -55,7 +55,7 @@ ORDER BY completed_at DESC
 LIMIT 1
 """
 
-ROWS = "SELECT data FROM job_rows WHERE job_id = $1 ORDER BY position"
+ROWS = "SELECT data FROM public.job_rows WHERE job_id = $1 ORDER BY position"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ _PROJECT = """
 
 CREATE = (
     """
-INSERT INTO projects (
+INSERT INTO public.projects (
     user_id, property_name, units, city, state, property_type, equipment_type, containers,
     container_yards, pickups_per_week
 )
@@ -22,7 +22,7 @@ GET = (
     "SELECT"
     + _PROJECT
     + """
-FROM projects
+FROM public.projects
 WHERE id = $1
   AND ($2::uuid IS NULL OR user_id = $2)
 """
@@ -35,17 +35,17 @@ LIMIT $3
 """
 
 # Two statements, because one with an optional user could not count on the user's index.
-LIST_OF_USER = "SELECT" + _PROJECT + "FROM projects WHERE user_id = $4" + _PAGE
-LIST_ALL = "SELECT" + _PROJECT + "FROM projects WHERE true" + _PAGE
+LIST_OF_USER = "SELECT" + _PROJECT + "FROM public.projects WHERE user_id = $4" + _PAGE
+LIST_ALL = "SELECT" + _PROJECT + "FROM public.projects WHERE true" + _PAGE
 
-OWNERS = "SELECT id, user_id FROM projects WHERE id = ANY ($1::uuid[])"
+OWNERS = "SELECT id, user_id FROM public.projects WHERE id = ANY ($1::uuid[])"
 
-EXISTS = "SELECT id FROM projects WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2)"
+EXISTS = "SELECT id FROM public.projects WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2)"
 
 LOCK_JOBS = """
 SELECT j.id
-FROM analysis_jobs j
-JOIN projects p ON p.id = j.project_id
+FROM public.analysis_jobs j
+JOIN public.projects p ON p.id = j.project_id
 WHERE j.project_id = $1
   AND ($2::uuid IS NULL OR p.user_id = $2)
 ORDER BY j.id
@@ -60,16 +60,16 @@ LOCK_FOR_FILES = EXISTS + " FOR NO KEY UPDATE"
 HAS_UNFINISHED_JOBS = """
 SELECT EXISTS (
     SELECT 1
-    FROM analysis_jobs
+    FROM public.analysis_jobs
     WHERE project_id = $1
       AND status IN ('pending', 'processing')
 )
 """
 
-DELETE = "DELETE FROM projects WHERE id = $1"
+DELETE = "DELETE FROM public.projects WHERE id = $1"
 
 REPLACE_FILE = """
-UPDATE project_files
+UPDATE public.project_files
 SET file_type = $3,
     file_size = $4,
     mime_type = $5,
@@ -79,8 +79,8 @@ SET file_type = $3,
     uploaded_at = now()
 WHERE id = (
     SELECT f.id
-    FROM project_files f
-    LEFT JOIN project_file_contents c ON c.file_id = f.id
+    FROM public.project_files f
+    LEFT JOIN public.project_file_contents c ON c.file_id = f.id
     WHERE f.project_id = $1
       AND f.file_name = $2
     ORDER BY c.file_id IS NULL, f.uploaded_at DESC
@@ -89,16 +89,16 @@ WHERE id = (
 RETURNING id, project_id, file_name, file_type, file_size, mime_type, uploaded_at
 """
 
-COUNT_FILES = "SELECT count(*) FROM project_files WHERE project_id = $1"
+COUNT_FILES = "SELECT count(*) FROM public.project_files WHERE project_id = $1"
 
 INSERT_FILE = """
-INSERT INTO project_files (project_id, file_name, file_type, file_size, mime_type)
+INSERT INTO public.project_files (project_id, file_name, file_type, file_size, mime_type)
 VALUES ($1, $2, $3, $4, $5)
 RETURNING id, project_id, file_name, file_type, file_size, mime_type, uploaded_at
 """
 
 PUT_CONTENT = """
-INSERT INTO project_file_contents (file_id, project_id, file_name, content)
+INSERT INTO public.project_file_contents (file_id, project_id, file_name, content)
 VALUES ($1, $2, $3, $4)
 ON CONFLICT (file_id) DO UPDATE
 SET content = EXCLUDED.content
@@ -106,7 +106,7 @@ SET content = EXCLUDED.content
 
 LIST_FILES = """
 SELECT id, project_id, file_name, file_type, file_size, mime_type, uploaded_at
-FROM project_files
+FROM public.project_files
 WHERE project_id = $1
 ORDER BY file_name, uploaded_at, id
 LIMIT 1000
@@ -114,9 +114,9 @@ LIMIT 1000
 
 _STORED = """
 SELECT f.file_name, f.file_type, f.mime_type, c.content
-FROM project_files f
-JOIN project_file_contents c ON c.file_id = f.id
-JOIN projects p ON p.id = f.project_id
+FROM public.project_files f
+JOIN public.project_file_contents c ON c.file_id = f.id
+JOIN public.projects p ON p.id = f.project_id
 """
 
 GET_FILE = (
@@ -128,4 +128,6 @@ WHERE f.project_id = $1
 """
 )
 
-DELETE_FILE = "DELETE FROM project_files WHERE project_id = $1 AND file_name = $2 RETURNING id"
+DELETE_FILE = (
+    "DELETE FROM public.project_files WHERE project_id = $1 AND file_name = $2 RETURNING id"
+)

@@ -22,19 +22,19 @@ PREFIX = "wwj_"
 _KEY = re.compile(r"wwj_([0-9a-f]{16})_([A-Za-z0-9_-]{43})", re.ASCII)
 
 _CREATE = """
-INSERT INTO api_keys (public_id, secret_hash, user_id, name, scopes, expires_at)
+INSERT INTO public.api_keys (public_id, secret_hash, user_id, name, scopes, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6)
 RETURNING id, public_id, user_id, name, scopes, created_at, expires_at, revoked_at, last_used_at
 """
 _LIST = """
 SELECT id, public_id, user_id, name, scopes, created_at, expires_at, revoked_at, last_used_at
-FROM api_keys
+FROM public.api_keys
 WHERE $1::uuid IS NULL OR user_id = $1
 ORDER BY created_at DESC, id DESC
 LIMIT 1000
 """
 _REVOKE = """
-UPDATE api_keys
+UPDATE public.api_keys
 SET revoked_at = coalesce(revoked_at, now())
 WHERE id::text = $1 OR public_id = $1
 RETURNING id
@@ -43,16 +43,16 @@ _FIND = """
 SELECT
     secret_hash, user_id, scopes,
     extract(epoch FROM expires_at - now())::double precision AS seconds_left
-FROM api_keys
+FROM public.api_keys
 WHERE public_id = $1
   AND revoked_at IS NULL
 """
 _TOUCH = """
-UPDATE api_keys
+UPDATE public.api_keys
 SET last_used_at = now()
 WHERE id IN (
     SELECT id
-    FROM api_keys
+    FROM public.api_keys
     WHERE public_id = ANY ($1::text[])
       AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
     ORDER BY id

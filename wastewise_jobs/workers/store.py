@@ -7,7 +7,7 @@ from wastewise_jobs.db.pool import Executor
 
 # The row may have been pruned while this worker was cut off: it comes back whole.
 _BEAT = """
-INSERT INTO job_workers AS w (
+INSERT INTO public.job_workers AS w (
     worker_id, name, host, pid, version, queues, job_types, concurrency, running, cpu_percent,
     memory_bytes, loop_lag_seconds, draining
 )
@@ -21,7 +21,7 @@ SET last_heartbeat_at = now(),
     draining = excluded.draining
 """
 
-_GOODBYE = "DELETE FROM job_workers WHERE worker_id = $1"
+_GOODBYE = "DELETE FROM public.job_workers WHERE worker_id = $1"
 
 
 @dataclass(frozen=True, slots=True)

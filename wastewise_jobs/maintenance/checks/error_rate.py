@@ -9,8 +9,8 @@ WITH seen AS MATERIALIZED (
     SELECT
         f.failed,
         f.completed,
-        calculate_error_rate('1 hour') AS percent
-    FROM finished_jobs(now() - interval '1 hour') f
+        public.calculate_error_rate('1 hour'::interval) AS percent
+    FROM public.finished_jobs(now() - interval '1 hour') f
 ),
 high AS MATERIALIZED (
     SELECT s.*
@@ -20,15 +20,15 @@ high AS MATERIALIZED (
 ),
 open AS MATERIALIZED (
     SELECT a.id, coalesce((a.details ->> 'checks_under')::integer, 0) AS checks_under
-    FROM job_alerts a
+    FROM public.job_alerts a
     WHERE a.fingerprint = 'high_error_rate'
       AND a.resolved_at IS NULL
 ),
 raised AS (
-    SELECT raise_alert(
-        'high_error_rate',
-        'high_error_rate',
-        'critical',
+    SELECT public.raise_alert(
+        'high_error_rate'::text,
+        'high_error_rate'::text,
+        'critical'::text,
         round(h.percent::numeric, 1) || ' % of the jobs that finished in the last hour failed ('
             || h.failed || ' of ' || h.failed + h.completed || ')',
         jsonb_build_object(
@@ -38,13 +38,13 @@ raised AS (
             'threshold_percent', 100 * $1::double precision,
             'checks_under', 0
         ),
-        NULL,
-        0
+        NULL::uuid,
+        0::bigint
     ) AS alert_id
     FROM high h
 ),
 under AS (
-    UPDATE job_alerts a
+    UPDATE public.job_alerts a
     SET details = a.details || '{"checks_under": 1}'
     FROM open o
     WHERE a.id = o.id
@@ -52,7 +52,7 @@ under AS (
       AND NOT EXISTS (SELECT FROM high)
 ),
 resolved AS (
-    SELECT resolve_alerts(ARRAY['high_error_rate']) AS alerts
+    SELECT public.resolve_alerts(ARRAY['high_error_rate'::text], 'check'::text) AS alerts
     FROM open o
     WHERE o.checks_under > 0
       AND NOT EXISTS (SELECT FROM high)

@@ -6,8 +6,8 @@ from wastewise_jobs.maintenance.check import Check
 
 # Not before the rollups have counted what is to go.
 _STATEMENT = """
-SELECT prune_jobs($1, 1000) AS pruned
-FROM schema_info
+SELECT public.prune_jobs($1::interval, 1000) AS pruned
+FROM public.schema_info
 WHERE rolled_up_until > now() - $1::interval
 """
 

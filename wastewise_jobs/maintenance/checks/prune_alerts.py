@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from wastewise_jobs.maintenance.check import Check
 
-_STATEMENT = "SELECT prune_alerts($1, 1000) AS pruned"
+_STATEMENT = "SELECT public.prune_alerts($1::interval, 1000) AS pruned"
 
 
 def prune_alerts(retention: timedelta) -> Check:

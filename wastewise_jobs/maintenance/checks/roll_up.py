@@ -2,7 +2,7 @@
 
 from wastewise_jobs.maintenance.check import Check
 
-_STATEMENT = "SELECT roll_up_jobs() AS more"
+_STATEMENT = "SELECT public.roll_up_jobs() AS more"
 
 
 def roll_up() -> Check:

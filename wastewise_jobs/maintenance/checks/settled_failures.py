@@ -2,7 +2,7 @@
 
 from wastewise_jobs.maintenance.check import Check
 
-_STATEMENT = "SELECT resolve_failed_alerts() AS resolved"
+_STATEMENT = "SELECT public.resolve_failed_alerts() AS resolved"
 
 
 def settled_failures() -> Check:

@@ -13,16 +13,16 @@ WITH silent AS MATERIALIZED (
         'worker_down:' || w.worker_id AS fingerprint,
         w.last_heartbeat_at < now() - interval '7 days' OR EXISTS (
             SELECT
-            FROM job_alerts a
+            FROM public.job_alerts a
             WHERE a.created_at > w.last_heartbeat_at
               AND a.fingerprint = 'worker_down:' || w.worker_id
               AND a.resolved_at IS NOT NULL
         ) AS dismissed
-    FROM job_workers w
+    FROM public.job_workers w
     WHERE w.last_heartbeat_at < now() - $1::interval
 ),
 gone AS (
-    DELETE FROM job_workers w
+    DELETE FROM public.job_workers w
     USING silent s
     WHERE w.worker_id = s.worker_id
       AND w.last_heartbeat_at = s.last_heartbeat_at
@@ -30,10 +30,10 @@ gone AS (
     RETURNING w.worker_id
 ),
 raised AS (
-    SELECT raise_alert(
+    SELECT public.raise_alert(
         o.fingerprint,
-        'worker_down',
-        'critical',
+        'worker_down'::text,
+        'critical'::text,
         'worker ' || o.name || ' on ' || o.host || ' sends no heartbeat',
         jsonb_build_object(
             'worker_id', o.worker_id,
@@ -43,14 +43,16 @@ raised AS (
             'running', o.running,
             'last_heartbeat_at', o.last_heartbeat_at
         ),
-        NULL,
-        0
+        NULL::uuid,
+        0::bigint
     ) AS alert_id
     FROM (SELECT s.* FROM silent s WHERE NOT s.dismissed ORDER BY s.fingerprint) AS o
 ),
 resolved AS (
-    SELECT resolve_alerts(array_agg(a.fingerprint ORDER BY a.fingerprint)) AS alerts
-    FROM job_alerts a
+    SELECT public.resolve_alerts(
+        array_agg(a.fingerprint ORDER BY a.fingerprint), 'check'::text
+    ) AS alerts
+    FROM public.job_alerts a
     WHERE a.alert_type = 'worker_down'
       AND a.resolved_at IS NULL
       AND a.fingerprint NOT IN (SELECT s.fingerprint FROM silent s WHERE NOT s.dismissed)

@@ -15,20 +15,20 @@ WITH stuck AS MATERIALIZED (
         j.timeout_seconds,
         round(extract(epoch FROM now() - j.started_at) / 60) AS minutes
     FROM (
-        SELECT s.job_id FROM detect_stuck_jobs($1) s
+        SELECT s.job_id FROM public.detect_stuck_jobs($1::integer) s
         UNION
         SELECT s.job_id
-        FROM detect_stuck_jobs(0) s
-        JOIN analysis_jobs a ON a.id = s.job_id
+        FROM public.detect_stuck_jobs(0) s
+        JOIN public.analysis_jobs a ON a.id = s.job_id
         WHERE a.started_at + make_interval(secs => a.timeout_seconds) < now() - interval '1 minute'
     ) AS u
-    JOIN analysis_jobs j ON j.id = u.job_id
+    JOIN public.analysis_jobs j ON j.id = u.job_id
 ),
 raised AS (
-    SELECT raise_alert(
+    SELECT public.raise_alert(
         o.fingerprint,
-        'job_stuck',
-        'warning',
+        'job_stuck'::text,
+        'warning'::text,
         o.job_type || ' has been processing for ' || o.minutes || ' minutes',
         jsonb_build_object(
             'job_type', o.job_type,
@@ -38,7 +38,7 @@ raised AS (
             'timeout_seconds', o.timeout_seconds
         ),
         o.id,
-        0
+        0::bigint
     ) AS alert_id
     -- The longest ones. Where hundreds are stuck, more mails say nothing new.
     FROM (
@@ -48,8 +48,10 @@ raised AS (
     ) AS o
 ),
 resolved AS (
-    SELECT resolve_alerts(array_agg(a.fingerprint ORDER BY a.fingerprint)) AS alerts
-    FROM job_alerts a
+    SELECT public.resolve_alerts(
+        array_agg(a.fingerprint ORDER BY a.fingerprint), 'check'::text
+    ) AS alerts
+    FROM public.job_alerts a
     WHERE a.alert_type = 'job_stuck'
       AND a.resolved_at IS NULL
       AND a.fingerprint NOT IN (SELECT s.fingerprint FROM stuck s)

@@ -4,7 +4,7 @@ from wastewise_jobs.maintenance.check import Check
 
 _STATEMENT = """
 SELECT count(*) AS undelivered
-FROM job_alert_deliveries d
+FROM public.job_alert_deliveries d
 WHERE d.status = 'undelivered'
 """
 
