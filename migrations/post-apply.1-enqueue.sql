@@ -163,7 +163,7 @@ BEGIN
         SELECT DISTINCT u.job_type, u.queue
         FROM unnest(_job_types, _queues) AS u (job_type, queue)
     ) AS n;
-    PERFORM set_config('wastewise.transition', 'on', true);
+    PERFORM public.begin_transition();
     RETURN QUERY
     WITH types AS MATERIALIZED (
         SELECT
@@ -241,7 +241,7 @@ BEGIN
     JOIN given g ON g.id = c.id;
 
     GET DIAGNOSTICS _created = ROW_COUNT;
-    PERFORM set_config('wastewise.transition', 'off', true);
+    PERFORM public.end_transition();
     IF _created = cardinality(_ids) THEN
         RETURN;
     END IF;

@@ -201,7 +201,7 @@ DECLARE
     _last_created_at timestamptz := '-infinity';
     _last_id uuid := '00000000-0000-0000-0000-000000000000';
 BEGIN
-    PERFORM set_config('wastewise.transition', 'on', true);
+    PERFORM public.begin_transition();
     PERFORM public.promote_due_jobs(_limit);
     IF _queues IS NULL OR _job_types IS NULL THEN
         SELECT
@@ -332,7 +332,7 @@ BEGIN
         _last_chance := _last_chance AND _on_last_chance IS NULL;
         _wanted := _wanted - _rows;
     END LOOP;
-    PERFORM set_config('wastewise.transition', 'off', true);
+    PERFORM public.end_transition();
 END
 $$;
 
@@ -421,7 +421,7 @@ SET enable_mergejoin = off
 SET lock_timeout = '200ms'
 AS $$
 BEGIN
-    PERFORM set_config('wastewise.transition', 'on', true);
+    PERFORM public.begin_transition();
     RETURN QUERY
     UPDATE public.analysis_jobs j
     SET progress_percent = least(greatest(g.percent, 0), 100),
@@ -444,6 +444,6 @@ BEGIN
       AND j.fence = g.fence
       AND j.status = 'processing'
     RETURNING j.id;
-    PERFORM set_config('wastewise.transition', 'off', true);
+    PERFORM public.end_transition();
 END
 $$;

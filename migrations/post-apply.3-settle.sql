@@ -61,7 +61,7 @@ SET plan_cache_mode = force_generic_plan
 SET lock_timeout = '200ms'
 AS $$
 BEGIN
-    PERFORM set_config('wastewise.transition', 'on', true);
+    PERFORM public.begin_transition();
     RETURN QUERY
     WITH won AS (
         UPDATE public.analysis_jobs j
@@ -100,7 +100,7 @@ BEGIN
         WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT w.id FROM won w;
-    PERFORM set_config('wastewise.transition', 'off', true);
+    PERFORM public.end_transition();
 END
 $$;
 
@@ -154,7 +154,7 @@ SET lock_timeout = '200ms'
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM set_config('wastewise.transition', 'on', true);
+    PERFORM public.begin_transition();
     RETURN QUERY
     WITH given AS MATERIALIZED (
         SELECT
@@ -230,7 +230,7 @@ BEGIN
       AND a.fence = g.fence
       AND a.status = 'processing'
       AND a.retry_count >= a.max_retries;
-    PERFORM set_config('wastewise.transition', 'off', true);
+    PERFORM public.end_transition();
 END
 $$;
 
@@ -257,7 +257,7 @@ AS $$
 DECLARE
     _failed uuid[];
 BEGIN
-    PERFORM set_config('wastewise.transition', 'on', true);
+    PERFORM public.begin_transition();
     WITH won AS (
         UPDATE public.analysis_jobs j
         SET status = 'failed',
@@ -296,7 +296,7 @@ BEGIN
         WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT coalesce(array_agg(w.id), '{}') INTO _failed FROM won w;
-    PERFORM set_config('wastewise.transition', 'off', true);
+    PERFORM public.end_transition();
     PERFORM public.mirror_jobs_to_projects(_failed);
     RETURN QUERY SELECT unnest(_failed);
     RETURN QUERY SELECT c.c FROM public.cancel_running_jobs(_ids, _fences) AS c (c);
@@ -321,7 +321,7 @@ SET enable_mergejoin = off
 SET lock_timeout = '200ms'
 AS $$
 BEGIN
-    PERFORM set_config('wastewise.transition', 'on', true);
+    PERFORM public.begin_transition();
     RETURN QUERY
     WITH won AS (
         UPDATE public.analysis_jobs j
@@ -354,7 +354,7 @@ BEGIN
         WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT w.id FROM won w;
-    PERFORM set_config('wastewise.transition', 'off', true);
+    PERFORM public.end_transition();
     -- Whoever releases is on its way out: idle workers elsewhere take over at once.
     PERFORM pg_notify('wastewise_wake', q.queue)
     FROM (
@@ -383,7 +383,7 @@ AS $$
 DECLARE
     _cancelled uuid[];
 BEGIN
-    PERFORM set_config('wastewise.transition', 'on', true);
+    PERFORM public.begin_transition();
     WITH won AS (
         UPDATE public.analysis_jobs j
         SET status = 'cancelled',
@@ -406,7 +406,7 @@ BEGIN
         WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT coalesce(array_agg(w.id), '{}') INTO _cancelled FROM won w;
-    PERFORM set_config('wastewise.transition', 'off', true);
+    PERFORM public.end_transition();
     IF cardinality(_cancelled) > 0 THEN
         PERFORM public.mirror_jobs_to_projects(_cancelled);
     END IF;

@@ -82,7 +82,7 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM set_config('wastewise.transition', 'on', true);
+    PERFORM public.begin_transition();
     RETURN QUERY
     WITH settled AS (
         UPDATE public.analysis_jobs j
@@ -155,7 +155,7 @@ BEGIN
         s.id, s.job_type, s.lost_worker, s.crash_count,
         CASE s.status WHEN 'pending' THEN 'rescued' ELSE s.status END
     FROM settled s;
-    PERFORM set_config('wastewise.transition', 'off', true);
+    PERFORM public.end_transition();
     PERFORM public.mirror_jobs_to_projects(_ids);
     -- The rows were pending or processing a moment ago: those that are failed now, failed here.
     PERFORM public.raise_failed_jobs(_ids);
@@ -342,7 +342,7 @@ AS $$
 DECLARE
     _pruned integer;
 BEGIN
-    PERFORM set_config('wastewise.transition', 'on', true);
+    PERFORM public.begin_transition();
     DELETE FROM public.analysis_jobs j
     WHERE j.id = ANY (ARRAY (
         SELECT a.id
@@ -355,7 +355,7 @@ BEGIN
     ));
     GET DIAGNOSTICS _pruned = ROW_COUNT;
     IF _pruned > 0 THEN
-        PERFORM set_config('wastewise.transition', 'off', true);
+        PERFORM public.end_transition();
         RETURN _pruned;
     END IF;
     -- Rows from before us, or written by others, may have ended without a completed_at.
@@ -371,7 +371,7 @@ BEGIN
         FOR UPDATE SKIP LOCKED
     ));
     GET DIAGNOSTICS _pruned = ROW_COUNT;
-    PERFORM set_config('wastewise.transition', 'off', true);
+    PERFORM public.end_transition();
     RETURN _pruned;
 END
 $$;

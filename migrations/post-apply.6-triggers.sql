@@ -1,7 +1,6 @@
 -- What keeps job_queue true when somebody else writes analysis_jobs: the existing front end, a
--- person at psql, a cascade. Our own functions keep it themselves: they set wastewise.transition
--- while they write (by set_config, because only a superuser may attach a setting of our own to a
--- function) and take it back before they return.
+-- person at psql, a cascade. Our own functions keep it themselves, between begin_transition() and
+-- end_transition().
 
 -- check_job_names: raises where a job type or queue has no proper name. It stands for two CHECK
 -- constraints and speaks in their names: PostgreSQL would evaluate those at every UPDATE.
@@ -50,44 +49,6 @@ BEGIN
 END
 $$;
 
--- A plain INSERT gets what its job type says where it says nothing itself, or says NULL as an
--- existing front end may.
-CREATE OR REPLACE FUNCTION public.fill_inserted_job()
-RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET jit = off
-AS $$
-DECLARE
-    _type public.job_types;
-BEGIN
-    SELECT t.* INTO _type FROM public.job_types t WHERE t.job_type = NEW.job_type;
-    NEW.queue := coalesce(NEW.queue, _type.queue, 'default');
-    NEW.timeout_seconds := coalesce(NEW.timeout_seconds, _type.timeout_seconds, 600);
-    NEW.priority := coalesce(NEW.priority, public.default_job_priority(NEW.job_type));
-    NEW.max_retries := coalesce(NEW.max_retries, _type.max_retries, 3);
-    NEW.retry_count := coalesce(NEW.retry_count, 0);
-    NEW.retry_error_log := coalesce(NEW.retry_error_log, '[]');
-    NEW.input_data := coalesce(NEW.input_data, '{}');
-    NEW.progress_percent := coalesce(NEW.progress_percent, 0);
-    NEW.steps_completed := coalesce(NEW.steps_completed, 0);
-    NEW.fence := coalesce(NEW.fence, 0);
-    NEW.crash_count := coalesce(NEW.crash_count, 0);
-    NEW.created_at := coalesce(NEW.created_at, now());
-    NEW.updated_at := coalesce(NEW.updated_at, now());
-    IF NEW.status IN ('completed', 'failed', 'cancelled') THEN
-        NEW.completed_at := coalesce(NEW.completed_at, NEW.failed_at, NEW.updated_at);
-        IF NEW.status = 'failed' THEN
-            NEW.failed_at := coalesce(NEW.failed_at, NEW.completed_at);
-        END IF;
-    END IF;
-    PERFORM public.check_job_names(NEW.job_type, NEW.queue);
-    PERFORM public.check_job_json(NEW);
-    RETURN NEW;
-END
-$$;
-
 CREATE OR REPLACE FUNCTION public.check_updated_job()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -102,38 +63,93 @@ BEGIN
 END
 $$;
 
--- A plain UPDATE of the status is an operator's act: it wins over whoever holds a lease. Nobody
--- lowers a fence: a lease that was lost would be worth something again.
-CREATE OR REPLACE FUNCTION public.fence_updated_job()
+-- keep_written_job: a plain INSERT gets what its job type says where it says nothing itself, or says
+-- NULL as an existing front end may. A plain UPDATE of the status is an operator's act: it wins over
+-- whoever holds a lease. Nobody else says what a fence is: a lower one would give a lease that was
+-- lost its worth back, the highest one would end all claims. The rest is brought within bounds.
+CREATE OR REPLACE FUNCTION public.keep_written_job()
 RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
+DECLARE
+    _nil constant uuid := '00000000-0000-0000-0000-000000000000';
+    _type public.job_types;
 BEGIN
-    NEW.fence := greatest(OLD.fence, NEW.fence);
-    IF NEW.status IS NOT DISTINCT FROM OLD.status THEN
-        RETURN NEW;
-    END IF;
-    NEW.fence := NEW.fence + 1;
-    IF NEW.status IN ('completed', 'failed', 'cancelled') THEN
-        IF NEW.status = 'failed' THEN
-            NEW.failed_at := coalesce(NEW.failed_at, NEW.completed_at, now());
+    IF TG_OP = 'INSERT' THEN
+        SELECT t.* INTO _type FROM public.job_types t WHERE t.job_type = NEW.job_type;
+        -- Pages of ids begin behind it.
+        NEW.id := coalesce(nullif(NEW.id, _nil), gen_random_uuid());
+        NEW.fence := 0;
+        NEW.queue := coalesce(NEW.queue, _type.queue, 'default');
+        NEW.timeout_seconds := coalesce(NEW.timeout_seconds, _type.timeout_seconds, 600);
+        NEW.priority := coalesce(NEW.priority, public.default_job_priority(NEW.job_type));
+        NEW.max_retries := coalesce(NEW.max_retries, _type.max_retries, 3);
+        NEW.retry_error_log := coalesce(NEW.retry_error_log, '[]');
+        NEW.input_data := coalesce(NEW.input_data, '{}');
+        NEW.created_at := coalesce(NEW.created_at, now());
+        NEW.updated_at := coalesce(NEW.updated_at, now());
+        NEW.foreign_writer := coalesce(NEW.foreign_writer, false);
+        IF NEW.status IN ('completed', 'failed', 'cancelled') THEN
+            NEW.completed_at := coalesce(NEW.completed_at, NEW.failed_at, NEW.updated_at);
+            IF NEW.status = 'failed' THEN
+                NEW.failed_at := coalesce(NEW.failed_at, NEW.completed_at);
+            END IF;
         END IF;
-        NEW.completed_at := coalesce(NEW.completed_at, NEW.failed_at, now());
+        PERFORM public.check_job_names(NEW.job_type, NEW.queue);
+        PERFORM public.check_job_json(NEW);
     ELSE
-        NEW.completed_at := NULL;
-        NEW.failed_at := NULL;
-        NEW.cancel_requested_at := NULL;
-        IF NEW.status = 'processing' THEN
-            NEW.claimed_at := coalesce(NEW.claimed_at, now());
-            NEW.started_at := coalesce(NEW.started_at, now());
-        ELSE
-            NEW.claimed_at := NULL;
-            NEW.worker_id := NULL;
+        NEW.id := coalesce(nullif(NEW.id, _nil), OLD.id);
+        NEW.fence := OLD.fence;
+        IF NEW.status IS DISTINCT FROM OLD.status THEN
+            NEW.fence := OLD.fence + 1;
+            IF NEW.status IN ('completed', 'failed', 'cancelled') THEN
+                IF NEW.status = 'failed' THEN
+                    NEW.failed_at := coalesce(NEW.failed_at, NEW.completed_at, now());
+                END IF;
+                NEW.completed_at := coalesce(NEW.completed_at, NEW.failed_at, now());
+            ELSE
+                NEW.completed_at := NULL;
+                NEW.failed_at := NULL;
+                NEW.cancel_requested_at := NULL;
+                IF NEW.status = 'processing' THEN
+                    NEW.claimed_at := coalesce(NEW.claimed_at, now());
+                    NEW.started_at := coalesce(NEW.started_at, now());
+                ELSE
+                    NEW.claimed_at := NULL;
+                    NEW.worker_id := NULL;
+                END IF;
+            END IF;
         END IF;
     END IF;
+    NEW.created_at := public.bounded_time(NEW.created_at);
+    NEW.updated_at := public.bounded_time(NEW.updated_at);
+    NEW.retry_after := public.bounded_time(NEW.retry_after);
+    NEW.claimed_at := public.bounded_time(NEW.claimed_at);
+    NEW.started_at := public.bounded_time(NEW.started_at);
+    NEW.completed_at := public.bounded_time(NEW.completed_at);
+    NEW.failed_at := public.bounded_time(NEW.failed_at);
+    NEW.estimated_completion := public.bounded_time(NEW.estimated_completion);
+    NEW.cancel_requested_at := public.bounded_time(NEW.cancel_requested_at);
+    NEW.current_step := left(NEW.current_step, 1000);
+    NEW.priority_reason := left(NEW.priority_reason, 200);
+    NEW.worker_id := left(NEW.worker_id, 255);
+    NEW.error_code := left(NEW.error_code, 200);
+    NEW.error_message := left(NEW.error_message, 16384);
+    NEW.idempotency_hash := substring(NEW.idempotency_hash, 1, 64);
+    NEW.retry_count := public.bounded_number(NEW.retry_count::numeric, 1000::numeric);
+    NEW.crash_count := public.bounded_number(NEW.crash_count::numeric, 1000::numeric);
+    NEW.progress_percent := public.bounded_number(NEW.progress_percent::numeric, 100::numeric);
+    NEW.steps_completed := public.bounded_number(NEW.steps_completed::numeric, 1e6);
+    NEW.total_steps := CASE WHEN NEW.total_steps BETWEEN 0 AND 1e6 THEN NEW.total_steps END;
+    NEW.duration_seconds :=
+        CASE WHEN NEW.duration_seconds BETWEEN 0 AND 1e9 THEN NEW.duration_seconds END;
+    NEW.ai_requests := public.bounded_number(NEW.ai_requests::numeric, 1e9);
+    NEW.ai_tokens_input := public.bounded_number(NEW.ai_tokens_input::numeric, 1e12);
+    NEW.ai_tokens_output := public.bounded_number(NEW.ai_tokens_output::numeric, 1e12);
+    NEW.ai_cost_usd := public.bounded_number(NEW.ai_cost_usd, 999999.9999);
     RETURN NEW;
 END
 $$;
@@ -186,7 +202,6 @@ BEGIN
     IF TG_OP = 'UPDATE' AND NEW.status = 'failed' AND OLD.status <> 'failed' THEN
         -- raise_updated_jobs counts them all when the statement ends.
         INSERT INTO public.job_alert_failures (job_id) VALUES (NEW.id);
-        PERFORM set_config('wastewise.failures', 'on', true);
     ELSIF TG_OP = 'UPDATE' AND OLD.status = 'failed' AND NEW.status <> 'failed' THEN
         PERFORM public.note_requeued_jobs(ARRAY[NEW.id]);
     END IF;
@@ -211,39 +226,63 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE TRIGGER wastewise_fill_inserted
-BEFORE INSERT ON public.analysis_jobs
-FOR EACH ROW
-WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
-EXECUTE FUNCTION public.fill_inserted_job();
+-- Each of the following that is about plain writes asks the same: row level security applies to the
+-- writer, or no transition of ours is under way that has been proved.
+CREATE OR REPLACE TRIGGER wastewise_prove
+BEFORE INSERT OR UPDATE ON public.analysis_jobs
+FOR EACH STATEMENT
+WHEN (current_setting('wastewise.transition_' || pg_trigger_depth(), true) <> '')
+EXECUTE FUNCTION public.prove_transition();
 
 CREATE OR REPLACE TRIGGER wastewise_check_updated
 BEFORE UPDATE OF job_type, queue, input_data, result_data, error_details, retry_error_log
 ON public.analysis_jobs
 FOR EACH ROW
-WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
+WHEN (
+    row_security_active('public.analysis_jobs'::regclass)
+    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+)
 EXECUTE FUNCTION public.check_updated_job();
+
+CREATE OR REPLACE TRIGGER wastewise_fill_inserted
+BEFORE INSERT ON public.analysis_jobs
+FOR EACH ROW
+WHEN (
+    row_security_active('public.analysis_jobs'::regclass)
+    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+)
+EXECUTE FUNCTION public.keep_written_job();
 
 CREATE OR REPLACE TRIGGER wastewise_fence_updated
 BEFORE UPDATE ON public.analysis_jobs
 FOR EACH ROW
 WHEN (
-    current_setting('wastewise.transition', true) IS DISTINCT FROM 'on'
-    AND (OLD.status, OLD.fence) IS DISTINCT FROM (NEW.status, NEW.fence)
+    row_security_active('public.analysis_jobs'::regclass)
+    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
 )
-EXECUTE FUNCTION public.fence_updated_job();
+EXECUTE FUNCTION public.keep_written_job();
+
+-- What did their work in an earlier release.
+DROP FUNCTION IF EXISTS public.fill_inserted_job();
+DROP FUNCTION IF EXISTS public.fence_updated_job();
 
 CREATE OR REPLACE TRIGGER wastewise_follow_inserted
 AFTER INSERT ON public.analysis_jobs
 FOR EACH ROW
-WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
+WHEN (
+    row_security_active('public.analysis_jobs'::regclass)
+    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+)
 EXECUTE FUNCTION public.follow_job();
 
 CREATE OR REPLACE TRIGGER wastewise_follow_updated
 AFTER UPDATE ON public.analysis_jobs
 FOR EACH ROW
 WHEN (
-    current_setting('wastewise.transition', true) IS DISTINCT FROM 'on'
+    (
+        row_security_active('public.analysis_jobs'::regclass)
+        OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+    )
     AND (OLD.status, OLD.priority, OLD.created_at, OLD.retry_after, OLD.queue, OLD.job_type, OLD.fence,
      OLD.id, OLD.cancel_requested_at, OLD.crash_count)
     IS DISTINCT FROM
@@ -257,7 +296,10 @@ AFTER INSERT ON public.analysis_jobs
 FOR EACH ROW
 WHEN (
     NEW.completed_at IS NOT NULL
-    AND current_setting('wastewise.transition', true) IS DISTINCT FROM 'on'
+    AND (
+        row_security_active('public.analysis_jobs'::regclass)
+        OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+    )
 )
 EXECUTE FUNCTION public.mark_finished_job();
 
@@ -266,18 +308,25 @@ CREATE OR REPLACE TRIGGER wastewise_mark_updated
 AFTER UPDATE ON public.analysis_jobs
 FOR EACH ROW
 WHEN (
-    (OLD.completed_at IS NOT NULL
-     OR current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
-    AND (OLD.completed_at, OLD.status, OLD.job_type, OLD.duration_seconds)
-        IS DISTINCT FROM
-        (NEW.completed_at, NEW.status, NEW.job_type, NEW.duration_seconds)
+    (OLD.completed_at, OLD.status, OLD.job_type, OLD.duration_seconds)
+    IS DISTINCT FROM
+    (NEW.completed_at, NEW.status, NEW.job_type, NEW.duration_seconds)
+    AND (
+        OLD.completed_at IS NOT NULL
+        OR (NEW.completed_at IS NOT NULL AND (
+            row_security_active('public.analysis_jobs'::regclass)
+            OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+        ))
+    )
 )
 EXECUTE FUNCTION public.mark_finished_job();
 
+-- A cascade deletes as the owner, whoever began it: only what the row is counts here. What we prune
+-- has finished.
 CREATE OR REPLACE TRIGGER wastewise_follow_deleted
 AFTER DELETE ON public.analysis_jobs
 FOR EACH ROW
-WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
+WHEN (OLD.status IN ('pending', 'processing'))
 EXECUTE FUNCTION public.follow_job();
 
 CREATE OR REPLACE TRIGGER wastewise_follow_truncate

@@ -194,13 +194,12 @@ AS $$
 DECLARE
     _ids uuid[];
 BEGIN
-    -- Set by follow_job: nobody looks for nothing. Rows that others are writing are not seen.
-    IF current_setting('wastewise.failures', true) = 'on' THEN
-        PERFORM set_config('wastewise.failures', 'off', true);
-        WITH gone AS (
-            DELETE FROM public.job_alert_failures RETURNING job_id
-        )
-        SELECT array_agg(g.job_id) INTO _ids FROM gone g;
+    -- Filled by follow_job. Rows that others are writing are not seen.
+    WITH gone AS (
+        DELETE FROM public.job_alert_failures RETURNING job_id
+    )
+    SELECT array_agg(g.job_id) INTO _ids FROM gone g;
+    IF _ids IS NOT NULL THEN
         PERFORM public.raise_failed_jobs(_ids);
     END IF;
     RETURN NULL;
@@ -210,7 +209,10 @@ $$;
 CREATE OR REPLACE TRIGGER wastewise_raise_updated
 AFTER UPDATE ON public.analysis_jobs
 FOR EACH STATEMENT
-WHEN (current_setting('wastewise.transition', true) IS DISTINCT FROM 'on')
+WHEN (
+    row_security_active('public.analysis_jobs'::regclass)
+    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+)
 EXECUTE FUNCTION public.raise_updated_jobs();
 
 -- note_requeued_jobs: these failed jobs go round again: their alerts look what becomes of them.
