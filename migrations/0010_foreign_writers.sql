@@ -20,127 +20,108 @@ BEGIN
 END
 $$;
 
--- Who wrote them is not known.
+-- Who asked for these is not known. (For other types nobody asks.)
 UPDATE analysis_jobs
 SET foreign_writer = true
 WHERE status IN ('pending', 'processing')
   AND user_id IS NOT NULL
+  AND (job_type = 'cleanup' OR job_type IN (SELECT t.job_type FROM job_types t WHERE t.admin_only))
   AND (SELECT s.adopted FROM schema_info s);
 
-CREATE FUNCTION pg_temp.bounded_time(_time timestamptz)
-RETURNS timestamptz
-LANGUAGE sql
-IMMUTABLE
-AS $$
-    SELECT CASE
-        WHEN _time < '1970-01-01 00:00:00+00' THEN '1970-01-01 00:00:00+00'
-        WHEN _time > '2999-12-31 00:00:00+00' THEN '2999-12-31 00:00:00+00'
-        ELSE _time
-    END
-$$;
-
-CREATE FUNCTION pg_temp.bounded_number(_number numeric, _most numeric)
-RETURNS numeric
-LANGUAGE sql
-IMMUTABLE
-AS $$
-    SELECT CASE
-        WHEN _number = 'NaN' OR _number < 0 THEN 0
-        WHEN _number > _most THEN _most
-        ELSE _number
-    END
-$$;
-
 -- What was written before the triggers kept it within these bounds.
-UPDATE analysis_jobs
-SET fence = least(fence, 1000000000000000),
-    created_at = pg_temp.bounded_time(created_at),
-    updated_at = pg_temp.bounded_time(updated_at),
-    retry_after = pg_temp.bounded_time(retry_after),
-    claimed_at = pg_temp.bounded_time(claimed_at),
-    started_at = pg_temp.bounded_time(started_at),
-    completed_at = pg_temp.bounded_time(completed_at),
-    failed_at = pg_temp.bounded_time(failed_at),
-    estimated_completion = pg_temp.bounded_time(estimated_completion),
-    cancel_requested_at = pg_temp.bounded_time(cancel_requested_at),
-    current_step = left(current_step, 1000),
-    priority_reason = left(priority_reason, 200),
-    worker_id = left(worker_id, 255),
-    error_code = left(error_code, 200),
-    error_message = left(error_message, 16384),
-    idempotency_hash = substring(idempotency_hash, 1, 64),
-    retry_count = pg_temp.bounded_number(retry_count::numeric, 1000),
-    crash_count = pg_temp.bounded_number(crash_count::numeric, 1000),
-    progress_percent = pg_temp.bounded_number(progress_percent::numeric, 100),
-    steps_completed = pg_temp.bounded_number(steps_completed::numeric, 1e6),
-    total_steps = CASE WHEN total_steps BETWEEN 0 AND 1e6 THEN total_steps END,
-    duration_seconds = CASE WHEN duration_seconds BETWEEN 0 AND 1e9 THEN duration_seconds END,
-    ai_requests = pg_temp.bounded_number(ai_requests::numeric, 1e9),
-    ai_tokens_input = pg_temp.bounded_number(ai_tokens_input::numeric, 1e12),
-    ai_tokens_output = pg_temp.bounded_number(ai_tokens_output::numeric, 1e12),
-    ai_cost_usd = pg_temp.bounded_number(ai_cost_usd, 999999.9999)
-WHERE fence > 1000000000000000
-   OR least(created_at, updated_at, retry_after, claimed_at, started_at, completed_at, failed_at,
-            estimated_completion, cancel_requested_at) < '1970-01-01 00:00:00+00'
-   OR greatest(created_at, updated_at, retry_after, claimed_at, started_at, completed_at, failed_at,
-               estimated_completion, cancel_requested_at) > '2999-12-31 00:00:00+00'
-   OR octet_length(current_step) > 1000
-   OR octet_length(priority_reason) > 200
-   OR octet_length(worker_id) > 255
-   OR octet_length(error_code) > 200
-   OR octet_length(error_message) > 16384
-   OR octet_length(idempotency_hash) > 64
-   OR retry_count > 1000
-   OR crash_count > 1000
-   OR progress_percent NOT BETWEEN 0 AND 100
-   OR steps_completed NOT BETWEEN 0 AND 1e6
-   OR total_steps NOT BETWEEN 0 AND 1e6
-   OR duration_seconds NOT BETWEEN 0 AND 1e9
-   OR ai_requests NOT BETWEEN 0 AND 1e9
-   OR ai_tokens_input NOT BETWEEN 0 AND 1e12
-   OR ai_tokens_output NOT BETWEEN 0 AND 1e12
-   OR ai_cost_usd NOT BETWEEN 0 AND 999999.9999;
+DO $$
+DECLARE
+    _first constant timestamptz := '1970-01-01 00:00:00+00';
+    _last constant timestamptz := '2999-12-31 00:00:00+00';
+BEGIN
+    UPDATE analysis_jobs
+    SET fence = least(fence, 1000000000000000),
+        created_at = CASE WHEN created_at IS NOT NULL THEN least(greatest(created_at, _first), _last) END,
+        updated_at = CASE WHEN updated_at IS NOT NULL THEN least(greatest(updated_at, _first), _last) END,
+        retry_after = CASE WHEN retry_after IS NOT NULL THEN least(greatest(retry_after, _first), _last) END,
+        claimed_at = CASE WHEN claimed_at IS NOT NULL THEN least(greatest(claimed_at, _first), _last) END,
+        started_at = CASE WHEN started_at IS NOT NULL THEN least(greatest(started_at, _first), _last) END,
+        completed_at = CASE WHEN completed_at IS NOT NULL THEN least(greatest(completed_at, _first), _last) END,
+        failed_at = CASE WHEN failed_at IS NOT NULL THEN least(greatest(failed_at, _first), _last) END,
+        estimated_completion = CASE WHEN estimated_completion IS NOT NULL THEN least(greatest(estimated_completion, _first), _last) END,
+        cancel_requested_at = CASE WHEN cancel_requested_at IS NOT NULL THEN least(greatest(cancel_requested_at, _first), _last) END,
+        current_step = left(current_step, 1000),
+        priority_reason = left(priority_reason, 200),
+        worker_id = left(worker_id, 255),
+        error_code = left(error_code, 200),
+        error_message = left(error_message, 16384),
+        idempotency_hash = substring(idempotency_hash, 1, 64),
+        retry_count = least(greatest(retry_count, 0), 1000),
+        crash_count = least(greatest(crash_count, 0), 1000),
+        progress_percent = least(greatest(progress_percent, 0), 100),
+        steps_completed = least(greatest(steps_completed, 0), 1e6),
+        total_steps = CASE WHEN total_steps BETWEEN 0 AND 1e6 THEN total_steps END,
+        duration_seconds = CASE WHEN duration_seconds BETWEEN 0 AND 1e9 THEN duration_seconds END,
+        ai_requests = least(greatest(ai_requests, 0), 1e9),
+        ai_tokens_input = least(greatest(ai_tokens_input, 0), 1e12),
+        ai_tokens_output = least(greatest(ai_tokens_output, 0), 1e12),
+        ai_cost_usd = least(greatest(nullif(ai_cost_usd, 'NaN'), 0), 999999.9999)
+    WHERE fence > 1000000000000000
+       OR least(created_at, updated_at, retry_after, claimed_at, started_at, completed_at, failed_at,
+                estimated_completion, cancel_requested_at) < _first
+       OR greatest(created_at, updated_at, retry_after, claimed_at, started_at, completed_at, failed_at,
+                   estimated_completion, cancel_requested_at) > _last
+       OR octet_length(current_step) > 1000
+       OR octet_length(priority_reason) > 200
+       OR octet_length(worker_id) > 255
+       OR octet_length(error_code) > 200
+       OR octet_length(error_message) > 16384
+       OR octet_length(idempotency_hash) > 64
+       OR retry_count > 1000
+       OR crash_count > 1000
+       OR progress_percent NOT BETWEEN 0 AND 100
+       OR steps_completed NOT BETWEEN 0 AND 1e6
+       OR total_steps NOT BETWEEN 0 AND 1e6
+       OR duration_seconds NOT BETWEEN 0 AND 1e9
+       OR ai_requests NOT BETWEEN 0 AND 1e9
+       OR ai_tokens_input NOT BETWEEN 0 AND 1e12
+       OR ai_tokens_output NOT BETWEEN 0 AND 1e12
+       OR ai_cost_usd NOT BETWEEN 0 AND 999999.9999;
 
-UPDATE projects
-SET property_name = left(property_name, 200),
-    city = left(city, 100),
-    state = left(state, 50),
-    property_type = left(property_type, 100),
-    equipment_type = left(equipment_type, 100),
-    error_message = left(error_message, 2000),
-    progress = pg_temp.bounded_number(progress::numeric, 100),
-    total_savings = CASE WHEN total_savings BETWEEN -1e12 AND 1e12 THEN total_savings END,
-    analysis_period_months =
-        CASE WHEN analysis_period_months BETWEEN 0 AND 1200 THEN analysis_period_months END,
-    created_at = pg_temp.bounded_time(created_at),
-    updated_at = pg_temp.bounded_time(updated_at)
-WHERE octet_length(property_name) > 200
-   OR octet_length(city) > 100
-   OR octet_length(state) > 50
-   OR octet_length(property_type) > 100
-   OR octet_length(equipment_type) > 100
-   OR octet_length(error_message) > 2000
-   OR progress NOT BETWEEN 0 AND 100
-   OR total_savings NOT BETWEEN -1e12 AND 1e12
-   OR analysis_period_months NOT BETWEEN 0 AND 1200
-   OR least(created_at, updated_at) < '1970-01-01 00:00:00+00'
-   OR greatest(created_at, updated_at) > '2999-12-31 00:00:00+00';
+    UPDATE projects
+    SET property_name = left(property_name, 200),
+        city = left(city, 100),
+        state = left(state, 50),
+        property_type = left(property_type, 100),
+        equipment_type = left(equipment_type, 100),
+        error_message = left(error_message, 2000),
+        progress = least(greatest(progress, 0), 100),
+        total_savings = CASE WHEN total_savings BETWEEN -1e12 AND 1e12 THEN total_savings END,
+        analysis_period_months =
+            CASE WHEN analysis_period_months BETWEEN 0 AND 1200 THEN analysis_period_months END,
+        created_at = CASE WHEN created_at IS NOT NULL THEN least(greatest(created_at, _first), _last) END,
+        updated_at = CASE WHEN updated_at IS NOT NULL THEN least(greatest(updated_at, _first), _last) END
+    WHERE octet_length(property_name) > 200
+       OR octet_length(city) > 100
+       OR octet_length(state) > 50
+       OR octet_length(property_type) > 100
+       OR octet_length(equipment_type) > 100
+       OR octet_length(error_message) > 2000
+       OR progress NOT BETWEEN 0 AND 100
+       OR total_savings NOT BETWEEN -1e12 AND 1e12
+       OR analysis_period_months NOT BETWEEN 0 AND 1200
+       OR least(created_at, updated_at) < _first
+       OR greatest(created_at, updated_at) > _last;
 
-UPDATE project_files
-SET file_name = left(file_name, 255),
-    file_size = CASE WHEN file_size BETWEEN 0 AND 1e12 THEN file_size END,
-    mime_type = left(mime_type, 255),
-    storage_path = left(storage_path, 1024),
-    processing_status = left(processing_status, 100),
-    processing_error = left(processing_error, 2000),
-    uploaded_at = pg_temp.bounded_time(uploaded_at)
-WHERE octet_length(file_name) > 255
-   OR file_size NOT BETWEEN 0 AND 1e12
-   OR octet_length(mime_type) > 255
-   OR octet_length(storage_path) > 1024
-   OR octet_length(processing_status) > 100
-   OR octet_length(processing_error) > 2000
-   OR uploaded_at NOT BETWEEN '1970-01-01 00:00:00+00' AND '2999-12-31 00:00:00+00';
-
-DROP FUNCTION pg_temp.bounded_time(timestamptz);
-DROP FUNCTION pg_temp.bounded_number(numeric, numeric);
+    UPDATE project_files
+    SET file_name = left(file_name, 255),
+        file_size = CASE WHEN file_size BETWEEN 0 AND 1e12 THEN file_size END,
+        mime_type = left(mime_type, 255),
+        storage_path = left(storage_path, 1024),
+        processing_status = left(processing_status, 100),
+        processing_error = left(processing_error, 2000),
+        uploaded_at = CASE WHEN uploaded_at IS NOT NULL THEN least(greatest(uploaded_at, _first), _last) END
+    WHERE octet_length(file_name) > 255
+       OR file_size NOT BETWEEN 0 AND 1e12
+       OR octet_length(mime_type) > 255
+       OR octet_length(storage_path) > 1024
+       OR octet_length(processing_status) > 100
+       OR octet_length(processing_error) > 2000
+       OR uploaded_at NOT BETWEEN _first AND _last;
+END
+$$;

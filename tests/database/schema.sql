@@ -22,7 +22,7 @@ CREATE TABLE analysis_jobs (
     error_details jsonb,
     failed_at timestamp with time zone,
     retry_count integer NOT NULL DEFAULT 0,
-    max_retries integer NOT NULL DEFAULT 3,
+    max_retries integer NOT NULL,
     ai_requests integer NOT NULL DEFAULT 0,
     ai_tokens_input bigint NOT NULL DEFAULT 0,
     ai_tokens_output bigint NOT NULL DEFAULT 0,
@@ -31,7 +31,7 @@ CREATE TABLE analysis_jobs (
     updated_at timestamp with time zone NOT NULL DEFAULT now(),
     retry_after timestamp with time zone,
     retry_error_log jsonb NOT NULL DEFAULT '[]'::jsonb,
-    priority integer NOT NULL DEFAULT 5,
+    priority integer NOT NULL,
     priority_reason text,
     worker_id text,
     claimed_at timestamp with time zone,
@@ -42,6 +42,7 @@ CREATE TABLE analysis_jobs (
     cancel_requested_at timestamp with time zone,
     idempotency_key text,
     idempotency_hash bytea,
+    foreign_writer boolean NOT NULL DEFAULT false,
     CONSTRAINT analysis_jobs_pkey PRIMARY KEY (id),
     CONSTRAINT analysis_jobs_project_id_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
     CONSTRAINT analysis_jobs_counts_check CHECK (((retry_count >= 0) AND ((max_retries >= 0) AND (max_retries <= 100)) AND (crash_count >= 0) AND (fence >= 0))) NOT VALID,
@@ -60,16 +61,20 @@ CREATE INDEX analysis_jobs_by_project ON public.analysis_jobs USING btree (proje
 CREATE INDEX analysis_jobs_by_user ON public.analysis_jobs USING btree (user_id, created_at, id) WHERE (user_id IS NOT NULL);
 CREATE UNIQUE INDEX analysis_jobs_idempotency ON public.analysis_jobs USING btree (COALESCE(user_id, '00000000-0000-0000-0000-000000000000'::uuid), idempotency_key) WHERE (idempotency_key IS NOT NULL);
 
-CREATE TRIGGER wastewise_check_updated BEFORE UPDATE OF job_type, queue, input_data, result_data, error_details, retry_error_log ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION check_updated_job();
-CREATE TRIGGER wastewise_fence_updated BEFORE UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text) AND ((old.status IS DISTINCT FROM new.status) OR (old.fence IS DISTINCT FROM new.fence)))) EXECUTE FUNCTION fence_updated_job();
-CREATE TRIGGER wastewise_fill_inserted BEFORE INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION fill_inserted_job();
-CREATE TRIGGER wastewise_follow_deleted AFTER DELETE ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION follow_job();
-CREATE TRIGGER wastewise_follow_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION follow_job();
+CREATE TRIGGER wastewise_admit_inserted BEFORE INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION admit_inserted_job();
+CREATE TRIGGER wastewise_admit_truncate BEFORE TRUNCATE ON public.analysis_jobs FOR EACH STATEMENT WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION refuse_foreign_write();
+CREATE TRIGGER wastewise_admit_updated BEFORE UPDATE ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION admit_updated_job();
+CREATE TRIGGER wastewise_check_updated BEFORE UPDATE OF job_type, queue, input_data, result_data, error_details, retry_error_log ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text))) EXECUTE FUNCTION check_updated_job();
+CREATE TRIGGER wastewise_fence_updated BEFORE UPDATE ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text))) EXECUTE FUNCTION keep_written_job();
+CREATE TRIGGER wastewise_fill_inserted BEFORE INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text))) EXECUTE FUNCTION keep_written_job();
+CREATE TRIGGER wastewise_follow_deleted AFTER DELETE ON public.analysis_jobs FOR EACH ROW WHEN ((old.status = ANY (ARRAY['pending'::text, 'processing'::text]))) EXECUTE FUNCTION follow_job();
+CREATE TRIGGER wastewise_follow_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text))) EXECUTE FUNCTION follow_job();
 CREATE TRIGGER wastewise_follow_truncate AFTER TRUNCATE ON public.analysis_jobs FOR EACH STATEMENT EXECUTE FUNCTION empty_job_queue();
-CREATE TRIGGER wastewise_follow_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text) AND ((((((((((old.status IS DISTINCT FROM new.status) OR (old.priority IS DISTINCT FROM new.priority)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.retry_after IS DISTINCT FROM new.retry_after)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.fence IS DISTINCT FROM new.fence)) OR (old.id IS DISTINCT FROM new.id)) OR (old.cancel_requested_at IS DISTINCT FROM new.cancel_requested_at)) OR (old.crash_count IS DISTINCT FROM new.crash_count)))) EXECUTE FUNCTION follow_job();
-CREATE TRIGGER wastewise_mark_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN (((new.completed_at IS NOT NULL) AND (current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text))) EXECUTE FUNCTION mark_finished_job();
-CREATE TRIGGER wastewise_mark_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN ((((old.completed_at IS NOT NULL) OR (current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) AND ((((old.completed_at IS DISTINCT FROM new.completed_at) OR (old.status IS DISTINCT FROM new.status)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.duration_seconds IS DISTINCT FROM new.duration_seconds)))) EXECUTE FUNCTION mark_finished_job();
-CREATE TRIGGER wastewise_raise_updated AFTER UPDATE ON public.analysis_jobs FOR EACH STATEMENT WHEN ((current_setting('wastewise.transition'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION raise_updated_jobs();
+CREATE TRIGGER wastewise_follow_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text)) AND ((((((((((old.status IS DISTINCT FROM new.status) OR (old.priority IS DISTINCT FROM new.priority)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.retry_after IS DISTINCT FROM new.retry_after)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.fence IS DISTINCT FROM new.fence)) OR (old.id IS DISTINCT FROM new.id)) OR (old.cancel_requested_at IS DISTINCT FROM new.cancel_requested_at)) OR (old.crash_count IS DISTINCT FROM new.crash_count)))) EXECUTE FUNCTION follow_job();
+CREATE TRIGGER wastewise_mark_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN (((new.completed_at IS NOT NULL) AND (row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text)))) EXECUTE FUNCTION mark_finished_job();
+CREATE TRIGGER wastewise_mark_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN ((((((old.completed_at IS DISTINCT FROM new.completed_at) OR (old.status IS DISTINCT FROM new.status)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.duration_seconds IS DISTINCT FROM new.duration_seconds)) AND ((old.completed_at IS NOT NULL) OR ((new.completed_at IS NOT NULL) AND (row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text)))))) EXECUTE FUNCTION mark_finished_job();
+CREATE TRIGGER wastewise_prove BEFORE INSERT OR UPDATE ON public.analysis_jobs FOR EACH STATEMENT WHEN ((current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true) <> ''::text)) EXECUTE FUNCTION prove_transition();
+CREATE TRIGGER wastewise_raise_updated AFTER UPDATE ON public.analysis_jobs FOR EACH STATEMENT WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text))) EXECUTE FUNCTION raise_updated_jobs();
 
 CREATE TABLE api_keys (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -350,6 +355,11 @@ ALTER TABLE project_files ENABLE ROW LEVEL SECURITY;
 
 CREATE INDEX project_files_by_project ON public.project_files USING btree (project_id, file_name);
 
+CREATE TRIGGER wastewise_admit_inserted BEFORE INSERT ON public.project_files FOR EACH ROW WHEN ((row_security_active(('project_files'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION admit_project_file();
+CREATE TRIGGER wastewise_admit_truncate BEFORE TRUNCATE ON public.project_files FOR EACH STATEMENT WHEN ((row_security_active(('project_files'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION refuse_foreign_write();
+CREATE TRIGGER wastewise_admit_updated BEFORE UPDATE ON public.project_files FOR EACH ROW WHEN ((((old.id IS DISTINCT FROM new.id) OR (old.project_id IS DISTINCT FROM new.project_id)) AND row_security_active(('project_files'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION refuse_foreign_write();
+CREATE TRIGGER wastewise_bound BEFORE INSERT OR UPDATE ON public.project_files FOR EACH ROW EXECUTE FUNCTION bound_project_file();
+
 CREATE TABLE projects (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     user_id uuid NOT NULL,
@@ -381,6 +391,11 @@ ALTER TABLE projects ENABLE ROW LEVEL SECURITY;
 
 CREATE INDEX projects_by_user ON public.projects USING btree (user_id, created_at, id);
 
+CREATE TRIGGER wastewise_admit_inserted BEFORE INSERT ON public.projects FOR EACH ROW WHEN ((row_security_active(('projects'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION admit_project();
+CREATE TRIGGER wastewise_admit_truncate BEFORE TRUNCATE ON public.projects FOR EACH STATEMENT WHEN ((row_security_active(('projects'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION refuse_foreign_write();
+CREATE TRIGGER wastewise_admit_updated BEFORE UPDATE ON public.projects FOR EACH ROW WHEN ((((old.id IS DISTINCT FROM new.id) OR (old.user_id IS DISTINCT FROM new.user_id)) AND row_security_active(('projects'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION refuse_foreign_write();
+CREATE TRIGGER wastewise_bound BEFORE INSERT OR UPDATE ON public.projects FOR EACH ROW EXECUTE FUNCTION bound_project();
+
 CREATE TABLE schema_info (
     only_row boolean NOT NULL DEFAULT true,
     schema_version integer NOT NULL DEFAULT 0,
@@ -394,6 +409,7 @@ CREATE TABLE schema_info (
     rolled_up_until timestamp with time zone,
     round_due_at timestamp with time zone NOT NULL DEFAULT now(),
     round_until timestamp with time zone,
+    transition_key text NOT NULL,
     CONSTRAINT schema_info_pkey PRIMARY KEY (only_row),
     CONSTRAINT schema_info_only_row_check CHECK (only_row)
 );
@@ -406,9 +422,39 @@ FUNCTION acknowledge_alert(_id uuid, _by uuid, _actor text, _note text DEFAULT N
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
+FUNCTION admit_inserted_job()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION admit_project()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION admit_project_file()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION admit_updated_job()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
 FUNCTION alert_severity_rank(_severity text)
     RETURNS integer
     LANGUAGE sql;
+
+FUNCTION asking_user(OUT known boolean, OUT user_id uuid)
+    RETURNS record
+    LANGUAGE plpgsql
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
 
 FUNCTION assign_job_priority(user_id uuid, job_type text)
     RETURNS integer
@@ -416,8 +462,34 @@ FUNCTION assign_job_priority(user_id uuid, job_type text)
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
+FUNCTION begin_transition()
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
 FUNCTION bin_seconds(_bin integer)
     RETURNS double precision
+    LANGUAGE sql;
+
+FUNCTION bound_project()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION bound_project_file()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION bounded_number(_number numeric, _most numeric)
+    RETURNS numeric
+    LANGUAGE sql;
+
+FUNCTION bounded_time(_time timestamp with time zone)
+    RETURNS timestamp with time zone
     LANGUAGE sql;
 
 FUNCTION calculate_error_rate(time_window interval DEFAULT '01:00:00'::interval)
@@ -442,6 +514,12 @@ FUNCTION cancel_running_jobs(_ids uuid[], _fences bigint[])
     SET enable_nestloop=off
     SET enable_mergejoin=off
     SET lock_timeout=200ms;
+
+FUNCTION check_foreign_job(_job_type text, _user_id uuid, _project_id uuid)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
 
 FUNCTION check_job_json(_job analysis_jobs)
     RETURNS void
@@ -525,6 +603,12 @@ FUNCTION empty_job_queue()
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
+FUNCTION end_transition()
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
 FUNCTION enqueue_jobs(_ids uuid[], _job_types text[], _inputs text[], _user_ids uuid[], _project_ids uuid[], _priorities integer[], _priority_reasons text[], _queues text[], _max_retries integer[], _timeouts double precision[], _run_at timestamp with time zone[], _idempotency_keys text[], _idempotency_hashes bytea[], _delays double precision[] DEFAULT NULL::double precision[])
     RETURNS TABLE("position" integer, id uuid, status text, priority integer, priority_reason text, created_at timestamp with time zone, disposition text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -546,18 +630,6 @@ FUNCTION fail_jobs(_ids uuid[], _fences bigint[], _messages text[], _codes text[
 FUNCTION failure_fingerprint(_job_type text, _code text, _message text)
     RETURNS text
     LANGUAGE sql;
-
-FUNCTION fence_updated_job()
-    RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=pg_catalog, pg_temp
-    SET jit=off;
-
-FUNCTION fill_inserted_job()
-    RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=pg_catalog, pg_temp
-    SET jit=off;
 
 FUNCTION finished_jobs(_from timestamp with time zone)
     RETURNS TABLE(completed bigint, failed bigint, cancelled bigint, timed bigint, run_seconds double precision)
@@ -617,6 +689,12 @@ FUNCTION job_trends(_window interval, _bucket interval)
     SET jit=off
     SET enable_seqscan=off;
 
+FUNCTION keep_written_job()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
 FUNCTION mark_finished_job()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -670,6 +748,12 @@ FUNCTION promote_due_jobs(_limit integer)
     SET enable_hashjoin=off
     SET enable_mergejoin=off
     SET plan_cache_mode=force_generic_plan;
+
+FUNCTION prove_transition()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
 
 FUNCTION prune_alerts(_older_than interval, _limit integer)
     RETURNS integer
@@ -728,6 +812,18 @@ FUNCTION record_alert_deliveries(_channel text, _ids uuid[], _fences bigint[], _
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
+FUNCTION refuse_foreign_write()
+    RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION refused_changes(_old analysis_jobs, _sent analysis_jobs, _admitted analysis_jobs)
+    RETURNS text
+    LANGUAGE sql
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
 FUNCTION release_jobs(_ids uuid[], _fences bigint[])
     RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER
@@ -748,6 +844,12 @@ FUNCTION repair_job_queue()
 FUNCTION requeue_job(_id uuid)
     RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION requeued_job(_job analysis_jobs)
+    RETURNS analysis_jobs
+    LANGUAGE plpgsql
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
