@@ -11,6 +11,8 @@ DROP TRIGGER IF EXISTS wastewise_admit_inserted ON analysis_jobs;
 DROP TRIGGER IF EXISTS wastewise_admit_updated ON analysis_jobs;
 DROP TRIGGER IF EXISTS wastewise_admit_truncate ON analysis_jobs;
 DROP TRIGGER IF EXISTS wastewise_prove ON analysis_jobs;
+DROP TRIGGER IF EXISTS wastewise_refuse_inserted ON job_types;
+DROP TRIGGER IF EXISTS wastewise_refuse_updated ON job_types;
 DROP TRIGGER IF EXISTS wastewise_fill_inserted ON analysis_jobs;
 DROP TRIGGER IF EXISTS wastewise_fence_updated ON analysis_jobs;
 
@@ -27,7 +29,7 @@ BEGIN
               'bounded_time', 'bounded_number', 'bound_project', 'bound_project_file',
               'asking_user', 'check_foreign_job', 'admit_inserted_job', 'refused_changes',
               'requeued_job', 'admit_updated_job', 'refuse_foreign_write', 'admit_project',
-              'admit_project_file')
+              'admit_project_file', 'refuse_foreign_jobs')
     LOOP
         EXECUTE 'DROP FUNCTION ' || _function;
     END LOOP;

@@ -5,7 +5,8 @@
 -- They lock in id order and give up after lock_timeout, before anybody's deadlock_timeout: a front
 -- end that holds a row is never the victim, and the caller repeats job by job.
 
--- mirror_jobs_to_projects: an analysis that ended without a result says so on its project.
+-- mirror_jobs_to_projects: an analysis that ended without a result says so on its project, if that
+-- is its own user's.
 -- The one place where a job's row is held while a project's is waited for. A plain DELETE of a
 -- project goes the other way round, so the wait is short.
 CREATE OR REPLACE FUNCTION public.mirror_jobs_to_projects(_ids uuid[])
@@ -21,7 +22,7 @@ SET enable_mergejoin = off
 SET lock_timeout = '200ms'
 AS $$
     WITH ended AS MATERIALIZED (
-        SELECT a.project_id, a.status, a.error_message
+        SELECT a.project_id, a.user_id, a.status, a.error_message
         FROM public.analysis_jobs a
         WHERE a.id = ANY (_ids)
           AND a.job_type = 'complete_analysis'
@@ -35,6 +36,7 @@ AS $$
     FROM ended j
     WHERE p.id = ANY (ARRAY (SELECT e.project_id FROM ended e))
       AND p.id = j.project_id
+      AND (j.user_id IS NULL OR j.user_id = p.user_id)
       AND p.status = 'processing'
 $$;
 

@@ -337,3 +337,35 @@ BEFORE TRUNCATE ON public.project_files
 FOR EACH STATEMENT
 WHEN (row_security_active('public.project_files'::regclass) AND current_user <> 'service_role')
 EXECUTE FUNCTION public.refuse_foreign_write();
+
+-- Jobs that foreign writers made before anybody knew what their type touches.
+CREATE OR REPLACE FUNCTION public.refuse_foreign_jobs()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+BEGIN
+    UPDATE public.analysis_jobs j
+    SET status = 'failed',
+        error_code = 'FORBIDDEN',
+        error_message = 'jobs of this type touch what belongs to everybody: admins may ask for them'
+    WHERE j.id = ANY (ARRAY (SELECT q.id FROM public.job_queue q WHERE q.job_type = NEW.job_type))
+      AND j.foreign_writer
+      AND j.status = 'pending';
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER wastewise_refuse_inserted
+AFTER INSERT ON public.job_types
+FOR EACH ROW
+WHEN (NEW.admin_only)
+EXECUTE FUNCTION public.refuse_foreign_jobs();
+
+CREATE OR REPLACE TRIGGER wastewise_refuse_updated
+AFTER UPDATE ON public.job_types
+FOR EACH ROW
+WHEN (NEW.admin_only AND NOT OLD.admin_only)
+EXECUTE FUNCTION public.refuse_foreign_jobs();

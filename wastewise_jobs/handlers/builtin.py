@@ -36,6 +36,7 @@ from wastewise_jobs.handlers.registry import Jobs
 from wastewise_jobs.jobs.model import JobId, JobTypeInfo
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.projects.analysis_store import AnalysisStore, FileRow
+from wastewise_jobs.projects.model import MAX_FILES
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -111,9 +112,9 @@ class Builtin:
         )
         steps.next()
         project_id = _project_of(job)
-        facts = await self._facts(project_id)
+        facts = await self._facts(job)
         sources = await self._sources(job, input.files)
-        await self._projects.begin(project_id)
+        await self._projects.begin(project_id, user_id=job.user_id)
         steps.next()
         packed = await self._compute(_extracted, sources)
         steps.next()
@@ -127,12 +128,15 @@ class Builtin:
         async with job.transaction() as connection:
             await self._jobs.save_rows(job.id, rows, connection=connection)
             await self._save_reports(job.id, html, workbook, connection)
-            await self._projects.record(
+            recorded = await self._projects.record(
                 project_id,
+                user_id=job.user_id,
                 total_savings=round(analysis.annual_savings, 2),
                 months=_months(analysis),
                 connection=connection,
             )
+            if not recorded:
+                raise _no_project()
             job.set_result(result)
 
     async def report_generation(self, job: JobContext, input: ReportInput) -> None:
@@ -141,7 +145,9 @@ class Builtin:
             job, "Loading the analysis", "Drawing the report", "Writing the workbook", "Saving"
         )
         steps.next()
-        stored = await self._projects.latest_analysis(_project_of(job), input.analysis_job_id)
+        stored = await self._projects.latest_analysis(
+            _project_of(job), input.analysis_job_id, user_id=job.user_id
+        )
         if stored is None:
             message = "the project has no such completed analysis; run complete_analysis first"
             raise PermanentError("NO_ANALYSIS", message)
@@ -157,6 +163,8 @@ class Builtin:
 
     async def cleanup(self, job: JobContext, input: CleanupInput) -> dict[str, int]:
         """Prune old finished jobs, a few hundred at a time."""
+        if await self._jobs.is_foreign(job.id):
+            raise PermanentError("FORBIDDEN", "only the service and admins may ask for a cleanup")
         pruned = 0
         while not job.cancelled:
             count = await self._jobs.prune(timedelta(days=input.older_than_days), _PRUNED_AT_ONCE)
@@ -166,10 +174,10 @@ class Builtin:
             job.progress(50, f"Pruned {pruned} jobs")
         return {"pruned": pruned, "olderThanDays": input.older_than_days}
 
-    async def _facts(self, project_id: UUID) -> PropertyFacts:
-        row = await self._projects.property_of(project_id)
+    async def _facts(self, job: JobContext) -> PropertyFacts:
+        row = await self._projects.property_of(_project_of(job), user_id=job.user_id)
         if row is None:
-            raise PermanentError("PROJECT_NOT_FOUND", "the project was deleted")
+            raise _no_project()
         with _refusals():
             return PropertyFacts(
                 name=row.name,
@@ -184,7 +192,11 @@ class Builtin:
             )
 
     async def _sources(self, job: JobContext, names: Sequence[str] | None) -> list[SourceFile]:
-        found = await self._projects.files(_project_of(job), names)
+        found = await self._projects.files(
+            _project_of(job), names, user_id=job.user_id, limit=MAX_FILES + 1
+        )
+        if len(found) > MAX_FILES:
+            raise PermanentError("TOO_MANY_FILES", f"the project has more than {MAX_FILES} files")
         missing = sorted(set(names or ()) - {file.name for file in found})
         if missing:
             raise PermanentError(
@@ -276,6 +288,11 @@ def _project_of(job: JobContext) -> UUID:
     if job.project_id is None:
         raise PermanentError("INVALID_INPUT", f"{job.job_type} needs a project")
     return job.project_id
+
+
+def _no_project() -> PermanentError:
+    message = "the job's user has no such project: it was deleted, or is somebody else's"
+    return PermanentError("PROJECT_NOT_FOUND", message)
 
 
 def _source(file: FileRow) -> SourceFile:

@@ -125,6 +125,8 @@ FROM (
 LEFT JOIN LATERAL public.rescue_jobs($1::integer) AS r ON true
 """
 
+FOREIGN = "SELECT foreign_writer FROM public.analysis_jobs WHERE id = $1"
+
 PRUNE = "SELECT public.prune_jobs($1::interval, $2::integer)"
 
 # Whoever is cut off in the middle of the transaction must not keep the row from a rescue for longer

@@ -254,6 +254,13 @@ class JobStore:
         kinds = list(zip(queues or (), job_types or (), strict=True))
         return Look(rescued, kinds, due_in, expires_in)
 
+    async def is_foreign(self, job_id: UUID) -> bool:
+        """Whether what the job is about was said by a writer to whom row level security applies.
+
+        Such a job is worth no more than its user, whatever it says.
+        """
+        return bool(await self._pool.fetchval(sql.FOREIGN, job_id))
+
     async def prune(self, older_than: timedelta, limit: int) -> int:
         """Delete up to `limit` finished jobs that ended longer ago than that; how many."""
         count: int = await self._pool.fetchval(sql.PRUNE, older_than, limit)

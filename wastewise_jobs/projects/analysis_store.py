@@ -1,4 +1,8 @@
-"""What an analysis reads of its project, and what it writes back."""
+"""What an analysis reads of its project, and what it writes back.
+
+Every method takes the user whose project it must be: an id in a job is only a claim, and the project
+may have changed hands since. None is for jobs of nobody, which only the service makes.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +17,20 @@ SELECT
     container_yards, pickups_per_week
 FROM public.projects
 WHERE id = $1
+  AND ($2::uuid IS NULL OR user_id = $2)
 """
 
 # Files of an existing database may live elsewhere: their content is NULL here.
 FILES = """
 SELECT f.file_name, f.file_type, c.content
 FROM public.project_files f
+JOIN public.projects p ON p.id = f.project_id
 LEFT JOIN public.project_file_contents c ON c.file_id = f.id
 WHERE f.project_id = $1
-  AND ($2::text[] IS NULL OR f.file_name = ANY ($2))
+  AND ($2::uuid IS NULL OR p.user_id = $2)
+  AND ($3::text[] IS NULL OR f.file_name = ANY ($3))
 ORDER BY f.file_name, f.id
+LIMIT $4
 """
 
 BEGIN = """
@@ -31,27 +39,33 @@ SET status = 'processing',
     error_message = NULL,
     updated_at = now()
 WHERE id = $1
+  AND ($2::uuid IS NULL OR user_id = $2)
 """
 
 RECORD = """
 UPDATE public.projects
 SET status = 'completed',
     progress = 100,
-    total_savings = $2,
-    analysis_period_months = $3,
+    total_savings = $3,
+    analysis_period_months = $4,
     error_message = NULL,
     updated_at = now()
 WHERE id = $1
+  AND ($2::uuid IS NULL OR user_id = $2)
+RETURNING id
 """
 
 LATEST_ANALYSIS = """
-SELECT id, result_data
-FROM public.analysis_jobs
-WHERE project_id = $1
-  AND job_type = 'complete_analysis'
-  AND status = 'completed'
-  AND ($2::uuid IS NULL OR id = $2)
-ORDER BY completed_at DESC
+SELECT j.id, j.result_data
+FROM public.analysis_jobs j
+JOIN public.projects p ON p.id = j.project_id
+WHERE j.project_id = $1
+  AND j.job_type = 'complete_analysis'
+  AND j.status = 'completed'
+  AND ($2::uuid IS NULL OR p.user_id = $2)
+  AND (j.user_id IS NULL OR j.user_id = p.user_id)
+  AND ($3::uuid IS NULL OR j.id = $3)
+ORDER BY j.completed_at DESC
 LIMIT 1
 """
 
@@ -97,33 +111,43 @@ class AnalysisStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def property_of(self, project_id: UUID) -> PropertyRow | None:
-        """Return the property, or None when the project is gone."""
-        row = await self._pool.fetchrow(PROPERTY, project_id)
+    async def property_of(self, project_id: UUID, *, user_id: UUID | None) -> PropertyRow | None:
+        """Return the property, or None when the user has no such project."""
+        row = await self._pool.fetchrow(PROPERTY, project_id, user_id)
         return PropertyRow(*row) if row else None
 
-    async def files(self, project_id: UUID, names: Sequence[str] | None) -> list[FileRow]:
+    async def files(
+        self, project_id: UUID, names: Sequence[str] | None, *, user_id: UUID | None, limit: int
+    ) -> list[FileRow]:
         """Return the project's files, all or those of these names, in the order of their names."""
-        return [FileRow(*row) for row in await self._pool.fetch(FILES, project_id, names)]
+        rows = await self._pool.fetch(FILES, project_id, user_id, names, limit)
+        return [FileRow(*row) for row in rows]
 
-    async def begin(self, project_id: UUID) -> None:
+    async def begin(self, project_id: UUID, *, user_id: UUID | None) -> None:
         """Show on the project that an analysis runs."""
-        await self._pool.execute(BEGIN, project_id)
+        await self._pool.execute(BEGIN, project_id, user_id)
 
     async def record(
         self,
         project_id: UUID,
         *,
+        user_id: UUID | None,
         total_savings: Decimal,
         months: Decimal | None,
         connection: Connection,
-    ) -> None:
-        """Write the analysis' headline to the project; `total_savings` is in dollars a year."""
-        await connection.execute(RECORD, project_id, total_savings, months)
+    ) -> bool:
+        """Write the analysis' headline to the project; `total_savings` is in dollars a year.
 
-    async def latest_analysis(self, project_id: UUID, job_id: UUID | None) -> StoredAnalysis | None:
+        False, and nothing written, when the user has no such project any more.
+        """
+        row = await connection.fetchrow(RECORD, project_id, user_id, total_savings, months)
+        return row is not None
+
+    async def latest_analysis(
+        self, project_id: UUID, job_id: UUID | None, *, user_id: UUID | None
+    ) -> StoredAnalysis | None:
         """Return the project's newest completed analysis, or the one of that job."""
-        row = await self._pool.fetchrow(LATEST_ANALYSIS, project_id, job_id)
+        row = await self._pool.fetchrow(LATEST_ANALYSIS, project_id, user_id, job_id)
         if row is None or not row["result_data"]:
             return None
         rows = await self._pool.fetch(ROWS, row["id"])

@@ -57,12 +57,15 @@ LOCK = EXISTS + " FOR UPDATE"
 # Leaves the key alone, so that jobs of the project can be created meanwhile.
 LOCK_FOR_FILES = EXISTS + " FOR NO KEY UPDATE"
 
+# Those of somebody else, whoever let them in, keep nobody from deleting a project.
 HAS_UNFINISHED_JOBS = """
 SELECT EXISTS (
     SELECT 1
-    FROM public.analysis_jobs
-    WHERE project_id = $1
-      AND status IN ('pending', 'processing')
+    FROM public.analysis_jobs j
+    JOIN public.projects p ON p.id = j.project_id
+    WHERE j.project_id = $1
+      AND j.status IN ('pending', 'processing')
+      AND (j.user_id IS NULL OR j.user_id = p.user_id)
 )
 """
 

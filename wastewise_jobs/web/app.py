@@ -105,7 +105,7 @@ def create_app(
     routes = (
         *job_routes(
             jobs,
-            JobDataResource(store=job_store),
+            JobDataResource(store=job_store, projects=project_store),
             EventsResource(store=job_store, watcher=watcher, authenticator=authenticator),
         ),
         *project_routes(ProjectsResource(store=project_store), FilesResource(store=project_store)),

@@ -5,6 +5,7 @@ from uuid import UUID
 from aiohttp import web
 
 from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.caller import Caller
 from wastewise_jobs.web.cursor import position_cursor, read_position_cursor
 from wastewise_jobs.web.jobs import no_such_job
@@ -25,8 +26,9 @@ _REPORT_POLICY = (
 class JobDataResource:
     """The handlers of a job's rows and reports."""
 
-    def __init__(self, *, store: JobStore) -> None:
+    def __init__(self, *, store: JobStore, projects: ProjectStore) -> None:
         self._store = store
+        self._projects = projects
 
     async def rows(self, call: Call[IdInPath, Page, NoBody]) -> web.StreamResponse:
         """One page of extracted rows, in order."""
@@ -67,4 +69,10 @@ class JobDataResource:
     async def _check(self, job_id: UUID, caller: Caller) -> None:
         views = await self._store.views([job_id])
         if not views or caller.sees_only not in {None, views[0].user_id}:
+            raise no_such_job()
+        project_id = views[0].project_id
+        if project_id is None or caller.admin:
+            return
+        # What was read out of a project belongs to whoever has it.
+        if await self._projects.get(project_id, user_id=caller.user_id) is None:
             raise no_such_job()
