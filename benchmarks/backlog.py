@@ -17,15 +17,15 @@ _LEASE = timedelta(seconds=60)
 # Our own row triggers would keep the queue in step row by row; here both tables are filled.
 _FILL = """
 BEGIN;
-SELECT set_config('wastewise.transition', 'on', true);
+SELECT public.begin_transition();
 CREATE TEMPORARY TABLE filler ON COMMIT DROP AS
 SELECT uuidv7() AS id, clock_timestamp() + n * interval '1 microsecond' AS created_at
 FROM generate_series(1, {rows}) AS n;
 INSERT INTO analysis_jobs (
-    id, job_type, queue, status, input_data, priority, created_at, retry_after, started_at,
+    id, job_type, queue, status, input_data, priority, max_retries, created_at, retry_after, started_at,
     completed_at
 )
-SELECT id, 'noop', 'default', '{status}', '{{"note": "one of very many"}}', 5, created_at,
+SELECT id, 'noop', 'default', '{status}', '{{"note": "one of very many"}}', 5, 3, created_at,
     {retry_after}, {ended}, {ended}
 FROM filler;
 {queue}

@@ -18,11 +18,12 @@ READS = 200
 # All within a day, of four types, one in fifty failed: the hour and the day are full of them.
 _FINISHED = """
 INSERT INTO analysis_jobs (
-    id, job_type, status, queue, created_at, started_at, completed_at, failed_at, duration_seconds
+    id, job_type, status, queue, priority, max_retries, created_at, started_at, completed_at,
+    failed_at, duration_seconds
 )
 SELECT
-    gen_random_uuid(), 'type_' || n % 4, s.status, 'default', t.at - interval '3 seconds',
-    t.at - interval '1 second', t.at, CASE WHEN s.status = 'failed' THEN t.at END, random()
+    gen_random_uuid(), 'type_' || n % 4, s.status, 'default', 5, 3,
+    t.at - interval '3 seconds', t.at - interval '1 second', t.at, CASE WHEN s.status = 'failed' THEN t.at END, random()
 FROM generate_series(1, $1::integer) AS n
 CROSS JOIN LATERAL (
     SELECT now() - interval '1 minute' - n * (interval '23 hours' / $1) AS at
@@ -33,8 +34,8 @@ CROSS JOIN LATERAL (
 """
 _PENDING = """
 WITH filler AS (
-    INSERT INTO analysis_jobs (id, job_type, status, queue, priority)
-    SELECT gen_random_uuid(), 'type_' || n % 4, 'pending', 'default', 1 + n % 10
+    INSERT INTO analysis_jobs (id, job_type, status, queue, priority, max_retries)
+    SELECT gen_random_uuid(), 'type_' || n % 4, 'pending', 'default', 1 + n % 10, 3
     FROM generate_series(1, $1::integer) AS n
     RETURNING id, job_type, priority, created_at
 )
@@ -58,7 +59,7 @@ async def monitoring(server: Server, *, finished: int, pending: int) -> dict[str
         create_pool(server.address(name), max_size=2, command_timeout=600) as pool,
     ):
         async with pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT set_config('wastewise.transition', 'on', true)")
+            await connection.execute("SELECT public.begin_transition()")
             await connection.execute(_FINISHED, finished)
             await connection.execute(_PENDING, pending)
         await pool.execute("VACUUM ANALYZE")
