@@ -26,7 +26,7 @@ MOST_LISTED_BYTES = 200_000
 
 
 @asynccontextmanager
-async def adopted_database(server: str, *, changes: str = "") -> AsyncIterator[str]:
+async def adopted_database(server: str, *, changes: str = "SELECT 1") -> AsyncIterator[str]:
     """Migrated, and without jobs; `changes` are made before that."""
     here = Path(__file__)
     async with database(server) as dsn:
