@@ -22,8 +22,8 @@ CREATE TEMPORARY TABLE filler ON COMMIT DROP AS
 SELECT uuidv7() AS id, clock_timestamp() + n * interval '1 microsecond' AS created_at
 FROM generate_series(1, {rows}) AS n;
 INSERT INTO analysis_jobs (
-    id, job_type, queue, status, input_data, priority, max_retries, created_at, retry_after, started_at,
-    completed_at
+    id, job_type, queue, status, input_data, priority, max_retries, created_at, retry_after,
+    started_at, completed_at
 )
 SELECT id, 'noop', 'default', '{status}', '{{"note": "one of very many"}}', 5, 3, created_at,
     {retry_after}, {ended}, {ended}

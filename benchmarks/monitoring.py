@@ -23,7 +23,8 @@ INSERT INTO analysis_jobs (
 )
 SELECT
     gen_random_uuid(), 'type_' || n % 4, s.status, 'default', 5, 3,
-    t.at - interval '3 seconds', t.at - interval '1 second', t.at, CASE WHEN s.status = 'failed' THEN t.at END, random()
+    t.at - interval '3 seconds', t.at - interval '1 second', t.at,
+    CASE WHEN s.status = 'failed' THEN t.at END, random()
 FROM generate_series(1, $1::integer) AS n
 CROSS JOIN LATERAL (
     SELECT now() - interval '1 minute' - n * (interval '23 hours' / $1) AS at

@@ -66,9 +66,7 @@ async def assert_everybody_is_served(connection: Connection, pool: Pool) -> None
     claimed = {job.id: job for job in await claim(store, 500, job_types=TYPES)}
     assert theirs in claimed
     await store.look()
-    for view in (
-        await store.list_jobs(JobFilter(), limit=200) + await store.views([*claimed])
-    ):
+    for view in await store.list_jobs(JobFilter(), limit=200) + await store.views([*claimed]):
         assert len(repr(view)) < MOST_LISTED_BYTES
     assert await store.complete([(claimed[theirs], Completed('{"good": 1}'))]) == {theirs}
     await MetricsStore(pool).queue_metrics()

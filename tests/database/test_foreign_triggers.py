@@ -26,7 +26,8 @@ from wastewise_jobs.jobs.store import JobStore
 
 # What each does when a job of any other type changes.
 BODIES = {
-    "inserts": "INSERT INTO public.analysis_jobs (job_type, error_message) VALUES ('follow_up', {})",
+    "inserts": """
+        INSERT INTO public.analysis_jobs (job_type, error_message) VALUES ('follow_up', {})""",
     "inserts and cancels": """
         INSERT INTO public.analysis_jobs (job_type, error_message) VALUES ('follow_up', {});
         UPDATE public.analysis_jobs SET priority = 2 WHERE job_type = 'follow_up';
@@ -113,9 +114,7 @@ async def _whole_life(store: JobStore, connection: Connection) -> AsyncIterator[
     assert [rescued.id for rescued in await store.rescue()] == [jobs[5].id]
     yield "rescue"
     await come_due(connection, jobs[1].id, jobs[5].id)
-    assert await connection.fetchval(
-        "SELECT schedule_job_retry($1, 'no luck'::text)", jobs[6].id
-    )
+    assert await connection.fetchval("SELECT schedule_job_retry($1, 'no luck'::text)", jobs[6].id)
     yield "schedule_job_retry"
     assert await store.requeue(jobs[2].id, user_id=None) == "requeued"
     yield "requeue"

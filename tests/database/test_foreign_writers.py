@@ -201,11 +201,10 @@ async def test_careless_policies_do_not_make_a_user_somebody_else(
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             async with acting_as(careless, role, MALLORY):
                 await careless.execute(statement, user_id, project_id)
+    # Somebody who is nobody.
+    await careless.execute('SET request.jwt.claims = \'{"role": "anon"}\'')
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with acting_as(careless, role):
-            await careless.execute(
-                "SELECT set_config('request.jwt.claims', '{\"role\": \"anon\"}', true)"
-            )
             await careless.execute(statement, VICTIM, None)
     assert await careless.fetchval("SELECT count(*) FROM analysis_jobs") == 0
 
@@ -216,10 +215,14 @@ async def test_careless_policies_do_not_make_a_user_somebody_else(
         "UPDATE projects SET user_id = '{victim}' WHERE id = '{own}'",
         "UPDATE projects SET user_id = '{mallory}' WHERE id = '{theirs}'",
         "UPDATE projects SET id = gen_random_uuid() WHERE id = '{theirs}'",
-        "INSERT INTO projects (user_id, property_name, units, city, state) "
-        "VALUES ('{victim}', 'a', 50, 'b', 'c')",
-        "INSERT INTO project_files (project_id, file_name, file_type) "
-        "VALUES ('{theirs}', 'a', 'other')",
+        """
+        INSERT INTO projects (user_id, property_name, units, city, state)
+        VALUES ('{victim}', 'a', 50, 'b', 'c')
+        """,
+        """
+        INSERT INTO project_files (project_id, file_name, file_type)
+        VALUES ('{theirs}', 'a', 'other')
+        """,
         "UPDATE project_files SET project_id = '{theirs}'",
         "TRUNCATE analysis_jobs CASCADE",
         "TRUNCATE projects CASCADE",
@@ -231,9 +234,7 @@ async def test_what_belongs_to_whom_is_not_for_users_to_say(
 ) -> None:
     await refused(
         careless,
-        statement.format(
-            victim=VICTIM, mallory=MALLORY, own=OWN_PROJECT, theirs=VICTIMS_PROJECT
-        ),
+        statement.format(victim=VICTIM, mallory=MALLORY, own=OWN_PROJECT, theirs=VICTIMS_PROJECT),
     )
 
 

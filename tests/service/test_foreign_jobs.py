@@ -1,4 +1,4 @@
-"""Jobs of the built-in types that reach for what is not their user's: refused where they are run."""
+"""Jobs of the built-in types that reach for what is not their user's are refused when run."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -61,7 +61,9 @@ async def test_a_project_that_changes_hands_while_its_analysis_runs_is_not_writt
     project_id = await sample_project(pool)
     record = AnalysisStore.record
 
-    async def too_late(store: AnalysisStore, *args: Any, connection: Connection, **more: Any) -> bool:
+    async def too_late(
+        store: AnalysisStore, *args: Any, connection: Connection, **more: Any
+    ) -> bool:
         await connection.execute(
             "UPDATE projects SET user_id = $1, status = 'draft' WHERE id = $2", MALLORY, project_id
         )

@@ -1,7 +1,7 @@
 """What an analysis reads of its project, and what it writes back.
 
-Every method takes the user whose project it must be: an id in a job is only a claim, and the project
-may have changed hands since. None is for jobs of nobody, which only the service makes.
+Every method takes the user whose project it must be: an id in a job is only a claim, and the
+project may have changed hands since. None is for jobs of nobody, which only the service makes.
 """
 
 from collections.abc import Sequence
