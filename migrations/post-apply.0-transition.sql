@@ -13,7 +13,7 @@ SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
-    PERFORM set_config('wastewise.transition_' || pg_trigger_depth(), i.transition_key, true)
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
     FROM public.schema_info i;
 END
 $$;
@@ -25,7 +25,7 @@ SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
-    PERFORM set_config('wastewise.transition_' || pg_trigger_depth(), '', true);
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
 END
 $$;
 
@@ -38,7 +38,7 @@ SET jit = off
 AS $$
 DECLARE
     -- That of the statement; this function is one deeper.
-    _setting text := 'wastewise.transition_' || (pg_trigger_depth() - 1);
+    _setting text := 'wastewise.transition_' || (pg_trigger_depth() - 1)::text;
 BEGIN
     IF current_setting(_setting) IS DISTINCT FROM (SELECT i.transition_key FROM public.schema_info i) THEN
         PERFORM set_config(_setting, '', true);

@@ -231,7 +231,7 @@ $$;
 CREATE OR REPLACE TRIGGER wastewise_prove
 BEFORE INSERT OR UPDATE ON public.analysis_jobs
 FOR EACH STATEMENT
-WHEN (current_setting('wastewise.transition_' || pg_trigger_depth(), true) <> '')
+WHEN (current_setting('wastewise.transition_' || pg_trigger_depth()::text, true) <> '')
 EXECUTE FUNCTION public.prove_transition();
 
 CREATE OR REPLACE TRIGGER wastewise_check_updated
@@ -240,7 +240,7 @@ ON public.analysis_jobs
 FOR EACH ROW
 WHEN (
     row_security_active('public.analysis_jobs'::regclass)
-    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth()::text, true), '') = ''
 )
 EXECUTE FUNCTION public.check_updated_job();
 
@@ -249,7 +249,7 @@ BEFORE INSERT ON public.analysis_jobs
 FOR EACH ROW
 WHEN (
     row_security_active('public.analysis_jobs'::regclass)
-    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth()::text, true), '') = ''
 )
 EXECUTE FUNCTION public.keep_written_job();
 
@@ -258,7 +258,7 @@ BEFORE UPDATE ON public.analysis_jobs
 FOR EACH ROW
 WHEN (
     row_security_active('public.analysis_jobs'::regclass)
-    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth()::text, true), '') = ''
 )
 EXECUTE FUNCTION public.keep_written_job();
 
@@ -271,7 +271,7 @@ AFTER INSERT ON public.analysis_jobs
 FOR EACH ROW
 WHEN (
     row_security_active('public.analysis_jobs'::regclass)
-    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth()::text, true), '') = ''
 )
 EXECUTE FUNCTION public.follow_job();
 
@@ -281,7 +281,7 @@ FOR EACH ROW
 WHEN (
     (
         row_security_active('public.analysis_jobs'::regclass)
-        OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+        OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth()::text, true), '') = ''
     )
     AND (OLD.status, OLD.priority, OLD.created_at, OLD.retry_after, OLD.queue, OLD.job_type, OLD.fence,
      OLD.id, OLD.cancel_requested_at, OLD.crash_count)
@@ -298,7 +298,7 @@ WHEN (
     NEW.completed_at IS NOT NULL
     AND (
         row_security_active('public.analysis_jobs'::regclass)
-        OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+        OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth()::text, true), '') = ''
     )
 )
 EXECUTE FUNCTION public.mark_finished_job();
@@ -315,7 +315,7 @@ WHEN (
         OLD.completed_at IS NOT NULL
         OR (NEW.completed_at IS NOT NULL AND (
             row_security_active('public.analysis_jobs'::regclass)
-            OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+            OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth()::text, true), '') = ''
         ))
     )
 )

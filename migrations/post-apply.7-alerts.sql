@@ -211,7 +211,7 @@ AFTER UPDATE ON public.analysis_jobs
 FOR EACH STATEMENT
 WHEN (
     row_security_active('public.analysis_jobs'::regclass)
-    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth(), true), '') = ''
+    OR coalesce(current_setting('wastewise.transition_' || pg_trigger_depth()::text, true), '') = ''
 )
 EXECUTE FUNCTION public.raise_updated_jobs();
 
