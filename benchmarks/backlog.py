@@ -17,7 +17,7 @@ _LEASE = timedelta(seconds=60)
 # Our own row triggers would keep the queue in step row by row; here both tables are filled.
 _FILL = """
 BEGIN;
-SELECT public.begin_transition();
+SELECT set_config('wastewise.transition_0', i.transition_key, true) FROM schema_info i;
 CREATE TEMPORARY TABLE filler ON COMMIT DROP AS
 SELECT uuidv7() AS id, clock_timestamp() + n * interval '1 microsecond' AS created_at
 FROM generate_series(1, {rows}) AS n;

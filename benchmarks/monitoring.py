@@ -60,7 +60,10 @@ async def monitoring(server: Server, *, finished: int, pending: int) -> dict[str
         create_pool(server.address(name), max_size=2, command_timeout=600) as pool,
     ):
         async with pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT public.begin_transition()")
+            await connection.execute(
+                "SELECT set_config('wastewise.transition_0', i.transition_key, true) "
+                "FROM schema_info i"
+            )
             await connection.execute(_FINISHED, finished)
             await connection.execute(_PENDING, pending)
         await pool.execute("VACUUM ANALYZE")

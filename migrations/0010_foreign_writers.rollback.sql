@@ -25,7 +25,7 @@ BEGIN
         FROM pg_proc p
         WHERE p.pronamespace = 'public'::regnamespace
           AND p.proname IN (
-              'begin_transition', 'end_transition', 'prove_transition', 'keep_written_job',
+              'drop_forged_transition', 'keep_written_job',
               'bounded_time', 'bounded_number', 'bound_project', 'bound_project_file',
               'asking_user', 'check_foreign_job', 'admit_inserted_job', 'refused_changes',
               'requeued_job', 'admit_updated_job', 'refuse_foreign_write', 'admit_project',

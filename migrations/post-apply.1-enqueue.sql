@@ -163,7 +163,8 @@ BEGIN
         SELECT DISTINCT u.job_type, u.queue
         FROM unnest(_job_types, _queues) AS u (job_type, queue)
     ) AS n;
-    PERFORM public.begin_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
+    FROM public.schema_info i;
     RETURN QUERY
     WITH types AS MATERIALIZED (
         SELECT
@@ -241,7 +242,7 @@ BEGIN
     JOIN given g ON g.id = c.id;
 
     GET DIAGNOSTICS _created = ROW_COUNT;
-    PERFORM public.end_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
     IF _created = cardinality(_ids) THEN
         RETURN;
     END IF;

@@ -201,7 +201,8 @@ DECLARE
     _last_created_at timestamptz := '-infinity';
     _last_id uuid := '00000000-0000-0000-0000-000000000000';
 BEGIN
-    PERFORM public.begin_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
+    FROM public.schema_info i;
     PERFORM public.promote_due_jobs(_limit);
     IF _queues IS NULL OR _job_types IS NULL THEN
         SELECT
@@ -332,7 +333,7 @@ BEGIN
         _last_chance := _last_chance AND _on_last_chance IS NULL;
         _wanted := _wanted - _rows;
     END LOOP;
-    PERFORM public.end_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
 END
 $$;
 
@@ -421,7 +422,8 @@ SET enable_mergejoin = off
 SET lock_timeout = '200ms'
 AS $$
 BEGIN
-    PERFORM public.begin_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
+    FROM public.schema_info i;
     RETURN QUERY
     UPDATE public.analysis_jobs j
     SET progress_percent = least(greatest(g.percent, 0), 100),
@@ -444,6 +446,6 @@ BEGIN
       AND j.fence = g.fence
       AND j.status = 'processing'
     RETURNING j.id;
-    PERFORM public.end_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
 END
 $$;

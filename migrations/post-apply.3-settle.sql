@@ -63,7 +63,8 @@ SET plan_cache_mode = force_generic_plan
 SET lock_timeout = '200ms'
 AS $$
 BEGIN
-    PERFORM public.begin_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
+    FROM public.schema_info i;
     RETURN QUERY
     WITH won AS (
         UPDATE public.analysis_jobs j
@@ -102,7 +103,7 @@ BEGIN
         WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT w.id FROM won w;
-    PERFORM public.end_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
 END
 $$;
 
@@ -156,7 +157,8 @@ SET lock_timeout = '200ms'
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM public.begin_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
+    FROM public.schema_info i;
     RETURN QUERY
     WITH given AS MATERIALIZED (
         SELECT
@@ -232,7 +234,7 @@ BEGIN
       AND a.fence = g.fence
       AND a.status = 'processing'
       AND a.retry_count >= a.max_retries;
-    PERFORM public.end_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
 END
 $$;
 
@@ -259,7 +261,8 @@ AS $$
 DECLARE
     _failed uuid[];
 BEGIN
-    PERFORM public.begin_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
+    FROM public.schema_info i;
     WITH won AS (
         UPDATE public.analysis_jobs j
         SET status = 'failed',
@@ -298,7 +301,7 @@ BEGIN
         WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT coalesce(array_agg(w.id), '{}') INTO _failed FROM won w;
-    PERFORM public.end_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
     PERFORM public.mirror_jobs_to_projects(_failed);
     RETURN QUERY SELECT unnest(_failed);
     RETURN QUERY SELECT c.c FROM public.cancel_running_jobs(_ids, _fences) AS c (c);
@@ -323,7 +326,8 @@ SET enable_mergejoin = off
 SET lock_timeout = '200ms'
 AS $$
 BEGIN
-    PERFORM public.begin_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
+    FROM public.schema_info i;
     RETURN QUERY
     WITH won AS (
         UPDATE public.analysis_jobs j
@@ -356,7 +360,7 @@ BEGIN
         WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT w.id FROM won w;
-    PERFORM public.end_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
     -- Whoever releases is on its way out: idle workers elsewhere take over at once.
     PERFORM pg_notify('wastewise_wake', q.queue)
     FROM (
@@ -385,7 +389,8 @@ AS $$
 DECLARE
     _cancelled uuid[];
 BEGIN
-    PERFORM public.begin_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
+    FROM public.schema_info i;
     WITH won AS (
         UPDATE public.analysis_jobs j
         SET status = 'cancelled',
@@ -408,7 +413,7 @@ BEGIN
         WHERE q.id = ANY (ARRAY (SELECT w.id FROM won w))
     )
     SELECT coalesce(array_agg(w.id), '{}') INTO _cancelled FROM won w;
-    PERFORM public.end_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
     IF cardinality(_cancelled) > 0 THEN
         PERFORM public.mirror_jobs_to_projects(_cancelled);
     END IF;

@@ -19,7 +19,8 @@ BEGIN
     WHERE j.id = _id
     FOR NO KEY UPDATE;
 
-    PERFORM public.begin_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
+    FROM public.schema_info i;
     IF _status = 'pending' THEN
         UPDATE public.analysis_jobs
         SET status = 'cancelled',
@@ -41,7 +42,7 @@ BEGIN
     ELSIF _status IS NOT NULL THEN
         _answer := 'finished';
     END IF;
-    PERFORM public.end_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
     RETURN _answer;
 END
 $$;
@@ -68,7 +69,8 @@ BEGIN
     ELSIF _status <> 'failed' THEN
         RETURN 'not_failed';
     END IF;
-    PERFORM public.begin_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
+    FROM public.schema_info i;
     UPDATE public.analysis_jobs
     SET status = 'pending',
         retry_count = 0,
@@ -89,7 +91,7 @@ BEGIN
         steps_completed = 0,
         updated_at = now()
     WHERE id = _id;
-    PERFORM public.end_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
     PERFORM public.queue_jobs(ARRAY[_id]);
     PERFORM public.note_requeued_jobs(ARRAY[_id]);
     PERFORM pg_notify('wastewise_wake', j.queue) FROM public.analysis_jobs j WHERE j.id = _id;
@@ -123,7 +125,8 @@ BEGIN
         RETURN false;
     END IF;
     -- Under a new fence the job is nobody's but ours, and the batch form settles it.
-    PERFORM public.begin_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
+    FROM public.schema_info i;
     UPDATE public.analysis_jobs
     SET status = 'processing',
         fence = fence + 1,
@@ -132,7 +135,7 @@ BEGIN
         failed_at = NULL,
         cancel_requested_at = NULL
     WHERE id = _job.id;
-    PERFORM public.end_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
     PERFORM public.queue_jobs(ARRAY[_job.id]);
     PERFORM public.retry_jobs(
         ARRAY[_job.id], ARRAY[_job.fence + 1], ARRAY[coalesce(schedule_job_retry.error_msg, '')],

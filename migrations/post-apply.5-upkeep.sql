@@ -82,7 +82,8 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM public.begin_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
+    FROM public.schema_info i;
     RETURN QUERY
     WITH settled AS (
         UPDATE public.analysis_jobs j
@@ -155,7 +156,7 @@ BEGIN
         s.id, s.job_type, s.lost_worker, s.crash_count,
         CASE s.status WHEN 'pending' THEN 'rescued' ELSE s.status END
     FROM settled s;
-    PERFORM public.end_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
     PERFORM public.mirror_jobs_to_projects(_ids);
     -- The rows were pending or processing a moment ago: those that are failed now, failed here.
     PERFORM public.raise_failed_jobs(_ids);
@@ -342,7 +343,8 @@ AS $$
 DECLARE
     _pruned integer;
 BEGIN
-    PERFORM public.begin_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
+    FROM public.schema_info i;
     DELETE FROM public.analysis_jobs j
     WHERE j.id = ANY (ARRAY (
         SELECT a.id
@@ -355,7 +357,7 @@ BEGIN
     ));
     GET DIAGNOSTICS _pruned = ROW_COUNT;
     IF _pruned > 0 THEN
-        PERFORM public.end_transition();
+        PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
         RETURN _pruned;
     END IF;
     -- Rows from before us, or written by others, may have ended without a completed_at.
@@ -371,7 +373,7 @@ BEGIN
         FOR UPDATE SKIP LOCKED
     ));
     GET DIAGNOSTICS _pruned = ROW_COUNT;
-    PERFORM public.end_transition();
+    PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
     RETURN _pruned;
 END
 $$;

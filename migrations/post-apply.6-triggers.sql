@@ -1,6 +1,12 @@
 -- What keeps job_queue true when somebody else writes analysis_jobs: the existing front end, a
--- person at psql, a cascade. Our own functions keep it themselves, between begin_transition() and
--- end_transition().
+-- person at psql, a cascade. Our own functions keep it themselves, and say so: while they write, the
+-- setting wastewise.transition_0 has a value. Each depth of triggers has its own setting: what
+-- somebody's trigger writes while a row of ours changes is no write of ours.
+-- It is a setting, because every row's trigger reads it. But anybody may set one, so the value is a
+-- secret that only the owner of schema_info can read, and each statement proves it before its first
+-- row: by its hash, which stands where anybody can read it.
+-- pg_trigger_depth()::text: to concatenate the number itself is an SQL function, which every
+-- statement would plan anew in every trigger's condition.
 
 -- check_job_names: raises where a job type or queue has no proper name. It stands for two CHECK
 -- constraints and speaks in their names: PostgreSQL would evaluate those at every UPDATE.
@@ -226,14 +232,42 @@ BEGIN
 END
 $$;
 
--- Each of the following that is about plain writes asks the same: row level security applies to the
--- writer, or no transition of ours is under way that has been proved.
-CREATE OR REPLACE TRIGGER wastewise_prove
-BEFORE INSERT OR UPDATE ON public.analysis_jobs
-FOR EACH STATEMENT
-WHEN (current_setting('wastewise.transition_' || pg_trigger_depth()::text, true) <> '')
-EXECUTE FUNCTION public.prove_transition();
+-- Only fired where the value is not the secret: whoever wrote it, it stands for nothing.
+CREATE OR REPLACE FUNCTION public.drop_forged_transition()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+BEGIN
+    -- That of the statement; this function is one deeper.
+    PERFORM set_config('wastewise.transition_' || (pg_trigger_depth() - 1)::text, '', true);
+    RETURN NULL;
+END
+$$;
 
+DO $$
+DECLARE
+    _proof bytea := (SELECT sha256(convert_to(i.transition_key, 'UTF8')) FROM public.schema_info i);
+BEGIN
+    EXECUTE format($trigger$
+        CREATE OR REPLACE TRIGGER wastewise_prove
+        BEFORE INSERT OR UPDATE ON public.analysis_jobs
+        FOR EACH STATEMENT
+        WHEN (
+            current_setting('wastewise.transition_' || pg_trigger_depth()::text, true) <> ''
+            AND sha256(convert_to(
+                current_setting('wastewise.transition_' || pg_trigger_depth()::text, true), 'UTF8'
+            )) <> %L::bytea
+        )
+        EXECUTE FUNCTION public.drop_forged_transition()
+    $trigger$, _proof);
+END
+$$;
+
+-- Each of the following that is about plain writes asks the same: row level security applies to the
+-- writer, who may set the value in the middle of a statement, or no transition is under way.
 CREATE OR REPLACE TRIGGER wastewise_check_updated
 BEFORE UPDATE OF job_type, queue, input_data, result_data, error_details, retry_error_log
 ON public.analysis_jobs

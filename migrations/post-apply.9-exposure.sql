@@ -10,7 +10,7 @@ DECLARE
         'rescue_jobs', 'rescue_these_jobs', 'repair_job_queue', 'prune_jobs', 'cleanup_old_analysis_jobs',
         'queued_kinds', 'seconds_until_due', 'seconds_until_rescue', 'stuck_threshold', 'default_job_priority',
         'is_analysis', 'job_priority_reason', 'retry_delay', 'with_error',
-        'begin_transition', 'end_transition', 'prove_transition', 'keep_written_job',
+        'drop_forged_transition', 'keep_written_job',
         'check_job_names', 'check_job_json', 'check_updated_job', 'follow_job', 'empty_job_queue',
         'bounded_time', 'bounded_number', 'bound_project', 'bound_project_file', 'asking_user',
         'check_foreign_job', 'admit_inserted_job', 'refused_changes', 'requeued_job',

@@ -64,17 +64,17 @@ CREATE UNIQUE INDEX analysis_jobs_idempotency ON public.analysis_jobs USING btre
 CREATE TRIGGER wastewise_admit_inserted BEFORE INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION admit_inserted_job();
 CREATE TRIGGER wastewise_admit_truncate BEFORE TRUNCATE ON public.analysis_jobs FOR EACH STATEMENT WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION refuse_foreign_write();
 CREATE TRIGGER wastewise_admit_updated BEFORE UPDATE ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION admit_updated_job();
-CREATE TRIGGER wastewise_check_updated BEFORE UPDATE OF job_type, queue, input_data, result_data, error_details, retry_error_log ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text))) EXECUTE FUNCTION check_updated_job();
-CREATE TRIGGER wastewise_fence_updated BEFORE UPDATE ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text))) EXECUTE FUNCTION keep_written_job();
-CREATE TRIGGER wastewise_fill_inserted BEFORE INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text))) EXECUTE FUNCTION keep_written_job();
+CREATE TRIGGER wastewise_check_updated BEFORE UPDATE OF job_type, queue, input_data, result_data, error_details, retry_error_log ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), ''::text) = ''::text))) EXECUTE FUNCTION check_updated_job();
+CREATE TRIGGER wastewise_fence_updated BEFORE UPDATE ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), ''::text) = ''::text))) EXECUTE FUNCTION keep_written_job();
+CREATE TRIGGER wastewise_fill_inserted BEFORE INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), ''::text) = ''::text))) EXECUTE FUNCTION keep_written_job();
 CREATE TRIGGER wastewise_follow_deleted AFTER DELETE ON public.analysis_jobs FOR EACH ROW WHEN ((old.status = ANY (ARRAY['pending'::text, 'processing'::text]))) EXECUTE FUNCTION follow_job();
-CREATE TRIGGER wastewise_follow_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text))) EXECUTE FUNCTION follow_job();
+CREATE TRIGGER wastewise_follow_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), ''::text) = ''::text))) EXECUTE FUNCTION follow_job();
 CREATE TRIGGER wastewise_follow_truncate AFTER TRUNCATE ON public.analysis_jobs FOR EACH STATEMENT EXECUTE FUNCTION empty_job_queue();
-CREATE TRIGGER wastewise_follow_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text)) AND ((((((((((old.status IS DISTINCT FROM new.status) OR (old.priority IS DISTINCT FROM new.priority)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.retry_after IS DISTINCT FROM new.retry_after)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.fence IS DISTINCT FROM new.fence)) OR (old.id IS DISTINCT FROM new.id)) OR (old.cancel_requested_at IS DISTINCT FROM new.cancel_requested_at)) OR (old.crash_count IS DISTINCT FROM new.crash_count)))) EXECUTE FUNCTION follow_job();
-CREATE TRIGGER wastewise_mark_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN (((new.completed_at IS NOT NULL) AND (row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text)))) EXECUTE FUNCTION mark_finished_job();
-CREATE TRIGGER wastewise_mark_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN ((((((old.completed_at IS DISTINCT FROM new.completed_at) OR (old.status IS DISTINCT FROM new.status)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.duration_seconds IS DISTINCT FROM new.duration_seconds)) AND ((old.completed_at IS NOT NULL) OR ((new.completed_at IS NOT NULL) AND (row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text)))))) EXECUTE FUNCTION mark_finished_job();
-CREATE TRIGGER wastewise_prove BEFORE INSERT OR UPDATE ON public.analysis_jobs FOR EACH STATEMENT WHEN ((current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true) <> ''::text)) EXECUTE FUNCTION prove_transition();
-CREATE TRIGGER wastewise_raise_updated AFTER UPDATE ON public.analysis_jobs FOR EACH STATEMENT WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || pg_trigger_depth()), true), ''::text) = ''::text))) EXECUTE FUNCTION raise_updated_jobs();
+CREATE TRIGGER wastewise_follow_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), ''::text) = ''::text)) AND ((((((((((old.status IS DISTINCT FROM new.status) OR (old.priority IS DISTINCT FROM new.priority)) OR (old.created_at IS DISTINCT FROM new.created_at)) OR (old.retry_after IS DISTINCT FROM new.retry_after)) OR (old.queue IS DISTINCT FROM new.queue)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.fence IS DISTINCT FROM new.fence)) OR (old.id IS DISTINCT FROM new.id)) OR (old.cancel_requested_at IS DISTINCT FROM new.cancel_requested_at)) OR (old.crash_count IS DISTINCT FROM new.crash_count)))) EXECUTE FUNCTION follow_job();
+CREATE TRIGGER wastewise_mark_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN (((new.completed_at IS NOT NULL) AND (row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), ''::text) = ''::text)))) EXECUTE FUNCTION mark_finished_job();
+CREATE TRIGGER wastewise_mark_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN ((((((old.completed_at IS DISTINCT FROM new.completed_at) OR (old.status IS DISTINCT FROM new.status)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.duration_seconds IS DISTINCT FROM new.duration_seconds)) AND ((old.completed_at IS NOT NULL) OR ((new.completed_at IS NOT NULL) AND (row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), ''::text) = ''::text)))))) EXECUTE FUNCTION mark_finished_job();
+CREATE TRIGGER wastewise_prove BEFORE INSERT OR UPDATE ON public.analysis_jobs FOR EACH STATEMENT WHEN (((current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true) <> ''::text) AND (sha256(convert_to(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), 'UTF8'::name)) <> '\x<hash>'::bytea))) EXECUTE FUNCTION drop_forged_transition();
+CREATE TRIGGER wastewise_raise_updated AFTER UPDATE ON public.analysis_jobs FOR EACH STATEMENT WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), ''::text) = ''::text))) EXECUTE FUNCTION raise_updated_jobs();
 
 CREATE TABLE api_keys (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -300,6 +300,9 @@ CREATE TABLE job_types (
 
 ALTER TABLE job_types ENABLE ROW LEVEL SECURITY;
 
+CREATE TRIGGER wastewise_refuse_inserted AFTER INSERT ON public.job_types FOR EACH ROW WHEN (new.admin_only) EXECUTE FUNCTION refuse_foreign_jobs();
+CREATE TRIGGER wastewise_refuse_updated AFTER UPDATE ON public.job_types FOR EACH ROW WHEN ((new.admin_only AND (NOT old.admin_only))) EXECUTE FUNCTION refuse_foreign_jobs();
+
 CREATE TABLE job_workers (
     worker_id text NOT NULL,
     name text NOT NULL,
@@ -462,12 +465,6 @@ FUNCTION assign_job_priority(user_id uuid, job_type text)
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
-FUNCTION begin_transition()
-    RETURNS void
-    LANGUAGE plpgsql
-    SET search_path=pg_catalog, pg_temp
-    SET jit=off;
-
 FUNCTION bin_seconds(_bin integer)
     RETURNS double precision
     LANGUAGE sql;
@@ -593,6 +590,12 @@ FUNCTION detect_stuck_jobs(threshold_minutes integer DEFAULT 30)
     SET jit=off
     SET enable_seqscan=off;
 
+FUNCTION drop_forged_transition()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
 FUNCTION duration_bin(_seconds double precision)
     RETURNS integer
     LANGUAGE sql;
@@ -600,12 +603,6 @@ FUNCTION duration_bin(_seconds double precision)
 FUNCTION empty_job_queue()
     RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=pg_catalog, pg_temp
-    SET jit=off;
-
-FUNCTION end_transition()
-    RETURNS void
-    LANGUAGE plpgsql
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
@@ -749,12 +746,6 @@ FUNCTION promote_due_jobs(_limit integer)
     SET enable_mergejoin=off
     SET plan_cache_mode=force_generic_plan;
 
-FUNCTION prove_transition()
-    RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path=pg_catalog, pg_temp
-    SET jit=off;
-
 FUNCTION prune_alerts(_older_than interval, _limit integer)
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -808,6 +799,12 @@ FUNCTION raise_updated_jobs()
 
 FUNCTION record_alert_deliveries(_channel text, _ids uuid[], _fences bigint[], _error text DEFAULT NULL::text, _final boolean DEFAULT false, _pause_seconds double precision DEFAULT 0)
     RETURNS TABLE(alert_id uuid, status text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION refuse_foreign_jobs()
+    RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=pg_catalog, pg_temp
     SET jit=off;

@@ -52,8 +52,9 @@ WHERE i.indrelid = $1
   AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid)
 ORDER BY c.relname
 """
+# A hash is of a secret of each database's own.
 TRIGGERS = """
-SELECT pg_get_triggerdef(oid)
+SELECT regexp_replace(pg_get_triggerdef(oid), '[0-9a-f]{64}', '<hash>')
 FROM pg_trigger
 WHERE tgrelid = $1
   AND NOT tgisinternal

@@ -19,6 +19,7 @@ from tests.factories import (
     job_row,
     make_job,
 )
+from wastewise_jobs.db.migrate import migrations_dir
 from wastewise_jobs.db.pool import Connection, Pool, create_pool, prepare_connection
 from wastewise_jobs.jobs.model import ClaimedJob, Progress
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
@@ -209,3 +210,18 @@ async def test_a_batch_goes_on_as_a_transition_after_their_trigger_called_one(
     occurrences = await connection.fetchval("SELECT sum(occurrences) FROM job_alerts")
     assert occurrences == 5
     await assert_invariant(connection)
+
+
+def test_each_transition_says_so_with_the_proof_and_at_its_depth() -> None:
+    begin = (
+        "PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, "
+        "i.transition_key, true)"
+    )
+    end = "PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);"
+    texts = [path.read_text() for path in migrations_dir().glob("post-apply.*.sql")]
+    said = [line.strip() for text in texts for line in text.splitlines() if "set_config('w" in line]
+    drop = (
+        "PERFORM set_config('wastewise.transition_' || (pg_trigger_depth() - 1)::text, '', true);"
+    )
+    assert set(said) == {begin, end, drop}
+    assert sum(line == begin for line in said) >= 13

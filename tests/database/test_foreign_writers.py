@@ -386,13 +386,9 @@ async def test_a_cascade_that_a_user_begins_leaves_nothing_in_the_queue(
 
 async def test_the_proof_is_the_owners_alone(owner: Connection) -> None:
     for role in ("authenticated", "anon"):
-        for statement in (
-            "SELECT transition_key FROM schema_info",
-            "SELECT begin_transition()",
-        ):
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                async with acting_as(owner, role, MALLORY):
-                    await owner.execute(statement)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with acting_as(owner, role, MALLORY):
+                await owner.execute("SELECT transition_key FROM schema_info")
     # Not left behind by a transition either, for whoever has the session next.
     await owner.execute("SELECT get_next_job('somebody')")
     left = await owner.fetchval("SELECT current_setting('wastewise.transition_0', true)")
