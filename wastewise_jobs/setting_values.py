@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from wastewise_jobs.dsn import read_dsn
+
 LEAST_SECRET_BYTES = 32
-_LAST_PORT = 65_535
 ALERT_TYPES = ("job_failed", "job_stuck", "high_error_rate", "worker_down")
 CHANNEL_VARIABLES = {
     "email": "RESEND_API_KEY",
@@ -99,20 +100,8 @@ def routes(value: object) -> object:
 
 
 def postgres_dsn(value: SecretStr) -> SecretStr:
-    """The address of a database, with what asyncpg would misread refused."""
-    text = value.get_secret_value()
-    if not text.startswith(("postgresql://", "postgres://")):
-        raise ValueError("must begin with postgresql://")
-    parts = urlsplit(text)
-    login, _, hosts = parts.netloc.rpartition("@")
-    misread = parts.fragment or "@" in login + parts.path
-    if misread or not all("=" in word for word in filter(None, parts.query.split("&"))):
-        # Without the text: parts of the password would be taken for a host or a port.
-        raise ValueError("is no address; in a password @ : / ? # are %40 %3A %2F %3F %23")
-    for host in hosts.split(","):
-        _, colon, port = host.rpartition("]")[2].partition(":")
-        if colon and not (port.isascii() and port.isdigit() and 0 < int(port) <= _LAST_PORT):
-            raise ValueError("names a port that is none")
+    """The address of a database, with what would be misread refused."""
+    read_dsn(value.get_secret_value())
     return value
 
 

@@ -4,10 +4,10 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 
+from wastewise_jobs.dsn import read_dsn
 from wastewise_jobs.errors import ConfigurationError, DatabaseUnusableError
 
 
@@ -33,12 +33,7 @@ def reachable(dsn: str, *, variable: str = "DATABASE_URL") -> Iterator[None]:
 
 
 def _place(dsn: str) -> str:
-    parts = urlsplit(dsn)
-    words = parse_qs(parts.query)
-    hosts = parts.netloc.rpartition("@")[2] or ",".join(words.get("host", ()))
-    hosts = hosts or os.environ.get("PGHOST") or "localhost"
-    name = unquote(parts.path[1:]) or ",".join(words.get("dbname", ()))
-    return f"database {name} at {hosts}" if name else f"database at {hosts}"
+    return read_dsn(dsn).place
 
 
 def _reason(error: BaseException) -> str:

@@ -7,7 +7,6 @@ whose server does not answer a request to cancel, and whatever waits in its pool
 """
 
 import asyncio
-import errno
 import socket
 import weakref
 from collections.abc import Sequence
@@ -17,6 +16,8 @@ from uuid import UUID
 import asyncpg
 import orjson
 from asyncpg.connection import LoggedQuery
+
+from wastewise_jobs.db.connect import CONNECT_SECONDS, connect
 
 if TYPE_CHECKING:
     _Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -31,7 +32,6 @@ else:
     Pool = asyncpg.Pool
     Executor = Pool | Connection
 
-CONNECT_TIMEOUT_SECONDS = 10.0
 CANCEL_SECONDS = 1.0
 _IDLE_CONNECTION_SECONDS = 300.0
 _IDLE_IN_TRANSACTION = "15min"
@@ -115,7 +115,7 @@ def create_pool(
         min_size=min_size,
         max_size=max_size,
         max_inactive_connection_lifetime=_IDLE_CONNECTION_SECONDS,
-        connect=_connect,
+        connect=connect,
         connection_class=PooledConnection,
         init=init,
         **connect_options(
@@ -126,28 +126,16 @@ def create_pool(
     )
 
 
-async def _connect(*args: Any, **options: Any) -> _Connection:  # noqa: ANN401 - asyncpg's own
-    """Connect; a stopped server's missing socket is no missing file to whoever meets the error."""
-    try:
-        connection: _Connection = await asyncpg.connect(*args, **options)
-    except FileNotFoundError as error:
-        if error.filename is not None:
-            raise
-        message = "the server's socket is not there"
-        raise ConnectionRefusedError(errno.ECONNREFUSED, message) from error
-    return connection
-
-
 def connect_options(
     *,
     application_name: str,
     command_timeout: float,
     statement_cache_size: int | None = None,
 ) -> dict[str, Any]:
-    """Keyword arguments for `asyncpg.connect` that every connection of ours shares."""
+    """Keyword arguments for `connect` that every connection of ours shares."""
     settings = {"application_name": application_name, "TimeZone": "UTC"}
     options: dict[str, Any] = {
-        "timeout": min(CONNECT_TIMEOUT_SECONDS, command_timeout),
+        "timeout": min(CONNECT_SECONDS, command_timeout),
         "command_timeout": command_timeout,
         "server_settings": settings,
     }
