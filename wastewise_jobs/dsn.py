@@ -23,14 +23,18 @@ _NO_ADDRESS = "is no address; in a password @ : / ? # are %40 %3A %2F %3F %23"
 _QUOTES = frozenset("\"'")
 
 # What asyncpg reads in an address as libpq does.
-ASYNCPG_WORDS = frozenset({
-    *("sslmode", "sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl", "sslnegotiation"),
-    *("ssl_min_protocol_version", "ssl_max_protocol_version", "krbsrvname", "gsslib"),
-})
-_OUR_WORDS = frozenset({
-    *("passfile", "target_session_attrs", "connect_timeout", "options"),
-    *("application_name", "fallback_application_name"),
-})
+ASYNCPG_WORDS = frozenset(
+    {
+        *("sslmode", "sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl", "sslnegotiation"),
+        *("ssl_min_protocol_version", "ssl_max_protocol_version", "krbsrvname", "gsslib"),
+    }
+)
+_OUR_WORDS = frozenset(
+    {
+        *("passfile", "target_session_attrs", "connect_timeout", "options"),
+        *("application_name", "fallback_application_name"),
+    }
+)
 # libpq's alone, and the values with which nothing is lost without it.
 _LIBPQ_ALONE: Mapping[str, frozenset[str]] = {
     "channel_binding": frozenset({"disable", "prefer"}),
@@ -67,20 +71,24 @@ _IN_ENVIRONMENT = {
     "sslnegotiation": "PGSSLNEGOTIATION",
 }
 # Of other drivers, of pools in them, and of what libpq has outgrown.
-_OTHERS_WORDS = frozenset({
-    *("async_fallback", "authtype", "charset", "command_timeout", "connection_limit"),
-    *("default_query_exec_mode", "description_cache_capacity", "encoding", "hostaddr"),
-    *("max_connections", "max_overflow", "max_pool_size", "min_pool_size", "pgbouncer"),
-    *("pool_max_conn_idle_time", "pool_max_conn_lifetime", "pool_max_conns", "pool_min_conns"),
-    *("pool_mode", "pool_size", "pool_timeout", "prepared_statement_cache_size"),
-    *("prepared_statement_name_func", "prepared_statements", "replication", "schema"),
-    *("simple_protocol", "single_line", "socket_timeout", "sslaccept", "sslidentity"),
-    *("statement_cache_capacity", "statement_cache_size", "supa", "timeout", "tty"),
-    *("uselibpqcompat", "workaround"),
-})
-_SESSION_ATTRIBUTES = frozenset({
-    *("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
-})
+_OTHERS_WORDS = frozenset(
+    {
+        *("async_fallback", "authtype", "charset", "command_timeout", "connection_limit"),
+        *("default_query_exec_mode", "description_cache_capacity", "encoding", "hostaddr"),
+        *("max_connections", "max_overflow", "max_pool_size", "min_pool_size", "pgbouncer"),
+        *("pool_max_conn_idle_time", "pool_max_conn_lifetime", "pool_max_conns", "pool_min_conns"),
+        *("pool_mode", "pool_size", "pool_timeout", "prepared_statement_cache_size"),
+        *("prepared_statement_name_func", "prepared_statements", "replication", "schema"),
+        *("simple_protocol", "single_line", "socket_timeout", "sslaccept", "sslidentity"),
+        *("statement_cache_capacity", "statement_cache_size", "supa", "timeout", "tty"),
+        *("uselibpqcompat", "workaround"),
+    }
+)
+_SESSION_ATTRIBUTES = frozenset(
+    {
+        *("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
+    }
+)
 _TRUE = frozenset({"", "1", "on", "require", "true", "yes"})
 
 
@@ -144,7 +152,7 @@ class Dsn:
     def of_database(self, name: str) -> str:
         """The address of another database at the same place."""
         words = {**self.words, **self.settings, **({"pgbouncer": "true"} if self.pooler else {})}
-        return replace(self, database=name)._url(words, secret=True)
+        return self._url(words, database=name, password=self.password)
 
     def for_libpq(self) -> dict[str, str]:
         """All of it in libpq's words; settings of the server go into `options`."""
@@ -171,11 +179,11 @@ class Dsn:
         for name in ("host", "port", "dbname", "user", "sslpassword"):
             said.pop(name, None)
         hidden = {_IN_ENVIRONMENT[name]: said.pop(name) for name in _IN_ENVIRONMENT if name in said}
-        return self._url(said, secret=False), hidden
+        return self._url(said, database=self.database), hidden
 
-    def _url(self, words: Mapping[str, str], *, secret: bool) -> str:
-        password = f":{quote(self.password, safe='')}" if secret and self.password else ""
-        login = f"{quote(self.user, safe='')}{password}@" if self.user or password else ""
+    def _url(self, words: Mapping[str, str], *, database: str, password: str = "") -> str:
+        secret = f":{quote(password, safe='')}" if password else ""
+        login = f"{quote(self.user, safe='')}{secret}@" if self.user or secret else ""
         in_words = any(host.is_socket or not host.name for host in self.hosts)
         hosts = "" if in_words else ",".join(map(str, self.hosts))
         given = dict(words)
@@ -184,7 +192,7 @@ class Dsn:
             placed = {"host": ",".join(host.name for host in self.hosts)}
             given = placed | ({"port": ",".join(ports)} if any(ports) else {}) | given
         query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items())
-        path = f"/{quote(self.database, safe='')}" if self.database else ""
+        path = f"/{quote(database, safe='')}" if database else ""
         return f"postgresql://{login}{hosts}{path}{'?' if query else ''}{query}"
 
 
@@ -350,9 +358,8 @@ def _dropped(given: Mapping[str, str], settings: Mapping[str, str]) -> Iterator[
         if name in _LIBPQ_ALONE:
             if value.lower() not in _LIBPQ_ALONE[name]:
                 yield name
-        elif name not in ASYNCPG_WORDS | _OUR_WORDS and name not in settings:
-            if name != "pgbouncer":
-                yield name if _SETTING.fullmatch(name.lower()) else "(a word that is no name)"
+        elif name not in ASYNCPG_WORDS | _OUR_WORDS | settings.keys() | {"pgbouncer"}:
+            yield name if _SETTING.fullmatch(name.lower()) else "(a word that is no name)"
 
 
 def _escaped(value: str) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from uuid import UUID
 
 import asyncpg
@@ -115,7 +115,7 @@ def create_pool(
         min_size=min_size,
         max_size=max_size,
         max_inactive_connection_lifetime=_IDLE_CONNECTION_SECONDS,
-        connect=connect,
+        connect=cast("Any", connect),  # their stubs want *args
         connection_class=PooledConnection,
         init=init,
         **connect_options(
