@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from wastewise_jobs.dsn import read_dsn
 
 LEAST_SECRET_BYTES = 32
+_QUOTES = frozenset("\"'`")
 ALERT_TYPES = ("job_failed", "job_stuck", "high_error_rate", "worker_down")
 CHANNEL_VARIABLES = {
     "email": "RESEND_API_KEY",
@@ -62,6 +63,33 @@ def https_or_loopback(value: str) -> str:
     if parts.scheme != "https" and not is_loopback(parts.hostname):
         raise ValueError("must be an https:// address")
     return value
+
+
+def no_quotes(value: object) -> object:
+    """A text without blanks around it; one in quotes is refused.
+
+    A shell takes the quotes away, `docker run --env-file` and many a dashboard leave them there.
+    """
+    if not isinstance(value, str):
+        return value
+    value = value.strip()
+    if value[:1] in _QUOTES and value[:1] == value[-1:]:
+        raise ValueError(f"is wrapped in {value[0]} quotes: remove them")
+    return value
+
+
+def proxy_url(value: SecretStr) -> SecretStr:
+    """A proxy, with or without a login; http:// where no scheme is written."""
+    text = value.get_secret_value()
+    text = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(http_url(text))
+        good = parts.path in {"", "/"} and not parts.query and not parts.fragment
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("must be an http:// proxy, such as http://proxy.example.com:3128")
+    return SecretStr(text)
 
 
 def secret_https_url(value: SecretStr) -> SecretStr:
@@ -161,6 +189,7 @@ def absolute(value: Path) -> Path:
     return value.expanduser().absolute()
 
 
+ProxyUrl = Annotated[SecretStr, AfterValidator(proxy_url)]
 SmtpUrl = Annotated[SecretStr, AfterValidator(smtp_url)]
 Dsn = Annotated[SecretStr, AfterValidator(postgres_dsn)]
 HttpUrl = Annotated[str, AfterValidator(service_url)]

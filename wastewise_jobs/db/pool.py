@@ -10,14 +10,16 @@ import asyncio
 import socket
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
 import orjson
 from asyncpg.connection import LoggedQuery
 
-from wastewise_jobs.db.connect import CONNECT_SECONDS, connect
+from wastewise_jobs.db.connect import CONNECT_SECONDS, connect_and_tell
+from wastewise_jobs.db.silence import Doubts, Peer, socket_of
+from wastewise_jobs.dsn import Dsn, read_dsn
 
 if TYPE_CHECKING:
     _Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -53,17 +55,37 @@ RESET_SESSION = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET A
 class PooledConnection(_Connection):
     """A connection that needs no clean-up on release: our statements leave no session state.
 
-    `others` are those of its pool.
+    `others` are those of its pool, `place` is the one host that it leads to.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - asyncpg's own
         super().__init__(*args, **options)
         self.others: weakref.WeakSet[PooledConnection] = weakref.WeakSet()
+        self.place: Dsn | None = None
+        self.doubts: Doubts | None = None
 
     @property
     def idle(self) -> bool:
         """Whether it waits in the pool."""
         return getattr(self, "_proxy", None) is None
+
+    @property
+    def peer(self) -> Peer | None:
+        """What is at its other end, while it is open."""
+        if self.is_closed():
+            return None
+        transport = getattr(self, "_transport", None)
+        name = transport.get_extra_info("peername") if transport is not None else None
+        return (str(name[0]), int(name[1])) if isinstance(name, tuple) else socket_of(self.place)
+
+    def _set_proxy(self, proxy: object) -> None:
+        super()._set_proxy(proxy)  # type: ignore[misc]  # not in their stubs
+        if self.doubts is None:
+            return
+        if proxy is None:
+            self.doubts.given_back(self)
+        else:
+            self.doubts.taken(self)
 
     def get_reset_query(self) -> str:
         """Nothing; a transaction that was left open is rolled back all the same."""
@@ -103,10 +125,13 @@ def create_pool(
     session setting is sent that such a pooler would refuse.
     """
     siblings: weakref.WeakSet[PooledConnection] = weakref.WeakSet()
+    address = read_dsn(dsn).or_of_environment()
+    doubts = Doubts(address, siblings, _drop) if len(address.hosts) > 1 else None
 
     async def init(connection: Connection) -> None:
         if isinstance(connection, PooledConnection):
             connection.others = siblings
+            connection.doubts = doubts
             siblings.add(connection)
         await prepare_connection(connection)
 
@@ -115,7 +140,7 @@ def create_pool(
         min_size=min_size,
         max_size=max_size,
         max_inactive_connection_lifetime=_IDLE_CONNECTION_SECONDS,
-        connect=cast("Any", connect),  # their stubs want *args
+        connect=_connect,
         connection_class=PooledConnection,
         init=init,
         **connect_options(
@@ -124,6 +149,13 @@ def create_pool(
             statement_cache_size=statement_cache_size,
         ),
     )
+
+
+async def _connect(*args: Any, **options: Any) -> _Connection:  # noqa: ANN401 - asyncpg's own
+    connection, place = await connect_and_tell(*args, **options)
+    if isinstance(connection, PooledConnection):
+        connection.place = place
+    return connection
 
 
 def connect_options(
@@ -172,7 +204,7 @@ async def prepare_connection(connection: Connection) -> None:
     connection.add_query_logger(close_if_unusable)
 
 
-def _drop(connection: Connection) -> None:
+def _drop(connection: object) -> None:
     # terminate() would get into the way of the release that follows; a connection whose
     # transport is gone is dropped there, and the caller sees the error that led here.
     transport = getattr(connection, "_transport", None)
