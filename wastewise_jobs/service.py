@@ -360,7 +360,10 @@ async def database(settings: Settings, *, stop: Stop | None = None) -> AsyncIter
     if settings.database_url is not None:
         pooled = settings.database_url.get_secret_value()
         direct = settings.database_direct_url
-        yield Addresses(pooled, direct.get_secret_value() if direct else pooled)
+        addresses = Addresses(pooled, direct.get_secret_value() if direct else pooled)
+        if words := addresses.dropped:
+            log.warning("database_address_words_dropped", words=words)
+        yield addresses
         return
     async with embedded_postgres(
         settings.wastewise_home,

@@ -201,7 +201,7 @@ def test_a_short_secret_is_refused_at_start() -> None:
 
 
 def test_a_short_previous_secret_is_refused_by_its_own_name(web_pool: Pool) -> None:
-    with pytest.raises(ConfigurationError, match="^JWT_SECRET_PREVIOUS: "):
+    with pytest.raises(ConfigurationError, match=r"^JWT_SECRET_PREVIOUS: "):
         create_authenticator(
             key_store=KeyStore(web_pool), jwt_secret=SECRET, previous_secret="x" * 31
         )

@@ -35,6 +35,11 @@ class Addresses:
         return self.pooled != self.direct or read_dsn(self.pooled).pooler
 
     @property
+    def dropped(self) -> list[str]:
+        """The words that have no effect."""
+        return sorted({*read_dsn(self.pooled).dropped, *read_dsn(self.direct).dropped})
+
+    @property
     def direct_variable(self) -> str:
         """Where `direct` was said."""
         return "DATABASE_DIRECT_URL" if self.pooled != self.direct else "DATABASE_URL"

@@ -19,7 +19,7 @@ from asyncpg.connection import LoggedQuery
 
 from wastewise_jobs.db.connect import CONNECT_SECONDS, connect_and_tell
 from wastewise_jobs.db.silence import Doubts, Peer, socket_of
-from wastewise_jobs.dsn import Dsn, read_dsn
+from wastewise_jobs.dsn import Host, read_dsn
 
 if TYPE_CHECKING:
     _Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -55,13 +55,13 @@ RESET_SESSION = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET A
 class PooledConnection(_Connection):
     """A connection that needs no clean-up on release: our statements leave no session state.
 
-    `others` are those of its pool, `place` is the one host that it leads to.
+    `others` are those of its pool, `host` is where it leads to.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - asyncpg's own
         super().__init__(*args, **options)
         self.others: weakref.WeakSet[PooledConnection] = weakref.WeakSet()
-        self.place: Dsn | None = None
+        self.host: Host | None = None
         self.doubts: Doubts | None = None
 
     @property
@@ -76,7 +76,7 @@ class PooledConnection(_Connection):
             return None
         transport = getattr(self, "_transport", None)
         name = transport.get_extra_info("peername") if transport is not None else None
-        return (str(name[0]), int(name[1])) if isinstance(name, tuple) else socket_of(self.place)
+        return (str(name[0]), int(name[1])) if isinstance(name, tuple) else socket_of(self.host)
 
     def _set_proxy(self, proxy: object) -> None:
         super()._set_proxy(proxy)  # type: ignore[misc]  # not in their stubs
@@ -154,7 +154,7 @@ def create_pool(
 async def _connect(*args: Any, **options: Any) -> _Connection:  # noqa: ANN401 - asyncpg's own
     connection, place = await connect_and_tell(*args, **options)
     if isinstance(connection, PooledConnection):
-        connection.place = place
+        connection.host = next(iter(place.hosts), None)
     return connection
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from wastewise_jobs.db.connect import put_last
-from wastewise_jobs.dsn import Dsn
+from wastewise_jobs.dsn import Dsn, Host
 from wastewise_jobs.logs import get_logger
 
 log = get_logger(__name__)
@@ -30,7 +30,7 @@ Peer = str | tuple[str, int]
 class Held(Protocol):
     """A connection that somebody may hold."""
 
-    place: Dsn | None
+    host: Host | None
 
     @property
     def idle(self) -> bool:
@@ -53,7 +53,7 @@ class Doubts:
         self._connections = connections
         self._drop = drop
         self._timers: dict[Held, asyncio.TimerHandle] = {}
-        self._asking: dict[Dsn, asyncio.Task[None]] = {}
+        self._asking: dict[Host, asyncio.Task[None]] = {}
 
     def taken(self, connection: Held) -> None:
         """Somebody holds it from now on."""
@@ -67,23 +67,22 @@ class Doubts:
 
     def _doubt(self, connection: Held) -> None:
         self._timers.pop(connection, None)
-        place, peer = connection.place, connection.peer
-        if connection.idle or place is None or peer is None:
+        host, peer = connection.host, connection.peer
+        if connection.idle or host is None or peer is None:
             return
         # Nobody has to ask twice: what one hears holds for all.
-        if place not in self._asking:
-            self._asking[place] = asyncio.create_task(self._ask(place, peer), name="sign of life")
+        if host not in self._asking:
+            self._asking[host] = asyncio.create_task(self._ask(host, peer), name="sign of life")
         self.taken(connection)
 
-    async def _ask(self, place: Dsn, peer: Peer) -> None:
+    async def _ask(self, host: Host, peer: Peer) -> None:
         try:
             if await answers(peer, within=SILENCE_SECONDS):
                 return
         finally:
-            del self._asking[place]
-        (host,) = place.hosts
+            del self._asking[host]
         put_last(self._address, host)
-        lost = [one for one in self._connections if one.place == place]
+        lost = [one for one in self._connections if one.host == host]
         log.warning("database_host_given_up", connections=len(lost))
         for connection in lost:
             self._drop(connection)
@@ -108,9 +107,8 @@ async def answers(peer: Peer, *, within: float) -> bool:
     return False
 
 
-def socket_of(place: Dsn | None) -> str | None:
-    """The file of the unix socket that a one-host address leads through."""
-    if place is None or not place.hosts or not place.hosts[0].is_socket:
+def socket_of(host: Host | None) -> str | None:
+    """The file of its unix socket, for a host that has one."""
+    if host is None or not host.is_socket:
         return None
-    (host,) = place.hosts
     return host.name if ".s.PGSQL." in host.name else f"{host.name}/.s.PGSQL.{host.port or _PORT}"
