@@ -154,9 +154,12 @@ class Dsn:
         words = {**self.words, **self.settings, **({"pgbouncer": "true"} if self.pooler else {})}
         return self._url(words, database=name, password=self.password)
 
-    def for_libpq(self) -> dict[str, str]:
-        """All of it in libpq's words; settings of the server go into `options`."""
-        said = dict(self.words)
+    def for_libpq(self, *, whole: bool = False) -> dict[str, str]:
+        """It in libpq's words; settings of the server go into `options`.
+
+        Without the words that asyncpg cannot do, so that both find the same, unless it is `whole`.
+        """
+        said = {n: value for n, value in self.words.items() if whole or n not in self.dropped}
         options = [f"-c {name}={_escaped(value)}" for name, value in self.settings.items()]
         if options:
             said["options"] = " ".join(filter(None, [said.get("options"), *options]))
@@ -175,7 +178,7 @@ class Dsn:
 
         `words` are libpq's that hold where the address says nothing else.
         """
-        said = {**words, **self.for_libpq()}
+        said = {**words, **self.for_libpq(whole=True)}
         for name in ("host", "port", "dbname", "user", "sslpassword"):
             said.pop(name, None)
         hidden = {_IN_ENVIRONMENT[name]: said.pop(name) for name in _IN_ENVIRONMENT if name in said}
