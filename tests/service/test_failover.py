@@ -19,7 +19,7 @@ from tests.support import eventually
 from wastewise_jobs import JobContext, Jobs
 from wastewise_jobs.db import connect as connect_module
 from wastewise_jobs.db import silence
-from wastewise_jobs.db.connect import connect, connect_and_tell
+from wastewise_jobs.db.connect import connect, connect_and_tell, in_order
 from wastewise_jobs.db.embedded import embedded_postgres
 from wastewise_jobs.db.embedded_binaries import run
 from wastewise_jobs.db.embedded_files import Place, find_place
@@ -158,6 +158,17 @@ async def test_connections_to_a_host_that_went_silent_are_given_up(db: str) -> N
             await pool.fetchval("SELECT 1", timeout=100)
         answers = await asyncio.gather(*(pool.fetchval("SELECT 1") for _ in range(3)))
         assert answers == [1, 1, 1]
+
+
+async def test_a_host_that_became_read_only_is_asked_last(db: str) -> None:
+    async with two_ways(db) as (_, dsn), create_pool(dsn, max_size=1) as pool:
+        before = in_order(read_dsn(dsn))[0]
+        async with pool.acquire() as connection:
+            await connection.execute("SET default_transaction_read_only = on")
+            with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+                await connection.execute("CREATE TABLE t (i int)")
+        await pool.fetchval("SELECT 1")
+        assert in_order(read_dsn(dsn))[0] != before
 
 
 async def test_a_long_statement_of_a_host_that_answers_is_left_alone(db: str) -> None:

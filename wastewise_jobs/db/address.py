@@ -35,9 +35,6 @@ def reachable(dsn: str, *, variable: str = "DATABASE_URL") -> Iterator[None]:
             f"{variable}: the {_place(dsn)} is a standby or read-only: point it at the primary"
         ) from error
     except (OSError, asyncpg.PostgresError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError) and error.filename is not None:
-            problem = f"names a file that cannot be read: {error.filename}"
-            raise ConfigurationError(variable, problem) from error
         if speaks_of_pooler(error):
             raise _through_pooler(dsn, variable, str(error)) from error
         raise DatabaseUnusableError(

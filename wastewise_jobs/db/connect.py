@@ -7,6 +7,7 @@ and the one that kept us waiting last.
 
 import asyncio
 import errno
+import os
 import re
 import ssl
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ log = get_logger(__name__)
 CONNECT_SECONDS = 10.0
 # For each of several hosts; one that lives answers in a fraction of this.
 HOST_SECONDS = 3.0
+_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _OUR_NAME = "wastewise-jobs"
 _MOST_REMEMBERED = 100
 # Nobody there, or one that starts or stops; what a server says against us holds for all.
@@ -62,8 +64,6 @@ async def connect_and_tell(
             try:
                 connection = await _connect_to(one, limit, target=attribute, **options)
             except _ASK_THE_NEXT as error:
-                if isinstance(error, FileNotFoundError) and error.filename is not None:
-                    raise
                 unfit = error
                 put_last(address, host)
             except asyncpg.TargetServerAttributeNotMatched as error:
@@ -119,8 +119,6 @@ async def _connect_to(
             return await asyncpg.connect(timeout=limit, server_settings=given, **arguments)
         except FileNotFoundError as error:
             # A stopped server's missing socket is no missing file to whoever meets the error.
-            if error.filename is not None:
-                raise
             message = "the server's socket is not there"
             raise ConnectionRefusedError(errno.ECONNREFUSED, message) from error
         except asyncpg.UndefinedObjectError as error:
@@ -153,11 +151,20 @@ def _arguments(address: Dsn) -> dict[str, Any]:
         (host,) = address.hosts
         # Empty is libpq's word for its default.
         arguments |= {"host": host.name or "localhost", "port": host.port}
+    _require_files(tls)
     if tls.get("sslrootcert") == "system":
         arguments["ssl"] = _trusting_the_system(tls)
         tls = {name: tls[name] for name in ("sslnegotiation",) if name in tls}
     arguments["dsn"] = f"postgresql://?{urlencode(tls)}" if tls else "postgresql://"
     return arguments
+
+
+def _require_files(tls: Mapping[str, str]) -> None:
+    """Raise ValueError for one that is not there: OpenSSL's error would be taken for a socket's."""
+    for word in _FILES:
+        name = tls.get(word)
+        if name and name != "system" and not os.access(name, os.R_OK):
+            raise ValueError(f"{word} names a file that cannot be read: {name}")
 
 
 def _trusting_the_system(tls: Mapping[str, str]) -> ssl.SSLContext:

@@ -198,8 +198,11 @@ async def prepare_connection(connection: Connection) -> None:
     def close_if_unusable(query: LoggedQuery) -> None:
         state = getattr(query.exception, "sqlstate", None) or ""
         held = reference()
-        if held is not None and state.startswith(_UNUSABLE_SQLSTATES):
-            _drop(held)
+        if held is None or not state.startswith(_UNUSABLE_SQLSTATES):
+            return
+        if isinstance(held, PooledConnection) and held.doubts is not None:
+            held.doubts.pass_over(held)
+        _drop(held)
 
     connection.add_query_logger(close_if_unusable)
 

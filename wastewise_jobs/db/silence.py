@@ -21,8 +21,9 @@ log = get_logger(__name__)
 DOUBT_SECONDS = 1.0
 SILENCE_SECONDS = 2.0
 _PORT = 5432
-# Asks for TLS; any server says yes or no before it wants to know anything.
-_SIGN_OF_LIFE = struct.pack("!ll", 8, 80877103)
+# Asks for encryption by GSS: any server answers before it wants to know anything, and writes
+# nothing into its log when nobody goes on, as it does after the same question for TLS.
+_SIGN_OF_LIFE = struct.pack("!ll", 8, 80877104)
 
 Peer = str | tuple[str, int]
 
@@ -64,6 +65,10 @@ class Doubts:
         """Nobody holds it any more."""
         if (timer := self._timers.pop(connection, None)) is not None:
             timer.cancel()
+
+    def pass_over(self, connection: Held) -> None:
+        """Its host cannot be used now: ask the others first."""
+        put_last(self._address, connection.host)
 
     def _doubt(self, connection: Held) -> None:
         self._timers.pop(connection, None)
