@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 _LONGEST = 10_000
 _LAST_PORT = 65_535
-_SCHEME = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9]+)?://", re.IGNORECASE)
+_SCHEME = re.compile(r"(?:jdbc:)?postgres(?:ql)?(?:\+[a-z0-9_]+)?://", re.IGNORECASE)
 _PAIR = re.compile(r"\s*([A-Za-z_][\w.]*)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)(?:\s+|$)")
 _SETTING = re.compile(r"[a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)?")
 _NO_ADDRESS = "is no address; in a password @ : / ? # are %40 %3A %2F %3F %23"
@@ -282,11 +282,16 @@ def _of_service(name: str) -> dict[str, str]:
 
 def _understood(given: dict[str, str]) -> Dsn:
     given = {_one_name(name): value for name, value in given.items()}
-    hosts = _hosts(given.pop("host", "") or given.get("hostaddr", ""), given.pop("port", ""))
+    if not given.get("host"):
+        given["host"] = given.pop("hostaddr", "")
+    hosts = _hosts(given.pop("host"), given.pop("port", ""))
     taken = {name: given.pop(name, "") for name in ("user", "password", "dbname")}
     mode = _tls_mode(given.pop("ssl", None), given.pop("requiressl", None))
     if mode is not None:
         given.setdefault("sslmode", mode)
+    if given.get("sslmode") == "no-verify":
+        # Of node-postgres: encrypted, and whoever is there is believed.
+        given["sslmode"] = "require"
     if given.get("target_session_attrs", "any") not in _SESSION_ATTRIBUTES:
         raise ValueError("has a target_session_attrs that there is not")
     if "options" in given:

@@ -95,7 +95,7 @@ async def test_a_word_that_neither_we_nor_the_server_know_is_dropped_and_told(db
         connection = await connect(dsn)
     assert await connection.fetchval("SHOW jit") == "off"
     await connection.close()
-    assert [one["word"] for one in logs] == ["no_such_word"]
+    assert [one["words"] for one in logs] == [["no_such_word"]]
     assert "hunter2" not in str(logs)
 
 

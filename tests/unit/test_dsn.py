@@ -13,6 +13,7 @@ ONE = (Host("db.example", 5432),)
     [
         f"postgres://app:{CODED}@db.example:5432/jobs",
         f"postgresql://app:{CODED}@db.example:5432/jobs",
+        f"jdbc:postgresql://app:{CODED}@db.example:5432/jobs",
         f"postgresql+asyncpg://app:{CODED}@db.example:5432/jobs",
         f"postgresql+psycopg://app:{CODED}@db.example:5432/jobs",
         f'"postgres://app:{CODED}@db.example:5432/jobs"',
@@ -46,6 +47,7 @@ def test_one_address_may_be_written_in_many_ways(text: str) -> None:
 )  # fmt: skip
 def test_hosts_are_names_addresses_and_sockets(text: str, hosts: tuple[Host, ...]) -> None:
     assert read_dsn(text).hosts == hosts
+    assert not read_dsn(text).dropped
     assert read_dsn(read_dsn(text).of_database("d")).hosts == hosts
 
 
@@ -60,6 +62,7 @@ def test_hosts_are_names_addresses_and_sockets(text: str, hosts: tuple[Host, ...
         ("pgbouncer=true&connection_limit=1", {}, {}, ("connection_limit",)),
         ("currentSchema=x&schema=y", {}, {}, ("currentSchema", "schema")),
         ("ssl=true", {"sslmode": "require"}, {}, ()),
+        ("sslmode=no-verify", {"sslmode": "require"}, {}, ()),
         ("requiressl=1", {"sslmode": "require"}, {}, ()),
         ("sslmode=verify-full&requiressl=0", {"sslmode": "verify-full"}, {}, ()),
         ("jit=off&app.tenant=7", {}, {"jit": "off", "app.tenant": "7"}, ()),

@@ -125,7 +125,7 @@ async def _connect_to(
             refused = _UNKNOWN_SETTING.search(str(error))
             if refused is None or given.pop(refused[1], None) is None:
                 raise
-            log.warning("database_address_word_dropped", word=refused[1])
+            log.warning("database_address_words_dropped", words=[refused[1]])
 
 
 def _named(address: Dsn, settings: Mapping[str, str]) -> dict[str, str]:
