@@ -31,6 +31,11 @@ from wastewise_jobs.dsn import Dsn, Host, read_dsn
 from wastewise_jobs.jobs.model import Enqueued
 
 PATIENCE = 60.0
+# The heartbeat writes here, and the listener listens here.
+HEARD_OF = """
+SELECT EXISTS (SELECT FROM public.job_workers WHERE last_heartbeat_at > $1)
+   AND EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'wastewise-jobs listener')
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -294,3 +299,9 @@ async def test_work_goes_on_at_the_promoted_standby_while_the_primary_is_frozen(
                 return bool(await connection.fetchval(query, after.id) == "completed")
 
             await eventually(completed, within=PATIENCE)
+            since = await connection.fetchval("SELECT now()")
+
+            async def everybody_came() -> bool:
+                return bool(await connection.fetchval(HEARD_OF, since))
+
+            await eventually(everybody_came, within=PATIENCE)
