@@ -60,16 +60,7 @@ _LIBPQ_ALONE: Mapping[str, frozenset[str]] = {
     "tcp_user_timeout": frozenset(),
 }
 # The password, and what an older psql refuses in an address and passes over in its environment.
-_IN_ENVIRONMENT = {
-    "password": "PGPASSWORD",
-    "gssdelegation": "PGGSSDELEGATION",
-    "load_balance_hosts": "PGLOADBALANCEHOSTS",
-    "max_protocol_version": "PGMAXPROTOCOLVERSION",
-    "min_protocol_version": "PGMINPROTOCOLVERSION",
-    "require_auth": "PGREQUIREAUTH",
-    "sslcertmode": "PGSSLCERTMODE",
-    "sslnegotiation": "PGSSLNEGOTIATION",
-}
+_IN_ENVIRONMENT = {"password": "PGPASSWORD", "sslnegotiation": "PGSSLNEGOTIATION"}
 # Of other drivers, of pools in them, and of what libpq has outgrown.
 _OTHERS_WORDS = frozenset(
     {
@@ -154,12 +145,12 @@ class Dsn:
         words = {**self.words, **self.settings, **({"pgbouncer": "true"} if self.pooler else {})}
         return self._url(words, database=name, password=self.password)
 
-    def for_libpq(self, *, whole: bool = False) -> dict[str, str]:
+    def for_libpq(self) -> dict[str, str]:
         """It in libpq's words; settings of the server go into `options`.
 
-        Without the words that asyncpg cannot do, so that both find the same, unless it is `whole`.
+        Without the words that asyncpg cannot do, so that a place is reached by both or by neither.
         """
-        said = {n: value for n, value in self.words.items() if whole or n not in self.dropped}
+        said = {n: value for n, value in self.words.items() if n not in _LIBPQ_ALONE}
         options = [f"-c {name}={_escaped(value)}" for name, value in self.settings.items()]
         if options:
             said["options"] = " ".join(filter(None, [said.get("options"), *options]))
@@ -178,7 +169,7 @@ class Dsn:
 
         `words` are libpq's that hold where the address says nothing else.
         """
-        said = {**words, **self.for_libpq(whole=True)}
+        said = {**words, **self.for_libpq()}
         for name in ("host", "port", "dbname", "user", "sslpassword"):
             said.pop(name, None)
         hidden = {_IN_ENVIRONMENT[name]: said.pop(name) for name in _IN_ENVIRONMENT if name in said}

@@ -18,6 +18,7 @@ from wastewise_jobs.db.opening import Addresses, checked_pool, direct_connection
 from wastewise_jobs.dsn import Dsn, read_dsn
 
 WORDS = [
+    *("channel_binding=require", "sslmode=prefer", "requirepeer=nobody", "gssdelegation=1"),
     *("channel_binding=prefer", "gssencmode=disable", "connect_timeout=10", "pgbouncer=false"),
     "keepalives=1&keepalives_idle=30&keepalives_interval=5&keepalives_count=3",
     *("application_name=my%20app", "fallback_application_name=mine", "tcp_user_timeout=1000"),
