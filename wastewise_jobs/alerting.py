@@ -34,7 +34,7 @@ from wastewise_jobs.setting_values import is_loopback
 from wastewise_jobs.settings import Settings
 
 if TYPE_CHECKING:
-    from wastewise_jobs.outbound import Outbound
+    from wastewise_jobs.outbound import Outbound, Proxies
 
 
 @asynccontextmanager
@@ -51,7 +51,7 @@ async def open_dispatcher(settings: Settings, pool: Pool) -> AsyncIterator[Dispa
     from wastewise_jobs.outbound import Outbound
 
     links = await open_links(settings, store)
-    async with Outbound() as http:
+    async with Outbound(proxies=proxies_of(settings)) as http:
         channels = make_channels(settings, http, links)
         yield Dispatcher(store=store, channels=channels, policy=policy)
 
@@ -77,13 +77,24 @@ async def send_test(settings: Settings, store: AlertStore) -> dict[str, SendOutc
     resolved = Message([Told(test, Notice.RESOLVED)], f"test.{test.id}.resolved")
     links = await open_links(settings, store)
     outcomes: dict[str, SendOutcome] = {}
-    async with Outbound() as http:
+    async with Outbound(proxies=proxies_of(settings)) as http:
         for channel in make_channels(settings, http, links):
             outcomes[channel.name] = await channel.send(raised)
             if channel.name == PAGERDUTY and outcomes[channel.name] == Sent():
                 # Whoever was paged need not close it.
                 outcomes[channel.name] = await channel.send(resolved)
     return outcomes
+
+
+def proxies_of(settings: Settings) -> "Proxies":
+    """The proxies that the settings name."""
+    from wastewise_jobs.outbound import Proxies
+
+    return Proxies(
+        http=settings.http_proxy.get_secret_value() if settings.http_proxy else None,
+        https=settings.https_proxy.get_secret_value() if settings.https_proxy else None,
+        exceptions=settings.no_proxy,
+    )
 
 
 async def open_links(settings: Settings, store: AlertStore) -> AlertLinks:

@@ -20,7 +20,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from wastewise_jobs.alerting import open_dispatcher, open_links
+from wastewise_jobs.alerting import open_dispatcher, open_links, proxies_of
 from wastewise_jobs.alerts.links import AlertLinks
 from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.db.doorbell import Doorbell
@@ -291,7 +291,9 @@ def _maintenance(settings: Settings, pool: Pool) -> Maintenance:
     if settings.heartbeat_ping_url is not None:
         from wastewise_jobs.maintenance.ping import Ping
 
-        on_round = Ping(settings.heartbeat_ping_url.get_secret_value()).send
+        on_round = Ping(
+            settings.heartbeat_ping_url.get_secret_value(), proxies=proxies_of(settings)
+        ).send
     thresholds = Thresholds(
         stuck_minutes=settings.job_stuck_threshold_minutes,
         error_rate=settings.error_rate_threshold,
@@ -335,12 +337,14 @@ def _authenticator(settings: Settings, pool: Pool) -> "Authenticator":
     from wastewise_jobs.web.auth import create_authenticator
     from wastewise_jobs.web.keys import KeyStore
 
-    secret = settings.jwt_secret
+    secret, previous = settings.jwt_secret, settings.jwt_secret_previous
     if not settings.auth_configured:
         secret = generated_secret(settings.wastewise_home)
     return create_authenticator(
         key_store=KeyStore(pool),
         jwt_secret=secret.get_secret_value() if secret else None,
+        previous_secret=previous.get_secret_value() if previous else None,
+        proxies=proxies_of(settings),
         jwks_url=settings.jwt_jwks_url,
         audience=settings.jwt_audience,
         issuer=settings.jwt_issuer,
@@ -356,7 +360,10 @@ async def database(settings: Settings, *, stop: Stop | None = None) -> AsyncIter
     if settings.database_url is not None:
         pooled = settings.database_url.get_secret_value()
         direct = settings.database_direct_url
-        yield Addresses(pooled, direct.get_secret_value() if direct else pooled)
+        addresses = Addresses(pooled, direct.get_secret_value() if direct else pooled)
+        if words := addresses.dropped:
+            log.warning("database_address_words_dropped", words=words)
+        yield addresses
         return
     async with embedded_postgres(
         settings.wastewise_home,

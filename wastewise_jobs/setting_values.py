@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from wastewise_jobs.dsn import read_dsn
+
 LEAST_SECRET_BYTES = 32
-_LAST_PORT = 65_535
+_QUOTES = frozenset("\"'`")
 ALERT_TYPES = ("job_failed", "job_stuck", "high_error_rate", "worker_down")
 CHANNEL_VARIABLES = {
     "email": "RESEND_API_KEY",
@@ -63,6 +65,33 @@ def https_or_loopback(value: str) -> str:
     return value
 
 
+def no_quotes(value: object) -> object:
+    """A text without blanks around it; one in quotes is refused.
+
+    A shell takes the quotes away, `docker run --env-file` and many a dashboard leave them there.
+    """
+    if not isinstance(value, str):
+        return value
+    value = value.strip()
+    if value[:1] in _QUOTES and value[:1] == value[-1:]:
+        raise ValueError(f"is wrapped in {value[0]} quotes: remove them")
+    return value
+
+
+def proxy_url(value: SecretStr) -> SecretStr:
+    """A proxy, with or without a login; http:// where no scheme is written."""
+    text = value.get_secret_value()
+    text = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(http_url(text))
+        good = parts.path in {"", "/"} and not parts.query and not parts.fragment
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("must be an http:// proxy, such as http://proxy.example.com:3128")
+    return SecretStr(text)
+
+
 def secret_https_url(value: SecretStr) -> SecretStr:
     """As https_or_loopback, for an address that is a secret itself."""
     https_or_loopback(value.get_secret_value())
@@ -99,20 +128,8 @@ def routes(value: object) -> object:
 
 
 def postgres_dsn(value: SecretStr) -> SecretStr:
-    """The address of a database, with what asyncpg would misread refused."""
-    text = value.get_secret_value()
-    if not text.startswith(("postgresql://", "postgres://")):
-        raise ValueError("must begin with postgresql://")
-    parts = urlsplit(text)
-    login, _, hosts = parts.netloc.rpartition("@")
-    misread = parts.fragment or "@" in login + parts.path
-    if misread or not all("=" in word for word in filter(None, parts.query.split("&"))):
-        # Without the text: parts of the password would be taken for a host or a port.
-        raise ValueError("is no address; in a password @ : / ? # are %40 %3A %2F %3F %23")
-    for host in hosts.split(","):
-        _, colon, port = host.rpartition("]")[2].partition(":")
-        if colon and not (port.isascii() and port.isdigit() and 0 < int(port) <= _LAST_PORT):
-            raise ValueError("names a port that is none")
+    """The address of a database, with what would be misread refused."""
+    read_dsn(value.get_secret_value())
     return value
 
 
@@ -172,6 +189,7 @@ def absolute(value: Path) -> Path:
     return value.expanduser().absolute()
 
 
+ProxyUrl = Annotated[SecretStr, AfterValidator(proxy_url)]
 SmtpUrl = Annotated[SecretStr, AfterValidator(smtp_url)]
 Dsn = Annotated[SecretStr, AfterValidator(postgres_dsn)]
 HttpUrl = Annotated[str, AfterValidator(service_url)]

@@ -21,6 +21,8 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -35,6 +37,7 @@ from wastewise_jobs.setting_values import (
     MailAddress,
     Minutes,
     PerHour,
+    ProxyUrl,
     Seconds,
     SecretServiceUrl,
     SmtpUrl,
@@ -42,6 +45,7 @@ from wastewise_jobs.setting_values import (
     https_or_loopback,
     long_enough,
     lower,
+    no_quotes,
     origins,
     routes,
     secret_https_url,
@@ -49,6 +53,9 @@ from wastewise_jobs.setting_values import (
     upper,
 )
 
+_ADDRESSES = frozenset({"database_url", "database_direct_url"})
+# Also read in lower case, which wins, as it does for curl and Python's own client.
+_PROXY_VARIABLES = ("https_proxy", "http_proxy", "no_proxy")
 SECRET_FILE = "jwt-secret"  # noqa: S105 - a file name
 
 
@@ -111,6 +118,7 @@ class Settings(BaseSettings):
     user_priority_floor: Annotated[int, Field(ge=1, le=10)] = 1
 
     jwt_secret: Annotated[SecretStr, AfterValidator(long_enough)] | None = None
+    jwt_secret_previous: Annotated[SecretStr, AfterValidator(long_enough)] | None = None
     jwt_jwks_url: Annotated[str, AfterValidator(https_or_loopback)] | None = None
     jwt_audience: str = "authenticated"
     jwt_issuer: str | None = None
@@ -155,6 +163,10 @@ class Settings(BaseSettings):
     slack_max_per_hour: PerHour = 60
     pagerduty_max_per_hour: PerHour = 30
 
+    https_proxy: ProxyUrl | None = None
+    http_proxy: ProxyUrl | None = None
+    no_proxy: Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)] = ()
+
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)
     ] = "INFO"
@@ -162,6 +174,12 @@ class Settings(BaseSettings):
 
     wastewise_url: HttpUrl | None = None
     wastewise_token: SecretStr | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, value: object, info: ValidationInfo) -> object:
+        # No address of a database begins with a quote, so there they can only be a shell's.
+        return value if info.field_name in _ADDRESSES else no_quotes(value)
 
     @property
     def embedded(self) -> bool:
@@ -183,8 +201,8 @@ class Settings(BaseSettings):
                 f"must be at most a third of LEASE_SECONDS ({self.lease_seconds:g}), "
                 f"not {self.heartbeat_seconds:g}",
             )
-        if self.jwt_secret and self.jwt_jwks_url:
-            raise ConfigurationError("JWT_JWKS_URL", "cannot be set together with JWT_SECRET")
+        if self.jwt_secret_previous and not self.jwt_secret:
+            raise ConfigurationError("JWT_SECRET", "is needed when JWT_SECRET_PREVIOUS is set")
         self._email_is_whole()
         self._routes_lead_somewhere()
         return self
@@ -229,7 +247,8 @@ def load_settings(*, env_file: Path | None = Path(".env"), **overrides: Any) -> 
     """
     try:
         _check_lines(env_file)
-        return Settings(_env_file=env_file, **overrides)
+        given = {name: os.environ[name] for name in _PROXY_VARIABLES if os.environ.get(name)}
+        return Settings(_env_file=env_file, **(given | overrides))
     except ValidationError as error:
         raise _first_problem(error) from None
     except (OSError, UnicodeDecodeError) as error:

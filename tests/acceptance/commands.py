@@ -16,9 +16,11 @@ from wastewise_jobs.settings import Settings
 
 SECRET = "a secret that is long enough for HS256"
 # Whatever the environment of the tests says about the service counts for nothing here.
-BLANK: dict[str, str | None] = {
-    name.upper(): None for name in Settings.model_fields if name != "wastewise_pg_bin"
-} | {"COLUMNS": "120", "PYTHONWARNINGS": "error"}
+BLANK: dict[str, str | None] = (
+    dict.fromkeys(("https_proxy", "http_proxy", "no_proxy"))
+    | {name.upper(): None for name in Settings.model_fields if name != "wastewise_pg_bin"}
+    | {"COLUMNS": "120", "PYTHONWARNINGS": "error"}
+)
 
 APP = """
 import asyncio

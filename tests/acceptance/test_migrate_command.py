@@ -126,3 +126,29 @@ async def test_a_home_or_binaries_that_cannot_be_used_are_wrong_settings(tmp_pat
     done = await run("migrate", env=env, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: WASTEWISE_PG_BIN: {tmp_path} does not hold")
+
+
+async def test_a_schema_in_which_everybody_may_create_is_told_and_nothing_is_stopped(
+    empty_db: str, tmp_path: Path
+) -> None:
+    async with connected(empty_db) as connection:
+        await connection.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    done = await run("migrate", env={"DATABASE_URL": empty_db}, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "REVOKE CREATE ON SCHEMA public FROM PUBLIC" in done.stderr
+    async with connected(empty_db) as connection:
+        await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    again = await run("migrate", env={"DATABASE_URL": empty_db}, cwd=tmp_path)
+    assert (again.returncode, "REVOKE" in again.stderr) == (0, False)
+
+
+async def test_a_file_that_an_address_names_is_told_as_such(db: str, tmp_path: Path) -> None:
+    missing = (
+        f"postgresql://u:hunter2@127.0.0.1:1/d?sslmode=verify-ca&sslrootcert={tmp_path}/ca.pem"
+    )
+    done = await run("migrate", env={"DATABASE_URL": missing}, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: DATABASE_URL: cannot be used: sslrootcert names a file that cannot be read: "
+        f"{tmp_path}/ca.pem\n"
+    )

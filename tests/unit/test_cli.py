@@ -367,10 +367,10 @@ def test_files_are_read_before_anything_is_sent(tmp_path: Path) -> None:
         ("postgresql://u:p%40ss@h:5433/d", "postgresql://u@h:5433/d", "p@ss"),
         (
             "postgresql://u:x@h1,h2:6/d?target_session_attrs=primary",
-            "postgresql://u@h1,h2:6/d?target_session_attrs=primary",
+            "postgresql://u@h1,h2:6/d?connect_timeout=3&target_session_attrs=primary",
             "x",
         ),
-        ("postgresql://h/d?user=u&password=a%26b", "postgresql://h/d?user=u", "a&b"),
+        ("postgresql://h/d?user=u&password=a%26b", "postgresql://u@h/d", "a&b"),
         (
             "postgresql://postgres@/postgres?host=/a%20b/s&port=5432",
             "postgresql://postgres@/postgres?host=%2Fa%20b%2Fs&port=5432",

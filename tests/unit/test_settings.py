@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from wastewise_jobs.dsn import read_dsn
 from wastewise_jobs.errors import ConfigurationError
 from wastewise_jobs.settings import (
     SECRET_FILE,
@@ -26,6 +27,7 @@ SECRET = "correct horse battery staple 1234"
 def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -120,6 +122,10 @@ def test_the_names_and_defaults_that_the_product_promises() -> None:
         ("HOST", " "),
         ("PUBLIC_URL", "https://me:secret@example.com"),
         ("PUBLIC_URL", "https://example.com/?a=1"),
+        ("JWT_SECRET_PREVIOUS", "too short"),
+        ("HTTPS_PROXY", "socks5://proxy:1080"),
+        ("HTTPS_PROXY", "http://proxy:port"),
+        ("HTTP_PROXY", "http://proxy:3128/path"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_variable(
@@ -142,7 +148,7 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(
         ({"HEARTBEAT_SECONDS": "10.1"}, "HEARTBEAT_SECONDS"),
         ({"LEASE_SECONDS": "20"}, "HEARTBEAT_SECONDS"),
         ({"DATABASE_DIRECT_URL": "postgresql://h/d"}, "DATABASE_URL"),
-        ({"JWT_SECRET": SECRET, "JWT_JWKS_URL": "https://i.example/keys"}, "JWT_JWKS_URL"),
+        ({"JWT_SECRET_PREVIOUS": SECRET}, "JWT_SECRET"),
     ],
 )
 def test_a_half_set_combination_names_what_is_missing(
@@ -163,6 +169,8 @@ def test_a_half_set_combination_names_what_is_missing(
         ("DATABASE_URL", "postgresql://user:hunter2@host:port/db"),
         ("DATABASE_URL", "postgresql://user:hunter2@[::1/db"),
         ("JWT_SECRET", "hunter2"),
+        ("JWT_SECRET", f"'hunter2 {SECRET}'"),
+        ("HTTPS_PROXY", "ftp://user:hunter2@proxy"),
         ("SLACK_WEBHOOK_URL", "http://hooks.example.com/hunter2"),
     ],
 )
@@ -186,6 +194,83 @@ def test_addresses_of_databases_come_in_many_forms(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", address)
     assert not load_settings().embedded
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("JWT_SECRET", SECRET),
+        ("JWT_SECRET_PREVIOUS", SECRET),
+        ("JWT_JWKS_URL", "https://i.example/keys"),
+        ("JWT_ISSUER", "https://i.example"),
+        ("PUBLIC_URL", "https://example.com"),
+        ("RESEND_API_KEY", "re_1"),
+        ("SMTP_URL", "smtp://mail.example"),
+        ("SLACK_WEBHOOK_URL", "https://hooks.example.com/x"),
+        ("PAGERDUTY_KEY", "key"),
+        ("HEARTBEAT_PING_URL", "https://ping.example/x"),
+        ("WASTEWISE_TOKEN", "token"),
+        ("HTTPS_PROXY", "http://proxy:3128"),
+        ("LOG_LEVEL", "INFO"),
+        ("PORT", "8080"),
+    ],
+)
+@pytest.mark.parametrize("quoted", ['"{}"', "'{}'", '"{}"\r\n', " '{}'\n"])
+def test_what_kept_the_quotes_of_a_shell_is_refused_with_that_reason(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, quoted: str
+) -> None:
+    said = problem_with(monkeypatch, **{variable: quoted.format(value)})
+    assert said.startswith(f"{variable}: is wrapped in ")
+    assert "remove them" in said
+
+
+@pytest.mark.parametrize("end", [" ", "\n", "\r\n", "\t"])
+def test_blanks_around_a_secret_are_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    given = {
+        "JWT_SECRET": SECRET,
+        "JWT_SECRET_PREVIOUS": SECRET,
+        "SLACK_WEBHOOK_URL": "https://hooks.example.com/x",
+        "PAGERDUTY_KEY": "key",
+        "HEARTBEAT_PING_URL": "https://ping.example/x",
+        "HTTPS_PROXY": "http://proxy:3128",
+        "WASTEWISE_TOKEN": "token",
+    }
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, end + value + end)
+    settings = load_settings()
+    for variable, value in given.items():
+        assert getattr(settings, variable.lower()).get_secret_value() == value
+
+
+@pytest.mark.parametrize(
+    "text", ['"postgres://u:p@h/d"', "'postgres://u:p@h/d'\n", "postgres://u:p@h/d\r\n"]
+)
+def test_an_address_of_a_database_is_understood_in_quotes(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", text)
+    given = load_settings().database_url
+    assert given is not None
+    assert read_dsn(given.get_secret_value()) == read_dsn("postgres://u:p@h/d")
+
+
+def test_proxies_are_read_in_both_cases_and_the_lower_one_wins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://upper:1")
+    monkeypatch.setenv("NO_PROXY", "a.example, .b.example,10.0.0.0/8")
+    settings = load_settings()
+    assert settings.https_proxy is not None
+    assert settings.https_proxy.get_secret_value() == "http://upper:1"
+    assert settings.no_proxy == ("a.example", ".b.example", "10.0.0.0/8")
+    monkeypatch.setenv("https_proxy", "lower:2")
+    monkeypatch.setenv("ALL_PROXY", "http://all:3")
+    settings = load_settings()
+    assert settings.https_proxy is not None
+    assert settings.https_proxy.get_secret_value() == "http://lower:2"
+    assert settings.http_proxy is None
 
 
 def test_secrets_are_masked_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,11 +200,31 @@ def test_a_short_secret_is_refused_at_start() -> None:
         SharedSecret("x" * 31)
 
 
-async def test_one_family_of_algorithms_is_chosen_at_start(web_pool: Pool) -> None:
-    with pytest.raises(ConfigurationError, match="JWT_JWKS_URL"):
+def test_a_short_previous_secret_is_refused_by_its_own_name(web_pool: Pool) -> None:
+    with pytest.raises(ConfigurationError, match=r"^JWT_SECRET_PREVIOUS: "):
         create_authenticator(
-            key_store=KeyStore(web_pool), jwt_secret=SECRET, jwks_url="https://x.example"
+            key_store=KeyStore(web_pool), jwt_secret=SECRET, previous_secret="x" * 31
         )
+
+
+async def test_tokens_of_the_secret_before_count_until_it_is_taken_away(web_pool: Pool) -> None:
+    before = b"the secret that was there before, long enough"
+    old = raw_token('{"alg":"HS256"}', json.dumps(claims()), before)
+    both = create_authenticator(
+        key_store=KeyStore(web_pool), jwt_secret=SECRET, previous_secret=before.decode()
+    )
+    async with serving(web_pool, authenticator=both) as api:
+        for good in (hs(), old):
+            assert await status(api, good) == 200
+        late = raw_token('{"alg":"HS256"}', json.dumps(claims(exp=NOW - 3600)), before)
+        forged = raw_token(
+            '{"alg":"HS256"}', json.dumps(claims()), b"a third secret, as long as those"
+        )
+        for bad in (late, forged, old[:-4] + "AAAA"):
+            assert await status(api, bad) == 401
+    alone = create_authenticator(key_store=KeyStore(web_pool), jwt_secret=SECRET)
+    async with serving(web_pool, authenticator=alone) as api:
+        assert await status(api, old) == 401
 
 
 @dataclass
@@ -308,6 +328,38 @@ async def test_tokens_that_confuse_keys_and_algorithms_are_refused(web_pool: Poo
             assert await status(api, bearer) == 401, bearer
         # One at the start, one for the first unknown key, and then the cool-down.
         assert issuer.fetches <= 2
+
+
+async def test_a_secret_and_a_key_set_are_trusted_side_by_side_and_never_confused(
+    web_pool: Pool,
+) -> None:
+    header, body = '{"alg":"HS256","kid":"r1"}', json.dumps(claims())
+    forged = [
+        *(raw_token(header, body, key) for key in (PUBLIC_PEM, PUBLIC_PEM.strip(), PUBLIC_DER)),
+        raw_token(header, body, json.dumps(rsa_jwk("r1")).encode()),
+        raw_token('{"alg":"RS256","kid":"r1"}', body),
+        raw_token('{"alg":"ES256","kid":"e1"}', body),
+        raw_token('{"alg":"none","kid":"e1"}', body, b""),
+        raw_token('{"alg":"hs256"}', body),
+        raw_token('{"alg":"HS512"}', body),
+        raw_token('{"alg":["HS256"]}', body),
+        *(signed("unknown"), signed(None), signed("e1", OTHER_EC_KEY), signed("r1")),
+    ]
+    async with issuing() as issuer:
+        issuer.keys.append({"kid": "o1", "kty": "oct", "k": b64(SECRET.encode())})
+        both = create_authenticator(
+            key_store=KeyStore(web_pool), jwt_secret=SECRET, jwks_url=issuer.url
+        )
+        async with serving(web_pool, authenticator=both) as api:
+            assert await status(api, hs()) == 200
+            # A secret needs no key set.
+            assert issuer.fetches == 0
+            assert await status(api, hs({"kid": "whatever"})) == 200
+            assert await status(api, signed()) == 200
+            assert await status(api, signed("r1", RSA_KEY, "RS256")) == 200
+            for bearer in forged:
+                assert await status(api, bearer) == 401, bearer
+            assert issuer.fetches <= 2
 
 
 async def test_many_tokens_at_once_cause_one_fetch(web_pool: Pool) -> None:

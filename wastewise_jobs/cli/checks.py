@@ -4,27 +4,30 @@ Every check stands alone: one that fails says so and the next one is asked. Read
 write that is rolled back.
 """
 
-import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 import asyncpg
 
-from wastewise_jobs.db.address import reachable
-from wastewise_jobs.db.migrate import check_schema
-from wastewise_jobs.db.opening import Addresses
+from wastewise_jobs.db.address import POOLER_REMEDY, hears, speaks_of_pooler
+from wastewise_jobs.db.migrate import (
+    REVOKE_CREATE,
+    RISK_OF_CREATE,
+    check_schema,
+    public_may_create,
+)
+from wastewise_jobs.db.opening import Addresses, direct_connection, pooled_connection
 from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.errors import SchemaMismatchError, WastewiseJobsError
 from wastewise_jobs.service import CONNECTIONS_BESIDE_POOL
 from wastewise_jobs.settings import Settings
 
 OLDEST_SERVER, NEWEST_SERVER = 14, 18
-_ROUND_TRIP_LIMIT_SECONDS = 5.0
 _MOST_SKEW_SECONDS = 5.0
 _MOST_COUNTED = 10_000
 
@@ -91,14 +94,11 @@ def problem(check: str, says: str, advice: str) -> Finding:
 
 async def examine(settings: Settings, addresses: Addresses, *, repair: bool) -> list[Finding]:
     """Every finding about this installation, the database's first."""
-    try:
-        with reachable(addresses.pooled):
-            connection = await asyncpg.connect(addresses.pooled, timeout=10, command_timeout=30)
-    except WastewiseJobsError as error:
-        says = str(error).removeprefix("DATABASE_URL: ")
-        unreachable = problem("database", says, "check DATABASE_URL")
-        return [unreachable, *about_settings(settings)]
-    try:
+    async with AsyncExitStack() as opened:
+        try:
+            connection = await opened.enter_async_context(pooled_connection(addresses))
+        except WastewiseJobsError as error:
+            return [_unusable("database", error), *about_settings(settings)]
         checks: list[tuple[str, Callable[[], Awaitable[Finding]]]] = [
             ("database", lambda: _database(connection, addresses, settings)),
             ("schema", lambda: _schema(connection)),
@@ -108,18 +108,26 @@ async def examine(settings: Settings, addresses: Addresses, *, repair: bool) -> 
             ("clock", lambda: _clock(connection)),
             ("queue", lambda: _queue(connection, repair=repair)),
             ("workers", lambda: _workers(connection, settings)),
+            ("public", lambda: _public(connection)),
         ]
         findings = [await _ask(name, check) for name, check in checks]
-    finally:
-        await connection.close(timeout=5)
-    return [*findings, *about_settings(settings)]
+    return [*findings, *_dropped(addresses), *about_settings(settings)]
+
+
+def _unusable(name: str, error: WastewiseJobsError) -> Finding:
+    says = str(error).removeprefix("DATABASE_URL: ")
+    return problem(name, says, POOLER_REMEDY if POOLER_REMEDY in says else "check DATABASE_URL")
 
 
 async def _ask(name: str, check: Callable[[], Awaitable[Finding]]) -> Finding:
     try:
         return await check()
+    except WastewiseJobsError as error:
+        return _unusable(name, error)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         said = f"{type(error).__name__}: {error}"
+        if speaks_of_pooler(error):
+            return problem(name, f"a pooler loses our session: {said}", POOLER_REMEDY)
         return problem(name, f"could not be checked: {said}", "see the check above it first")
 
 
@@ -166,22 +174,11 @@ async def _listener(connection: Connection, addresses: Addresses, settings: Sett
     """A NOTIFY on the pooled address must reach a LISTEN on the direct one."""
     if not settings.notify_enabled:
         return note("listener", "switched off", "NOTIFY_ENABLED=true makes idle workers quick")
-    listener = await asyncpg.connect(addresses.direct, timeout=10, command_timeout=10)
-    topic = f"wastewise_doctor_{secrets.token_hex(4)}"
-    heard = asyncio.Event()
-    try:
-        await listener.add_listener(topic, lambda *_: heard.set())
+    async with direct_connection(addresses, name="wastewise-jobs listener") as listener:
         started = time.monotonic()
-        await connection.execute("SELECT pg_notify($1, '')", topic)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_ROUND_TRIP_LIMIT_SECONDS):
-                await heard.wait()
-        if heard.is_set():
+        if await hears(listener, connection):
             return good("listener", f"heard itself in {(time.monotonic() - started) * 1000:.1f} ms")
-    finally:
-        # The connection ends here, so that there is nothing to unlisten.
-        listener.terminate()
-    advice = "a transaction pooler delivers none: set DATABASE_DIRECT_URL to the server itself"
+    advice = f"a transaction pooler delivers none: {POOLER_REMEDY}"
     return problem("listener", "a notification did not arrive", advice)
 
 
@@ -227,16 +224,32 @@ async def _workers(connection: Connection, settings: Settings) -> Finding:
     return good("workers", f"{alive} running")
 
 
+async def _public(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    if await public_may_create(connection):
+        return note("public", RISK_OF_CREATE, f"as its owner: {REVOKE_CREATE}")
+    return good("public", "only those who were allowed to create in schema public")
+
+
+def _dropped(addresses: Addresses) -> list[Finding]:
+    """What an address says and we do without."""
+    if not addresses.dropped:
+        return []
+    return [note("address", f"without effect: {', '.join(addresses.dropped)}", "leave them out")]
+
+
 def about_settings(settings: Settings) -> list[Finding]:
     """What can be said without a database."""
-    return [_tokens(settings), _channels(settings)]
+    return [_tokens(settings), _channels(settings), *_proxies(settings)]
 
 
 def _tokens(settings: Settings) -> Finding:
-    if settings.jwt_jwks_url:
-        return good("tokens", f"verified by the keys at {settings.jwt_jwks_url}")
-    if settings.jwt_secret:
-        return good("tokens", "verified by JWT_SECRET")
+    verified = {
+        "JWT_SECRET": settings.jwt_secret,
+        "JWT_SECRET_PREVIOUS": settings.jwt_secret_previous,
+        f"the keys at {settings.jwt_jwks_url}": settings.jwt_jwks_url,
+    }
+    if by := [name for name, value in verified.items() if value]:
+        return good("tokens", f"verified by {', '.join(by)}")
     if settings.embedded:
         return good("tokens", f"verified by a secret kept in {settings.wastewise_home}")
     return problem("tokens", "cannot be verified", "set JWT_SECRET or JWT_JWKS_URL for the API")
@@ -245,11 +258,27 @@ def _tokens(settings: Settings) -> Finding:
 def _channels(settings: Settings) -> Finding:
     configured = {
         "e-mail": settings.resend_api_key,
+        "e-mail by SMTP": settings.smtp_url,
         "Slack": settings.slack_webhook_url,
         "PagerDuty": settings.pagerduty_key,
     }
     names = [name for name, value in configured.items() if value]
     if not names:
-        advice = "set RESEND_API_KEY, SLACK_WEBHOOK_URL or PAGERDUTY_KEY"
+        advice = "set RESEND_API_KEY, SMTP_URL, SLACK_WEBHOOK_URL or PAGERDUTY_KEY"
         return note("channels", "none is configured for alerts", advice)
     return good("channels", ", ".join(names))
+
+
+def _proxies(settings: Settings) -> list[Finding]:
+    """Where a proxy is, without its login."""
+    given = {"https": settings.https_proxy, "http": settings.http_proxy}
+    ways = [
+        f"{scheme}:// by {urlsplit(url.get_secret_value()).netloc.rpartition('@')[2]}"
+        for scheme, url in given.items()
+        if url is not None
+    ]
+    if not ways:
+        return []
+    exceptions = f", but for {', '.join(settings.no_proxy)}" if settings.no_proxy else ""
+    smtp = "; SMTP uses none" if settings.smtp_url else ""
+    return [good("proxy", f"{', '.join(ways)}{exceptions}{smtp}")]

@@ -10,14 +10,15 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import asyncpg
 
 from wastewise_jobs.db.address import reachable
+from wastewise_jobs.db.connect import connect
 from wastewise_jobs.db.doorbell import Doorbell
 from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.opening import Addresses, open_pool
+from wastewise_jobs.dsn import read_dsn
 from wastewise_jobs.errors import ConfigurationError
 from wastewise_jobs.handlers.context import JobContext
 from wastewise_jobs.handlers.registry import Jobs
@@ -86,9 +87,9 @@ async def _nothing(job: JobContext) -> None:
 async def _throw_away(addresses: Addresses) -> AsyncIterator[Addresses]:
     """A migrated database of a random name on the same server."""
     name = f"wastewise_bench_{secrets.token_hex(6)}"
-    own = urlsplit(addresses.direct)._replace(path=f"/{name}").geturl()
+    own = read_dsn(addresses.direct).of_database(name)
     with reachable(addresses.direct, variable=addresses.direct_variable):
-        connection = await asyncpg.connect(addresses.direct, timeout=10, command_timeout=60)
+        connection = await connect(addresses.direct, timeout=10, command_timeout=60)
     try:
         try:
             await connection.execute(f'CREATE DATABASE "{name}"')

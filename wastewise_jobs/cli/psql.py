@@ -6,7 +6,6 @@ import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 import typer
 
@@ -68,16 +67,11 @@ async def _ended(program: str, dsn: str, arguments: list[str]) -> int:
 
 
 def without_password(dsn: str) -> tuple[str, dict[str, str]]:
-    """The address as anybody may see it among the processes, and the password for the environment.
+    """The address as anybody may see it among the processes, and the rest for its environment."""
+    from wastewise_jobs.db.connect import HOST_SECONDS
+    from wastewise_jobs.dsn import read_dsn
 
-    Written once more as a whole: libpq takes what asyncpg takes.
-    """
-    parts = urlsplit(dsn)
-    who, _, hosts = parts.netloc.rpartition("@")
-    user, _, password = who.partition(":")
-    words = dict(parse_qsl(parts.query, keep_blank_values=True))
-    password = words.pop("password", "") or unquote(password)
-    netloc = f"{user}@{hosts}" if user else hosts
-    query = urlencode(words, quote_via=quote)
-    address = urlunsplit((parts.scheme, netloc, parts.path, query, ""))
-    return address, {"PGPASSWORD": password} if password else {}
+    address = read_dsn(dsn)
+    # libpq counts it for each host, and has none by itself.
+    several = {"connect_timeout": str(round(HOST_SECONDS))} if len(address.hosts) > 1 else {}
+    return address.for_psql(**several)

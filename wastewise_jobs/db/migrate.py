@@ -13,22 +13,30 @@ from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
-from asyncpg.connect_utils import SessionAttribute
 
-from wastewise_jobs.db.address import reachable
+from wastewise_jobs.db.address import reachable, require_session
+from wastewise_jobs.db.connect import connect_and_tell
 from wastewise_jobs.db.migration_files import MigrationFiles, migrations_dir, read_files
 from wastewise_jobs.db.to_the_end import to_the_end
+from wastewise_jobs.db.yoyo_books import applied, take_home
+from wastewise_jobs.dsn import Dsn
 from wastewise_jobs.errors import DatabaseUnusableError, SchemaMismatchError
+from wastewise_jobs.logs import get_logger
 
 __all__ = [
+    "REVOKE_CREATE",
+    "RISK_OF_CREATE",
     "SCHEMA_VERSION",
     "check_schema",
     "migrate",
     "migrations_dir",
     "plan",
+    "public_may_create",
     "rollback",
     "tables_to_lose",
 ]
+
+log = get_logger(__name__)
 
 # Raised with every release that changes a file in migrations/, a function included: an older
 # release must not put its functions back over a newer one's.
@@ -39,7 +47,6 @@ OLDEST_COMPATIBLE = 1
 LOCK_WAIT = timedelta(minutes=2)
 _LOCK_KEY = 0x7761_7374_6577_6A73
 _LOCK_POLL_SECONDS = 0.2
-_TABLE_OF_APPLIED = "_yoyo_migration"
 
 # Written anew by whoever migrates, registers or starts.
 _FILLED_AGAIN = frozenset({"schema_info", "job_types", "job_workers"})
@@ -48,9 +55,13 @@ _ADOPTED = "SELECT to_jsonb(s) ->> 'adopted' = 'true' FROM public.schema_info s"
 _MAY_CREATE = """
 SELECT
     quote_ident(current_user) AS role,
-    coalesce(quote_ident(current_schema()), 'public') AS schema,
-    coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may
+    has_schema_privilege('public', 'CREATE') AND has_schema_privilege('public', 'USAGE') AS may
 """
+# Whatever a role's search_path is, the numbered files name tables without a schema.
+_OUR_SEARCH_PATH = "SET search_path = public"
+_PUBLIC_MAY_CREATE = "SELECT has_schema_privilege('public', 'public', 'CREATE')"
+RISK_OF_CREATE = "every role of this database may create functions and tables in schema public"
+REVOKE_CREATE = "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
 _SCHEMA_INFO = "SELECT schema_version, min_compatible, post_apply_hash FROM public.schema_info"
 
 
@@ -69,11 +80,12 @@ async def migrate(
     files = read_files(folder or migrations_dir())
     if not await plan(dsn, folder=folder, variable=variable):
         return []
-    async with _alone(dsn, lock_wait, variable) as connection:
+    async with _alone(dsn, lock_wait, variable) as (connection, place):
         pending = await _pending(connection, files)
         if pending:
             await _require_create(connection, variable)
-            await to_the_end(asyncio.to_thread(_apply, dsn, files))
+            await take_home(connection, files)
+            await to_the_end(asyncio.to_thread(_apply, place, files))
         return pending
 
 
@@ -82,7 +94,9 @@ async def plan(
 ) -> list[str]:
     """Return the names that migrate() would apply now, in order; changes nothing."""
     files = read_files(folder or migrations_dir())
-    async with _connected(dsn, variable) as connection:
+    async with _connected(dsn, variable) as (connection, _):
+        if await public_may_create(connection):
+            log.warning("public_may_create", risk=RISK_OF_CREATE, remedy=REVOKE_CREATE)
         return await _pending(connection, files)
 
 
@@ -99,13 +113,14 @@ async def rollback(
     Afterwards the schema counts as too old, until migrate() has run.
     """
     files = read_files(folder or migrations_dir())
-    async with _alone(dsn, lock_wait, variable) as connection:
+    async with _alone(dsn, lock_wait, variable) as (connection, place):
         names = await _newest(connection, files, count)
         for name in names:
             if not (files.folder / f"{name}.rollback.sql").exists():
                 raise DatabaseUnusableError(f"{name}.sql has no {name}.rollback.sql: not undone")
         if names:
-            await to_the_end(asyncio.to_thread(_undo, dsn, files, names))
+            await take_home(connection, files)
+            await to_the_end(asyncio.to_thread(_undo, place, files, names))
         return names
 
 
@@ -114,7 +129,7 @@ async def tables_to_lose(
 ) -> list[str]:
     """The tables with rows that rollback() would drop, but for those that fill themselves again."""
     files = read_files(folder or migrations_dir())
-    async with _connected(dsn, variable) as connection:
+    async with _connected(dsn, variable) as (connection, _):
         dropped = {
             table
             for name in await _newest(connection, files, count)
@@ -142,11 +157,11 @@ async def check_schema(connection: "asyncpg.Connection[asyncpg.Record]") -> None
 
 
 async def _require_create(connection: "asyncpg.Connection[asyncpg.Record]", variable: str) -> None:
-    role, schema, may = await connection.fetchrow(_MAY_CREATE) or (None, None, False)
+    role, may = await connection.fetchrow(_MAY_CREATE) or (None, False)
     if not may:
         raise DatabaseUnusableError(
-            f"{variable}: its role {role} may not create tables in schema {schema}: migrate as its "
-            f"owner, or as a superuser GRANT CREATE, USAGE ON SCHEMA {schema} TO {role}"
+            f"{variable}: its role {role} may not create tables in schema public: migrate as its "
+            f"owner, or as a superuser GRANT CREATE, USAGE ON SCHEMA public TO {role}"
         )
 
 
@@ -158,8 +173,8 @@ async def _pending(
         _refuse_newer(info)
         if info["schema_version"] > SCHEMA_VERSION:
             return []
-    applied = await _applied(connection)
-    numbered = [name for name in files.numbered if name not in applied]
+    done = await applied(connection, files)
+    numbered = [name for name in files.numbered if name not in done]
     if not numbered and info is not None and tuple(info) == _stamp(files):
         return []
     return [*numbered, *files.post_apply]
@@ -174,8 +189,8 @@ async def _newest(
             f"the database has schema version {info['schema_version']}, this release knows "
             f"{SCHEMA_VERSION}: roll back with the wastewise-jobs that migrated it"
         )
-    applied = await _applied(connection)
-    return [name for name in reversed(files.numbered) if name in applied][:count]
+    done = await applied(connection, files)
+    return [name for name in reversed(files.numbered) if name in done][:count]
 
 
 async def _is_adopted(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
@@ -191,17 +206,15 @@ async def _holds_rows(connection: "asyncpg.Connection[asyncpg.Record]", table: s
     return bool(await connection.fetchval(f"SELECT EXISTS (SELECT FROM {table})"))  # noqa: S608
 
 
-async def _applied(connection: "asyncpg.Connection[asyncpg.Record]") -> set[str]:
-    if await connection.fetchval("SELECT to_regclass($1)", _TABLE_OF_APPLIED) is None:
-        return set()
-    rows = await connection.fetch("SELECT migration_id FROM _yoyo_migration")
-    return {row["migration_id"] for row in rows}
+async def public_may_create(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
+    """Whether everybody may make functions and tables beside ours."""
+    return bool(await connection.fetchval(_PUBLIC_MAY_CREATE))
 
 
 async def _schema_info(
     connection: "asyncpg.Connection[asyncpg.Record]",
 ) -> asyncpg.Record | None:
-    if await connection.fetchval("SELECT to_regclass('schema_info')") is None:
+    if await connection.fetchval("SELECT to_regclass('public.schema_info')") is None:
         return None
     return await connection.fetchrow(_SCHEMA_INFO)
 
@@ -217,14 +230,16 @@ def _refuse_newer(info: asyncpg.Record) -> None:
 @asynccontextmanager
 async def _connected(
     dsn: str, variable: str
-) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+) -> "AsyncIterator[tuple[asyncpg.Connection[asyncpg.Record], Dsn]]":
+    """A connection, and the address of the one host that it leads to."""
     with reachable(dsn, variable=variable):
         # Of several hosts only the primary can be migrated, whatever the address says.
-        connection = await asyncpg.connect(
-            dsn, timeout=30, target_session_attrs=SessionAttribute.read_write
-        )
+        connection, place = await connect_and_tell(dsn, timeout=30, target="read-write")
     try:
-        yield connection
+        with reachable(dsn, variable=variable):
+            await require_session(connection, dsn, variable=variable)
+        await connection.execute(_OUR_SEARCH_PATH)
+        yield connection, place
     finally:
         await connection.close(timeout=5)
 
@@ -232,13 +247,13 @@ async def _connected(
 @asynccontextmanager
 async def _alone(
     dsn: str, lock_wait: timedelta, variable: str
-) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+) -> "AsyncIterator[tuple[asyncpg.Connection[asyncpg.Record], Dsn]]":
     """Hold the right to migrate: a session lock, which the server drops with its session.
 
     Polled: a session waiting inside pg_advisory_lock() holds a snapshot that CREATE INDEX
     CONCURRENTLY waits for, and the two would wait for each other.
     """
-    async with _connected(dsn, variable) as connection:
+    async with _connected(dsn, variable) as (connection, place):
         until = time.monotonic() + lock_wait.total_seconds()
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):
             if time.monotonic() > until:
@@ -248,20 +263,20 @@ async def _alone(
                     "(pg_locks, locktype advisory)"
                 )
             await asyncio.sleep(_LOCK_POLL_SECONDS)
-        yield connection
+        yield connection, place
 
 
 def _stamp(files: MigrationFiles) -> tuple[int, int, str]:
     return SCHEMA_VERSION, OLDEST_COMPATIBLE, files.post_apply_hash
 
 
-def _apply(dsn: str, files: MigrationFiles) -> None:
+def _apply(place: Dsn, files: MigrationFiles) -> None:
     from wastewise_jobs.db import migrate_yoyo
 
-    migrate_yoyo.apply(dsn, files, _stamp(files))
+    migrate_yoyo.apply(place, files, _stamp(files))
 
 
-def _undo(dsn: str, files: MigrationFiles, names: Sequence[str]) -> None:
+def _undo(place: Dsn, files: MigrationFiles, names: Sequence[str]) -> None:
     from wastewise_jobs.db import migrate_yoyo
 
-    migrate_yoyo.undo(dsn, files, names, (0, OLDEST_COMPATIBLE, None))
+    migrate_yoyo.undo(place, files, names, (0, OLDEST_COMPATIBLE, None))

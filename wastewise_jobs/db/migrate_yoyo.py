@@ -7,10 +7,8 @@ migration and its entry, yoyo alone would apply the migration again.
 import glob
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import psycopg
-from psycopg.pq import Conninfo
 from yoyo import read_migrations
 from yoyo.backends.base import DatabaseBackend
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
@@ -19,7 +17,10 @@ from yoyo.exceptions import BadMigration
 from yoyo.migrations import Migration, MigrationList, default_migration_table
 
 from wastewise_jobs.db.migration_files import MigrationFiles
+from wastewise_jobs.dsn import Dsn
 from wastewise_jobs.errors import DatabaseUnusableError
+
+_CONNECT_SECONDS = 10
 
 # schema_version, min_compatible, post_apply_hash
 Stamp = tuple[int, int, str | None]
@@ -29,9 +30,9 @@ _STAMP = """
 """
 
 
-def apply(dsn: str, files: MigrationFiles, stamp: Stamp) -> None:
+def apply(place: Dsn, files: MigrationFiles, stamp: Stamp) -> None:
     """Run the numbered migrations that are missing, then the functions and the stamp together."""
-    with _yoyo(dsn) as backend:
+    with _yoyo(place) as backend:
         for migration in backend.to_apply(_migrations(files)):
             with _named(migration.id):
                 _apply_one(backend, migration)
@@ -61,16 +62,17 @@ def _run_post_apply(backend: DatabaseBackend, files: MigrationFiles) -> None:
             backend.cursor().execute(text.encode())
 
 
-def undo(dsn: str, files: MigrationFiles, names: Sequence[str], stamp: Stamp) -> None:
+def undo(place: Dsn, files: MigrationFiles, names: Sequence[str], stamp: Stamp) -> None:
     """Run the rollback files of these migrations, newest first, and put the stamp."""
-    with _yoyo(dsn) as backend:
+    with _yoyo(place) as backend:
         for migration in backend.to_rollback(_migrations(files)):
             if migration.id in names:
                 with _named(f"{migration.id}.rollback"), backend.transaction():
                     migration.process_steps(backend, "rollback")
                     backend.unmark_one(migration, log=False)
         with backend.transaction():
-            if backend.execute("SELECT to_regclass('schema_info')").fetchone()[0] is not None:
+            (there,) = backend.execute("SELECT to_regclass('public.schema_info')").fetchone()
+            if there is not None:
                 backend.cursor().execute(_STAMP, stamp)
 
 
@@ -79,11 +81,14 @@ def _migrations(files: MigrationFiles) -> MigrationList:
 
 
 @contextmanager
-def _yoyo(dsn: str) -> Iterator[DatabaseBackend]:
+def _yoyo(place: Dsn) -> Iterator[DatabaseBackend]:
     """A backend of yoyo on one connection, under its own lock too, for people who run `yoyo`."""
-    # Handed over as libpq's conninfo, not in yoyo's own words: those cannot say several hosts.
-    words = {"conninfo": _for_libpq(dsn), "target_session_attrs": "primary"}
-    uri = DatabaseURI("postgresql+psycopg", None, None, None, None, None, words)
+    # In libpq's words, not in yoyo's own: those cannot say a unix socket. `schema` is yoyo's word
+    # for the search_path, of all its connections.
+    limit = {"connect_timeout": str(_CONNECT_SECONDS)}
+    words = limit | place.for_libpq() | {"target_session_attrs": "primary", "schema": "public"}
+    name = words.pop("dbname", None)
+    uri = DatabaseURI("postgresql+psycopg", None, None, None, None, name, words)
     try:
         backend = PostgresqlPsycopgBackend(uri, default_migration_table)
     except psycopg.Error as error:
@@ -95,18 +100,6 @@ def _yoyo(dsn: str) -> Iterator[DatabaseBackend]:
         with backend.lock():
             backend.ensure_internal_schema_updated()
             yield backend
-
-
-def _for_libpq(dsn: str) -> str:
-    """Unknown words of the query are server settings to asyncpg; libpq wants them in `options`."""
-    parts = urlsplit(dsn)
-    known = {default.keyword.decode() for default in Conninfo.get_defaults()} | {"ssl"}
-    words = parse_qsl(parts.query, keep_blank_values=True)
-    settings = [f"-c {name}={value}" for name, value in words if name not in known]
-    if not settings:
-        return dsn
-    kept = [*((n, v) for n, v in words if n in known), ("options", " ".join(settings))]
-    return parts._replace(query=urlencode(kept, quote_via=quote)).geturl()
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from wastewise_jobs.db.connect import connect
 from wastewise_jobs.db.loops import Backoff, Beat
 from wastewise_jobs.db.pool import connect_options
 from wastewise_jobs.logs import get_logger
@@ -112,7 +113,7 @@ class Notifier:
     async def _listen(self, backoff: Backoff) -> None:
         # An attempt whose bytes were swallowed would go on hanging when others succeed again.
         async with asyncio.timeout(self._check_limit):
-            connection = await asyncpg.connect(
+            connection = await connect(
                 self._dsn,
                 **connect_options(
                     application_name=self._application_name,

@@ -7,7 +7,6 @@ whose server does not answer a request to cancel, and whatever waits in its pool
 """
 
 import asyncio
-import errno
 import socket
 import weakref
 from collections.abc import Sequence
@@ -17,6 +16,10 @@ from uuid import UUID
 import asyncpg
 import orjson
 from asyncpg.connection import LoggedQuery
+
+from wastewise_jobs.db.connect import CONNECT_SECONDS, connect_and_tell
+from wastewise_jobs.db.silence import Doubts, Peer, socket_of
+from wastewise_jobs.dsn import Host, read_dsn
 
 if TYPE_CHECKING:
     _Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -31,7 +34,6 @@ else:
     Pool = asyncpg.Pool
     Executor = Pool | Connection
 
-CONNECT_TIMEOUT_SECONDS = 10.0
 CANCEL_SECONDS = 1.0
 _IDLE_CONNECTION_SECONDS = 300.0
 _IDLE_IN_TRANSACTION = "15min"
@@ -53,17 +55,37 @@ RESET_SESSION = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET A
 class PooledConnection(_Connection):
     """A connection that needs no clean-up on release: our statements leave no session state.
 
-    `others` are those of its pool.
+    `others` are those of its pool, `host` is where it leads to.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - asyncpg's own
         super().__init__(*args, **options)
         self.others: weakref.WeakSet[PooledConnection] = weakref.WeakSet()
+        self.host: Host | None = None
+        self.doubts: Doubts | None = None
 
     @property
     def idle(self) -> bool:
         """Whether it waits in the pool."""
         return getattr(self, "_proxy", None) is None
+
+    @property
+    def peer(self) -> Peer | None:
+        """What is at its other end, while it is open."""
+        if self.is_closed():
+            return None
+        transport = getattr(self, "_transport", None)
+        name = transport.get_extra_info("peername") if transport is not None else None
+        return (str(name[0]), int(name[1])) if isinstance(name, tuple) else socket_of(self.host)
+
+    def _set_proxy(self, proxy: object) -> None:
+        super()._set_proxy(proxy)  # type: ignore[misc]  # not in their stubs
+        if self.doubts is None:
+            return
+        if proxy is None:
+            self.doubts.given_back(self)
+        else:
+            self.doubts.taken(self)
 
     def get_reset_query(self) -> str:
         """Nothing; a transaction that was left open is rolled back all the same."""
@@ -103,10 +125,13 @@ def create_pool(
     session setting is sent that such a pooler would refuse.
     """
     siblings: weakref.WeakSet[PooledConnection] = weakref.WeakSet()
+    address = read_dsn(dsn).or_of_environment()
+    doubts = Doubts(address, siblings, _drop) if len(address.hosts) > 1 else None
 
     async def init(connection: Connection) -> None:
         if isinstance(connection, PooledConnection):
             connection.others = siblings
+            connection.doubts = doubts
             siblings.add(connection)
         await prepare_connection(connection)
 
@@ -127,14 +152,9 @@ def create_pool(
 
 
 async def _connect(*args: Any, **options: Any) -> _Connection:  # noqa: ANN401 - asyncpg's own
-    """Connect; a stopped server's missing socket is no missing file to whoever meets the error."""
-    try:
-        connection: _Connection = await asyncpg.connect(*args, **options)
-    except FileNotFoundError as error:
-        if error.filename is not None:
-            raise
-        message = "the server's socket is not there"
-        raise ConnectionRefusedError(errno.ECONNREFUSED, message) from error
+    connection, place = await connect_and_tell(*args, **options)
+    if isinstance(connection, PooledConnection):
+        connection.host = next(iter(place.hosts), None)
     return connection
 
 
@@ -144,10 +164,10 @@ def connect_options(
     command_timeout: float,
     statement_cache_size: int | None = None,
 ) -> dict[str, Any]:
-    """Keyword arguments for `asyncpg.connect` that every connection of ours shares."""
+    """Keyword arguments for `connect` that every connection of ours shares."""
     settings = {"application_name": application_name, "TimeZone": "UTC"}
     options: dict[str, Any] = {
-        "timeout": min(CONNECT_TIMEOUT_SECONDS, command_timeout),
+        "timeout": min(CONNECT_SECONDS, command_timeout),
         "command_timeout": command_timeout,
         "server_settings": settings,
     }
@@ -178,13 +198,16 @@ async def prepare_connection(connection: Connection) -> None:
     def close_if_unusable(query: LoggedQuery) -> None:
         state = getattr(query.exception, "sqlstate", None) or ""
         held = reference()
-        if held is not None and state.startswith(_UNUSABLE_SQLSTATES):
-            _drop(held)
+        if held is None or not state.startswith(_UNUSABLE_SQLSTATES):
+            return
+        if isinstance(held, PooledConnection) and held.doubts is not None:
+            held.doubts.pass_over(held)
+        _drop(held)
 
     connection.add_query_logger(close_if_unusable)
 
 
-def _drop(connection: Connection) -> None:
+def _drop(connection: object) -> None:
     # terminate() would get into the way of the release that follows; a connection whose
     # transport is gone is dropped there, and the caller sees the error that led here.
     transport = getattr(connection, "_transport", None)

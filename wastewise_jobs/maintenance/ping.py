@@ -1,7 +1,7 @@
 """The dead-man ping: a service elsewhere expects it, and speaks up when it stays away."""
 
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.outbound import NoReplyError, Outbound
+from wastewise_jobs.outbound import NO_PROXIES, NoReplyError, Outbound, Proxies
 
 log = get_logger(__name__)
 
@@ -15,13 +15,14 @@ class Ping:
     The address is a secret: whoever knows it can keep the alarm quiet.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, proxies: Proxies = NO_PROXIES) -> None:
         self._url = url
+        self._proxies = proxies
 
     async def send(self) -> None:
         """GET it; no redirect is followed."""
         try:
-            async with Outbound(timeout_seconds=_LIMIT_SECONDS) as http:
+            async with Outbound(timeout_seconds=_LIMIT_SECONDS, proxies=self._proxies) as http:
                 reply = await http.get(self._url)
         except NoReplyError as error:
             log.warning("ping_failed", error=str(error))

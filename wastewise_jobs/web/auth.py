@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from wastewise_jobs.errors import ConfigurationError
 from wastewise_jobs.logs import get_logger
+from wastewise_jobs.outbound import NO_PROXIES, Proxies
 from wastewise_jobs.web.caller import Caller
 from wastewise_jobs.web.jwks import JwksKeys
 from wastewise_jobs.web.keys import PREFIX, KeyStore, StoredKey, secret_hash, split_key
 from wastewise_jobs.web.problems import UNAUTHENTICATED, ProblemError
 from wastewise_jobs.web.route import READ_SECONDS
-from wastewise_jobs.web.tokens import InvalidTokenError, SharedSecret, TokenVerifier
+from wastewise_jobs.web.tokens import BothFamilies, InvalidTokenError, SharedSecret, TokenVerifier
 
 # A revoked key must not work for longer than five seconds; the look itself takes time as well.
 _REMEMBERED_SECONDS = 4.0
@@ -34,23 +34,22 @@ def create_authenticator(
     *,
     key_store: KeyStore,
     jwt_secret: str | None = None,
+    previous_secret: str | None = None,
     jwks_url: str | None = None,
     audience: str = "authenticated",
     issuer: str | None = None,
+    proxies: Proxies = NO_PROXIES,
 ) -> "Authenticator":
-    """API keys, and tokens of one family: HS256 with a secret, or ES256 and RS256 by JWKS.
-
-    Raises ConfigurationError when both are given: a verifier that takes both can be made to
-    take a public key for a secret.
-    """
-    if jwt_secret is not None and jwks_url is not None:
-        raise ConfigurationError("JWT_JWKS_URL", "cannot be set together with JWT_SECRET")
-    tokens = jwks = None
-    if jwt_secret is not None:
-        tokens = TokenVerifier(SharedSecret(jwt_secret), audience=audience, issuer=issuer)
-    elif jwks_url is not None:
-        jwks = JwksKeys(jwks_url)
-        tokens = TokenVerifier(jwks, audience=audience, issuer=issuer)
+    """API keys, and tokens: HS256 with a secret, ES256 and RS256 by JWKS, whichever are given."""
+    secret = None if jwt_secret is None else SharedSecret(jwt_secret)
+    jwks = None if jwks_url is None else JwksKeys(jwks_url, proxies=proxies)
+    keys = BothFamilies(secret, jwks) if secret and jwks else secret or jwks
+    previous = None
+    if previous_secret is not None:
+        previous = SharedSecret(previous_secret, variable="JWT_SECRET_PREVIOUS")
+    tokens = None
+    if keys is not None:
+        tokens = TokenVerifier(keys, audience=audience, issuer=issuer, previous=previous)
     return Authenticator(tokens=tokens, keys=KeyVerifier(key_store), jwks=jwks)
 
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from wastewise_jobs.errors import InvalidInputError
 from wastewise_jobs.jobs.storable import parse_json
 from wastewise_jobs.logs import get_logger
+from wastewise_jobs.outbound import NO_PROXIES, Proxies
 from wastewise_jobs.web.tokens import InvalidTokenError
 
 FRESH_SECONDS: Final = 600.0
@@ -34,8 +35,15 @@ _log = get_logger(__name__)
 class JwksKeys:
     """Keys of a JWKS address, by `kid`: ES256 for P-256 keys, RS256 for RSA keys, nothing else."""
 
-    def __init__(self, url: str, *, cool_down_seconds: float = COOL_DOWN_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        cool_down_seconds: float = COOL_DOWN_SECONDS,
+        proxies: Proxies = NO_PROXIES,
+    ) -> None:
         self._url = url
+        self._proxy = proxies.of(url)
         self._cool_down_seconds = cool_down_seconds
         self._keys: Mapping[str, tuple[Any, str]] = {}
         self._loaded_at = -STALE_SECONDS
@@ -74,7 +82,7 @@ class JwksKeys:
     async def _fetch(self) -> None:
         try:
             async with asyncio.timeout(FETCH_SECONDS):
-                self._keys = _parsed(await _download(self._url))
+                self._keys = _parsed(await _download(self._url, self._proxy))
             self._loaded_at = time.monotonic()
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, InvalidInputError) as error:
             _log.warning("jwks_not_fetched", error=type(error).__name__, keys=len(self._keys))
@@ -82,10 +90,10 @@ class JwksKeys:
             self._fetching = None
 
 
-async def _download(url: str) -> bytes:
+async def _download(url: str, proxy: str | None) -> bytes:
     async with (
         aiohttp.ClientSession(trust_env=False) as session,
-        session.get(url, allow_redirects=False) as response,
+        session.get(url, allow_redirects=False, proxy=proxy) as response,
     ):
         if response.status != 200:  # noqa: PLR2004 - the one status that carries keys
             raise ValueError(f"status {response.status}")

@@ -1,5 +1,7 @@
 """Verifies JSON Web Tokens. The algorithm is fixed by configuration and key, never by the token.
 
+Where shared secrets and a key set are both trusted, HS256 is for the secrets alone and everything
+else for the key set: neither can be taken for the other.
 Headers that point to keys of the sender's choice (jku, x5u, jwk, x5c) or that demand extensions
 (crit) are refused, and so are claims that occur twice.
 """
@@ -25,6 +27,7 @@ _REMEMBERED_SECONDS = 4.0
 _MOST_REMEMBERED = 2_000
 _REFUSED_HEADERS = frozenset({"crit", "jku", "x5u", "jwk", "x5c", "b64", "zip", "enc"})
 _REQUIRED = ["exp", "sub", "aud"]
+_SHARED = "HS256"
 
 
 class InvalidTokenError(Exception):
@@ -40,24 +43,48 @@ class Keys(Protocol):
 
 
 class SharedSecret:
-    """HS256 with one secret, as Supabase's legacy tokens."""
+    """HS256 with one secret, as Supabase's legacy tokens; `variable` is where it was said."""
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, *, variable: str = "JWT_SECRET") -> None:
         self._secret = secret.encode()
         if len(self._secret) < LEAST_SECRET_BYTES:
-            raise ConfigurationError("JWT_SECRET", f"must be at least {LEAST_SECRET_BYTES} bytes")
+            raise ConfigurationError(variable, f"must be at least {LEAST_SECRET_BYTES} bytes")
 
     async def key_for(self, header: Mapping[str, Any]) -> tuple[Any, str]:
         """Return the secret, whatever the header says."""
         del header
-        return self._secret, "HS256"
+        return self._secret, _SHARED
+
+
+class BothFamilies:
+    """A shared secret and a key set, for as long as an issuer turns from one to the other."""
+
+    def __init__(self, secret: SharedSecret, key_set: Keys) -> None:
+        self._secret = secret
+        self._key_set = key_set
+
+    async def key_for(self, header: Mapping[str, Any]) -> tuple[Any, str]:
+        """Return that of the family that the algorithm belongs to."""
+        family = self._secret if header.get("alg") == _SHARED else self._key_set
+        return await family.key_for(header)
 
 
 class TokenVerifier:
-    """Tokens of one issuer to callers; what was verified counts for a few seconds."""
+    """Tokens of one issuer to callers; what was verified counts for a few seconds.
 
-    def __init__(self, keys: Keys, *, audience: str, issuer: str | None = None) -> None:
+    `previous` is the secret before the present one.
+    """
+
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        audience: str,
+        issuer: str | None = None,
+        previous: SharedSecret | None = None,
+    ) -> None:
         self._keys = keys
+        self._previous = previous
         self._audience = audience
         self._issuer = issuer
         # Callers, and until when on the monotonic clock.
@@ -81,6 +108,15 @@ class TokenVerifier:
         key, algorithm = await self._keys.key_for(header)
         if header.get("alg") != algorithm:
             raise InvalidTokenError("algorithm")
+        try:
+            return self._decoded(token, key, algorithm)
+        except InvalidTokenError:
+            if self._previous is None or algorithm != _SHARED:
+                raise
+        key, _ = await self._previous.key_for(header)
+        return self._decoded(token, key, algorithm)
+
+    def _decoded(self, token: str, key: Any, algorithm: str) -> Mapping[str, Any]:  # noqa: ANN401 - PyJWT's own
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,

@@ -17,6 +17,7 @@ from functools import partial
 import asyncpg
 import psutil
 
+from wastewise_jobs.db.connect import connect
 from wastewise_jobs.db.loops import Backoff, Beat, jittered, log_failed_tick, log_recovered
 from wastewise_jobs.db.pool import connect_options
 from wastewise_jobs.jobs.store import JobStore
@@ -204,7 +205,7 @@ class Heartbeat:
 
     async def _connected(self) -> "asyncpg.Connection[asyncpg.Record]":
         if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(
+            self._connection = await connect(
                 self._dsn,
                 **connect_options(
                     application_name="wastewise-jobs heartbeat",
