@@ -212,6 +212,11 @@ BEGIN
     IF NEW.status = 'pending' AND OLD.status <> 'pending' THEN
         NEW := public.requeued_job(NEW);
     END IF;
+    -- A JSON null is not told from NULL above.
+    NEW.input_data := _job.input_data;
+    NEW.result_data := _job.result_data;
+    NEW.error_details := _job.error_details;
+    NEW.retry_error_log := _job.retry_error_log;
     NEW.completed_at := _job.completed_at;
     NEW.priority_reason := _job.priority_reason;
     NEW.foreign_writer := _job.foreign_writer;

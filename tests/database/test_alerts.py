@@ -99,8 +99,8 @@ async def test_ten_thousand_failures_of_a_plain_update_are_one_alert_that_counts
     async with connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute(
-            "INSERT INTO analysis_jobs (job_type, status, queue) "
-            "SELECT 'cleanup', 'pending', 'default' FROM generate_series(1, 10000)"
+            "INSERT INTO analysis_jobs (job_type, status, queue, priority, max_retries) "
+            "SELECT 'cleanup', 'pending', 'default', 5, 3 FROM generate_series(1, 10000)"
         )
     await connection.execute(
         "UPDATE analysis_jobs SET status = 'failed', error_message = 'by hand', failed_at = now()"

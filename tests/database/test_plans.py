@@ -43,16 +43,19 @@ SITUATIONS = ("a new connection", "plans made before the load", "fresh statistic
 DEEPER = 3.0
 
 LOAD = """
-INSERT INTO analysis_jobs (id, job_type, status, queue, completed_at, user_id)
-SELECT gen_random_uuid(), 'complete_analysis', 'completed', 'default', now(), gen_random_uuid()
+INSERT INTO analysis_jobs (
+    id, job_type, status, queue, priority, max_retries, completed_at, user_id
+)
+SELECT
+    gen_random_uuid(), 'complete_analysis', 'completed', 'default', 5, 3, now(), gen_random_uuid()
 FROM generate_series(1, 20000);
 
-INSERT INTO analysis_jobs (id, job_type, status, queue, priority, retry_after)
-SELECT gen_random_uuid(), 'complete_analysis', 'pending', 'default', 1, now() + interval '1 day'
+INSERT INTO analysis_jobs (id, job_type, status, queue, priority, max_retries, retry_after)
+SELECT gen_random_uuid(), 'complete_analysis', 'pending', 'default', 1, 3, now() + interval '1 day'
 FROM generate_series(1, 20000);
 
-INSERT INTO analysis_jobs (id, job_type, status, queue, priority)
-SELECT gen_random_uuid(), 'nobody_runs_it', 'pending', 'default', 1
+INSERT INTO analysis_jobs (id, job_type, status, queue, priority, max_retries)
+SELECT gen_random_uuid(), 'nobody_runs_it', 'pending', 'default', 1, 3
 FROM generate_series(1, 20000);
 
 INSERT INTO job_queue (id, queue, job_type, priority, created_at, retry_after, due, fence)

@@ -25,8 +25,8 @@ DAMAGE = {
     "due too early": "UPDATE analysis_jobs SET retry_after = now() + interval '1 day' "
     "WHERE status = 'pending'",
     "due too late": "UPDATE analysis_jobs SET retry_after = NULL",
-    "new jobs": "INSERT INTO analysis_jobs (job_type, queue) "
-    "SELECT 'cleanup', 'default' FROM generate_series(1, 5)",
+    "new jobs": "INSERT INTO analysis_jobs (job_type, queue, priority, max_retries) "
+    "SELECT 'cleanup', 'default', 5, 3 FROM generate_series(1, 5)",
 }
 
 

@@ -193,8 +193,8 @@ async def test_ten_thousand_failures_of_one_cause_are_one_message_on_each_channe
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute(
-            "INSERT INTO analysis_jobs (job_type, status, queue, fence) "
-            "SELECT 'cleanup', 'processing', 'default', 1 FROM generate_series(1, 10000)"
+            "INSERT INTO analysis_jobs (job_type, status, queue, fence, priority, max_retries) "
+            "SELECT 'cleanup', 'processing', 'default', 1, 5, 3 FROM generate_series(1, 10000)"
         )
     ids = [row["id"] for row in await pool.fetch("SELECT id FROM analysis_jobs ORDER BY id")]
     async with dispatching(pool, settings):
