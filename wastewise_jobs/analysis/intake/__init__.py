@@ -8,6 +8,7 @@ files is enough.
 
 from collections.abc import Sequence
 
+from wastewise_jobs.analysis.choices import NO_CHOICES, Choices
 from wastewise_jobs.analysis.errors import NoDataError, Problem, UnreadableFilesError
 from wastewise_jobs.analysis.extraction import Extraction
 from wastewise_jobs.analysis.intake.cells import is_blank
@@ -21,7 +22,9 @@ from wastewise_jobs.analysis.intake.headers import (
     score,
 )
 from wastewise_jobs.analysis.intake.invoices import read_invoices
+from wastewise_jobs.analysis.intake.locations import Locations
 from wastewise_jobs.analysis.intake.oddities import note_oddities
+from wastewise_jobs.analysis.intake.prepare import prepare
 from wastewise_jobs.analysis.intake.rowreader import RowReader
 from wastewise_jobs.analysis.intake.tables import Notebook, Table
 from wastewise_jobs.analysis.intake.workbook import first_rows, read_workbook
@@ -62,16 +65,17 @@ def recognise(name: str, content: bytes) -> str | None:
     return max(rows, key=lambda file_type: rows[file_type]) if rows else None
 
 
-def extract(files: Sequence[SourceFile]) -> Extraction:
+def extract(files: Sequence[SourceFile], choices: Choices = NO_CHOICES) -> Extraction:
     """The charge lines and hauls of all files, with what was odd about them.
 
-    Raises `UnreadableFilesError` with every place that cannot be read, and `NoDataError` when the
-    files hold no row at all.
+    Raises `UnreadableFilesError` with every place that cannot be read, `UnknownLocationError` for a
+    chosen location that no file names, and `NoDataError` when the files hold no row at all.
     """
     notebook = Notebook()
     lines: list[InvoiceLine] = []
     hauls: list[Haul] = []
     summaries: list[FileSummary] = []
+    locations = Locations(choices.locations)
     for file in _distinct(files, notebook):
         try:
             tables = _tables(file, notebook)
@@ -79,6 +83,7 @@ def extract(files: Sequence[SourceFile]) -> Extraction:
             notebook.problem(error.problems[0])
             continue
         for reader in _readers(file, tables, notebook):
+            prepare(reader, choices, locations)
             if reader.layout.file_type == INVOICE:
                 lines += read_invoices(reader)
             else:
@@ -87,6 +92,7 @@ def extract(files: Sequence[SourceFile]) -> Extraction:
             summaries.append(reader.summary())
     if notebook.problems:
         raise UnreadableFilesError(notebook.problems, notebook.problem_count)
+    locations.finish(notebook)
     if not lines and not hauls:
         raise NoDataError([_nothing_in(summary) for summary in summaries] or [_NOTHING])
     note_oddities(lines, hauls, notebook)

@@ -5,7 +5,8 @@ from decimal import Decimal
 from functools import partial
 from statistics import median
 
-from wastewise_jobs.analysis.intake.cells import Cell, is_blank, is_european, number_of, time_text
+from wastewise_jobs.analysis.intake.cells import Cell, is_blank, number_of, time_text
+from wastewise_jobs.analysis.intake.decimals import is_decimal_comma
 from wastewise_jobs.analysis.intake.rowreader import RowReader
 from wastewise_jobs.analysis.model import Haul
 
@@ -23,9 +24,7 @@ def read_hauls(reader: RowReader) -> list[Haul]:
     cells = [row[at] for _, row in reader if at < len(row)]
     reader.skipped.clear()
     header = reader.layout.header_row + 1
-    european = is_european(cells)
-    if european:
-        reader.warn("european_numbers", "Numbers were read as 1.234,50.", header, name)
+    european = is_decimal_comma(reader, name)
     pounds = name == "pounds" or (name == "weight" and _are_pounds(cells, european=european))
     if name == "weight":
         unit = "pounds" if pounds else "tons"

@@ -8,7 +8,8 @@ from decimal import Decimal
 from functools import partial
 
 from wastewise_jobs.analysis.categories import category_of
-from wastewise_jobs.analysis.intake.cells import Cell, is_blank, is_european, number_of, period_of
+from wastewise_jobs.analysis.intake.cells import Cell, is_blank, number_of, period_of
+from wastewise_jobs.analysis.intake.decimals import is_decimal_comma
 from wastewise_jobs.analysis.intake.rowreader import RowReader
 from wastewise_jobs.analysis.model import InvoiceLine
 
@@ -36,11 +37,8 @@ class _Heading:
 
 def read_invoices(reader: RowReader) -> list[InvoiceLine]:
     """The charge lines of the sheet, in its order; problems and warnings go to the notebook."""
-    column = reader.layout.columns["amount"]
-    amounts = [row[column] for _, row in reader if column < len(row)]
-    reader.skipped.clear()
-    european = is_european(amounts)
-    _warn_about_columns(reader, european=european)
+    european = is_decimal_comma(reader, "amount")
+    _warn_about_columns(reader)
     lines: list[InvoiceLine] = []
     above = _Heading()
     for number, row in reader:
@@ -59,10 +57,8 @@ def read_invoices(reader: RowReader) -> list[InvoiceLine]:
     return lines
 
 
-def _warn_about_columns(reader: RowReader, *, european: bool) -> None:
+def _warn_about_columns(reader: RowReader) -> None:
     columns, header = reader.layout.columns, reader.layout.header_row + 1
-    if european:
-        reader.warn("european_numbers", "Numbers were read as 1.234,50.", header, "amount")
     if not columns.keys() & {"service_type", "description"}:
         reader.warn(
             "no_description", "No column says what a charge is for: all are 'other'.", header
@@ -82,7 +78,9 @@ def _heading(reader: RowReader, number: int, row: Sequence[Cell]) -> _Heading:
     end = reader.day(number, row, "period_end")
     period = reader.cell(row, "period")
     if start is None and end is None and not is_blank(period):
-        found = reader.read(number, "period", period, period_of)
+        found = reader.read(
+            number, "period", period, partial(period_of, style=reader.style("period"))
+        )
         start, end = found or (None, None)
     return _Heading(
         number=reader.text(row, "invoice_number"),

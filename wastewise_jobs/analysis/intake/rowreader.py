@@ -10,9 +10,12 @@ from typing import TypeVar
 
 from wastewise_jobs.analysis.errors import Problem
 from wastewise_jobs.analysis.intake.cells import (
+    USUAL,
     Cell,
+    DateStyle,
     date_of,
     is_blank,
+    is_error_value,
     is_number,
     is_serial,
     number_of,
@@ -23,8 +26,10 @@ from wastewise_jobs.analysis.intake.tables import Notebook, Table
 from wastewise_jobs.analysis.model import FileSummary, Place, ranges
 
 T = TypeVar("T")
+# A row with its number, counted from 1.
+Row = tuple[int, Sequence[Cell]]
 
-_DATES = ("date", "invoice_date", "period_start", "period_end", "period")
+DATES = ("date", "invoice_date", "period_start", "period_end", "period")
 _MONTHS = (
     r"jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
@@ -58,7 +63,9 @@ _WORDS = re.compile(r"\W*[^\W\d]")
 class RowReader:
     """Walks over the rows below the header and hands out cells by field.
 
-    `skipped` says which rows were left out and why.
+    `skipped` says which rows were left out and why; `left_out` are those that it does not walk
+    over, with the reason. `styles` says how the dates of a column are written, `decimal` which mark
+    a person has chosen.
     """
 
     table: Table
@@ -66,13 +73,18 @@ class RowReader:
     notebook: Notebook
     skipped: dict[str, list[int]] = field(default_factory=dict)
     rows_read: int = 0
+    left_out: dict[int, str] = field(default_factory=dict)
+    styles: dict[str, DateStyle] = field(default_factory=dict)
+    decimal: str | None = None
 
-    def __iter__(self) -> Iterator[tuple[int, Sequence[Cell]]]:
+    def __iter__(self) -> Iterator[Row]:
         header = [text_of(cell) for cell in self.table.rows[self.layout.header_row]]
         for at in range(self.layout.header_row + 1, len(self.table.rows)):
             row = self.table.rows[at]
             if all(map(is_blank, row)):
                 self.skip("blank", at + 1)
+            elif at + 1 in self.left_out:
+                self.skip(self.left_out[at + 1], at + 1)
             elif len(row) == len(header) and all(
                 text_of(cell) == title for cell, title in zip(row, header, strict=True)
             ):
@@ -104,6 +116,9 @@ class RowReader:
 
     def read(self, number: int, name: str, cell: Cell, parse: Callable[[Cell], T]) -> T | None:
         """The parsed cell; None, and a problem noted, when it cannot be read."""
+        if is_error_value(cell):
+            self.problem(number, name, f"holds {text_of(cell)}, the error value of a formula")
+            return None
         try:
             return parse(cell)
         except ValueError as error:
@@ -115,11 +130,16 @@ class RowReader:
         cell = self.cell(row, name)
         if is_blank(cell):
             return None
-        if is_serial(cell):
-            self.warn(
-                "date_as_number", "Dates stored as plain numbers were read as dates.", number, name
-            )
-        return self.read(number, name, cell, date_of)
+        style = self.style(name)
+        if is_serial(cell, style):
+            since = ", counted from 1904" if style.date1904 else ""
+            message = f"Dates stored as plain numbers were read as dates{since}."
+            self.warn("date_as_number", message, number, name)
+        return self.read(number, name, cell, partial(date_of, style=style))
+
+    def style(self, name: str) -> DateStyle:
+        """How the dates of a field are written."""
+        return self.styles.get(name, USUAL)
 
     def problem(self, number: int, name: str | None, problem: str) -> None:
         """Note what cannot be read."""
@@ -136,7 +156,7 @@ class RowReader:
 
     def is_dated(self, row: Sequence[Cell]) -> bool:
         """Whether a date or a period is given, be it readable or not."""
-        return any(not is_blank(self.cell(row, name)) for name in _DATES)
+        return any(not is_blank(self.cell(row, name)) for name in DATES)
 
     def is_total(self, row: Sequence[Cell]) -> bool:
         """Whether the row sums up others: a cell says so, and nothing but that describes it."""
@@ -147,7 +167,7 @@ class RowReader:
         }
         if not said:
             return False
-        if any(_IN_DATE.search(said.get(at, "")) for at in self._columns(*_DATES)):
+        if any(_IN_DATE.search(said.get(at, "")) for at in self._columns(*DATES)):
             return True
         if not self.is_dated(row):
             is_group = any(map(_GROUP.fullmatch, said.values()))

@@ -1,0 +1,154 @@
+"""Decides for each column of a sheet which of day, month and year comes first.
+
+One cell seldom tells: 05/02/2025 is two days. A column does when one of its cells fits one order
+alone, or another column of the sheet does, or when one order alone spaces its dates by months.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import pairwise
+
+from wastewise_jobs.analysis.choices import DATE_ORDERS
+from wastewise_jobs.analysis.intake.cells import DateStyle, day_of
+from wastewise_jobs.analysis.intake.rowreader import DATES, Row, RowReader
+
+_THREE = re.compile(r"(?<!\d)(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d{2})(?!\d)")
+_YEAR_FIRST = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{8}")
+_NAMES = {"mdy": "month first", "dmy": "day first", "ymd": "year first"}
+_FEWEST = 3
+_MONTHLY = (26, 35)
+
+Reading = tuple[date, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """The dates of a column that are written as three numbers, and every order that fits all."""
+
+    name: str
+    texts: tuple[str, ...]
+    rows: tuple[int, ...]
+    is_mixed: bool
+    readings: Mapping[str, Reading]
+
+    @property
+    def proven(self) -> str | None:
+        """The order, if only one fits; among other notations a misfit is an error, not a proof."""
+        orders = list(self.readings)
+        if len(orders) != 1 or (self.is_mixed and orders != ["mdy"]):
+            return None
+        return orders[0]
+
+    @property
+    def open(self) -> list[str]:
+        """The orders between which the column does not decide, the usual one first."""
+        first: dict[Reading, str] = {}
+        for order, reading in self.readings.items():
+            first.setdefault(reading, order)
+        return list(first.values())
+
+
+def date_styles(reader: RowReader, rows: Sequence[Row], order: str | None) -> dict[str, DateStyle]:
+    """How the dates of each column are to be read; what is guessed is noted."""
+    columns = [column for name in DATES if (column := _column(reader, rows, name))]
+    proven = {order for column in columns if (order := column.proven)}
+    orders = {column.name: order or _decided(reader, column, proven) for column in columns}
+    date1904 = reader.table.marks.date1904
+    return {name: DateStyle(orders.get(name, order or "mdy"), date1904) for name in DATES}
+
+
+def _column(reader: RowReader, rows: Sequence[Row], name: str) -> _Column | None:
+    at = reader.layout.columns.get(name)
+    if at is None:
+        return None
+    found: dict[str, tuple[str, ...]] = {}
+    numbers: list[int] = []
+    is_mixed = False
+    for number, row in rows:
+        cell = row[at] if at < len(row) else None
+        if not isinstance(cell, str):
+            is_mixed = is_mixed or isinstance(cell, date)
+        elif threes := {
+            match[0]: (match[1], match[3], match[4]) for match in _THREE.finditer(cell)
+        }:
+            found |= threes
+            numbers.append(number)
+        else:
+            is_mixed = is_mixed or _YEAR_FIRST.match(cell.strip()) is not None
+    if not found:
+        return None
+    fitting = {order: days for order in DATE_ORDERS if (days := _reading(found.values(), order))}
+    return _Column(name, tuple(found), tuple(numbers), is_mixed, fitting)
+
+
+def _reading(found: Iterable[tuple[str, ...]], order: str) -> Reading:
+    """The days in that order; empty unless all of them exist."""
+    days: list[date] = []
+    for three in found:
+        if order == "ymd" and not len(three[0]) == len(three[2]) == 2:  # noqa: PLR2004  # 25/01/28
+            return ()
+        try:
+            days.append(day_of(**dict(zip(order, three, strict=True))))
+        except ValueError:
+            return ()
+    return tuple(days)
+
+
+def _decided(reader: RowReader, column: _Column, proven: set[str]) -> str:
+    if column.proven or not column.readings:
+        order = column.proven or "mdy"
+        if order != "mdy":
+            _note(reader, column, order, "proven")
+        return order
+    if column.is_mixed and "mdy" not in column.readings:
+        return "mdy"
+    candidates = column.open
+    if len(candidates) == 1:
+        return candidates[0]
+    told = [order for order in proven if order in column.readings]
+    if len(proven) == 1 and told:
+        return told[0]
+    monthly = [order for order in candidates if _is_monthly(column.readings[order])]
+    if monthly == ["mdy"]:
+        return "mdy"
+    order = monthly[0] if len(monthly) == 1 else candidates[0]
+    _note(reader, column, order, "monthly" if len(monthly) == 1 else "open")
+    return order
+
+
+def _is_monthly(days: Reading) -> bool:
+    """Whether invoices of such days are a month apart, or some months."""
+    distinct = sorted(set(days))
+    if len(distinct) < _FEWEST:
+        return False
+    ends = {(day + timedelta(days=1)).day for day in distinct}
+    gaps = [(later - earlier).days for earlier, later in pairwise(distinct)]
+    is_regular = len({day.day for day in distinct}) == 1 or ends == {1}
+    return is_regular or all(_MONTHLY[0] <= gap <= _MONTHLY[1] for gap in gaps)
+
+
+def _note(reader: RowReader, column: _Column, order: str, why: str) -> None:
+    """Tell what was decided; `why` is proven, monthly or open."""
+    read = f"were read {_NAMES[order]}"
+    if why == "proven":
+        code, message = "date_order", f"Dates {read}: some of them fit no other order."
+    else:
+        code = "date_order" if why == "monthly" else "date_order_ambiguous"
+        because = ": so they are a month apart" if why == "monthly" else ""
+        message = (
+            f"Dates {read}{because}; both readings are possible ({_readings(column)}): "
+            f"decide with dateOrder ({', '.join(column.open)})."
+        )
+    for row in column.rows:
+        reader.warn(code, message, row, column.name)
+
+
+def _readings(column: _Column) -> str:
+    """`05/02/2025 as 2025-05-02 (month first) or 2025-02-05 (day first)`."""
+    orders = column.open
+    days = zip(*(column.readings[order] for order in orders), strict=True)
+    at = next(at for at, readings in enumerate(days) if len(set(readings)) > 1)
+    told = [f"{column.readings[order][at]} ({_NAMES[order]})" for order in orders]
+    return f"{column.texts[at]} as {' or '.join(told)}"

@@ -1,0 +1,195 @@
+"""Whose rows a sheet holds: the columns that name a property, and the choice among their texts."""
+
+import re
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+
+from wastewise_jobs.analysis.errors import Problem, UnknownLocationError
+from wastewise_jobs.analysis.intake.cells import Cell, is_blank, text_of
+from wastewise_jobs.analysis.intake.rowreader import Row, RowReader
+from wastewise_jobs.analysis.intake.tables import Notebook, Table
+from wastewise_jobs.analysis.model import HAUL_LOG
+
+LISTED = 20
+LONGEST = 200
+
+# What a column names, the most telling first.
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "properties": (
+        "property", "property name", "property id", "property code", "property number", "community",
+        "community name", "complex", "complex name", "apartment community",
+    ),
+    "locations": (
+        "service location", "service location name", "service site", "service site name",
+        "location", "location name", "location id", "location number", "location code", "site",
+        "site name", "site id", "site number", "store", "store number", "job site",
+    ),
+    "addresses": (
+        "service address", "site address", "location address", "property address", "address",
+        "street address", "service street", "serviced address",
+    ),
+    "customers": (
+        "customer", "customer name", "customer id", "customer no", "customer number", "client",
+        "client name", "bill to", "bill to name", "billed to", "entity", "entity name", "class",
+    ),
+    "accounts": (
+        "account", "account number", "account no", "account id", "account name", "acct",
+        "acct number", "acct no", "customer account", "customer account number",
+        "billing account", "service account", "account code",
+    ),
+}  # fmt: skip
+_KINDS = {name: kind for kind, names in _NAMES.items() for name in names}
+_ORDER = list(_NAMES)
+# In a haul log such a column may as well say where the truck went.
+_LOOSE = {"location", "location name", "site", "site name", "address"}
+_DISPOSAL = re.compile(
+    r"landfill|transfer|station|disposal|recycl|\bmrf\b|facility|\bplant\b|incinerat|\bdump\b"
+    r"|\bdock\b|\bgate\b|\bbay\b|\balley\b|\blot\b|\bpad\b|garage|compactor|\bdumpster",
+    re.IGNORECASE,
+)
+# The account of a customer is a number, that of a ledger a word: Trash removal.
+_NUMBERED = re.compile(r"(?=.*\d)[A-Z]{0,4}[\d\s./#-]+[A-Z]{0,3}", re.IGNORECASE)
+_OTHER_CHARACTERS = re.compile(r"[^a-z0-9]+")
+
+
+@dataclass(slots=True)
+class Places:
+    """What one column of a sheet names: each text, and the rows that bear it."""
+
+    kind: str
+    header: str
+    is_loose: bool
+    names: dict[str, str] = field(default_factory=dict)
+    rows: dict[int, str] = field(default_factory=dict)
+
+
+def _places_of(reader: RowReader, rows: Sequence[Row]) -> list[Places]:
+    """The columns that name whose rows these are, the most telling first."""
+    found = [
+        places
+        for at, header in enumerate(reader.layout.headers)
+        if (places := _places(reader, header, at, rows))
+    ]
+    return sorted(found, key=lambda places: _ORDER.index(places.kind))
+
+
+def _places(reader: RowReader, header: str, at: int, rows: Sequence[Row]) -> Places | None:
+    name = _plain(header)
+    kind = _KINDS.get(name)
+    used = {column for field, column in reader.layout.columns.items() if field != "location"}
+    if kind is None or at in used:
+        return None
+    places = Places(kind, header, reader.layout.file_type == HAUL_LOG and name in _LOOSE)
+    above = ""
+    for number, row in rows:
+        cell = row[at] if at < len(row) else None
+        if not is_blank(cell):
+            text = text_of(cell)[:LONGEST]
+            above = _key(text)
+            if reader.is_dated(row):
+                places.names.setdefault(above, text)
+        if above:
+            places.rows[number] = above
+    return places if _names_owners(places) else None
+
+
+def _names_owners(places: Places) -> bool:
+    texts = places.names.values()
+    if places.kind == "accounts":
+        return all(map(_NUMBERED.fullmatch, texts))
+    return not (places.is_loose and any(map(_DISPOSAL.search, texts)))
+
+
+class Locations:
+    """What the sheets of all files name, and the choice among it."""
+
+    def __init__(self, chosen: Sequence[str]) -> None:
+        self._chosen = {_key(text): text for text in chosen}
+        self._named: list[tuple[Table, Places]] = []
+        self._is_told = False
+
+    def look_at(self, reader: RowReader, rows: Sequence[Row]) -> None:
+        """Leave out the rows of locations that were not chosen; without a choice, warn of two."""
+        found = _places_of(reader, rows)
+        if self._chosen:
+            _choose(reader, rows, found, self._chosen.keys())
+        elif several := next((places for places in found if len(places.names) > 1), None):
+            self._is_told = True
+            code = "locations_may_differ" if several.is_loose else "several_locations"
+            _warn(reader.notebook, reader.table, several, code)
+        sheet = Table(reader.table.file, reader.table.sheet, ())
+        self._named += [(sheet, replace(places, rows={})) for places in found]
+
+    def finish(self, notebook: Notebook) -> None:
+        """Warn of files that name one each. `UnknownLocationError` for a choice not there."""
+        there = {key: text for _, places in self._named for key, text in places.names.items()}
+        unknown = [text for key, text in self._chosen.items() if key not in there]
+        if unknown:
+            raise UnknownLocationError([_unknown(text, list(there.values())) for text in unknown])
+        if not self._chosen and not self._is_told:
+            self._note_across(notebook)
+
+    def _note_across(self, notebook: Notebook) -> None:
+        for kind in ("properties", "locations"):
+            of_kind = [(table, places) for table, places in self._named
+                       if places.kind == kind and not places.is_loose]  # fmt: skip
+            names = {key: text for _, places in of_kind for key, text in places.names.items()}
+            if len(names) > 1:
+                for table, places in of_kind:
+                    together = replace(places, names=names)
+                    _warn(notebook, table, together, "locations_may_differ")
+                return
+
+
+def _choose(
+    reader: RowReader, rows: Sequence[Row], found: Sequence[Places], keys: AbstractSet[str]
+) -> None:
+    named = [places for places in found if keys & places.names.keys()]
+    if not named and all(places.is_loose for places in found):
+        message = "No column names any of the chosen locations: every row was counted."
+        reader.warn("location_not_named", message, reader.layout.header_row + 1)
+        return
+    kept = {number for places in named for number, key in places.rows.items() if key in keys}
+    for number, row in rows:
+        if number not in kept:
+            reader.left_out[number] = "rows of other locations"
+            message = "Rows of locations that were not chosen were left out."
+            reader.warn("other_locations_skipped", message, number)
+        elif reader.is_total(row) or _is_bare(reader, row):
+            # It adds up the rows of all locations.
+            reader.left_out[number] = "total rows"
+
+
+def _is_bare(reader: RowReader, row: Sequence[Cell]) -> bool:
+    names = ("amount", "tons", "pounds", "weight")
+    name = next((name for name in names if name in reader.layout.columns), None)
+    return name is not None and reader.stands_alone(row, name)
+
+
+def _warn(notebook: Notebook, table: Table, places: Places, code: str) -> None:
+    names = list(places.names.values())
+    message = (
+        f"The rows name {len(names)} {places.kind}: {_listed(names)}. All were counted as one "
+        "property; name in locations those that belong to it."
+    )
+    notebook.warn(code, message, table=table, column=places.header)
+
+
+def _unknown(text: str, there: list[str]) -> Problem:
+    if not there:
+        return Problem(f'no file has a column that names locations, so "{text}" is in none')
+    return Problem(f'no file names the location "{text}"; they name {_listed(there)}')
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(f'"{name}"' for name in names[:LISTED]) + more
+
+
+def _key(text: str) -> str:
+    return " ".join(text.split()).casefold()[:LONGEST]
+
+
+def _plain(header: str) -> str:
+    return _OTHER_CHARACTERS.sub(" ", header.casefold().replace("#", " number ")).strip()
