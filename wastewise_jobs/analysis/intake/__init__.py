@@ -25,6 +25,10 @@ from wastewise_jobs.analysis.intake.invoices import read_invoices
 from wastewise_jobs.analysis.intake.locations import Locations
 from wastewise_jobs.analysis.intake.oddities import note_oddities
 from wastewise_jobs.analysis.intake.prepare import prepare
+from wastewise_jobs.analysis.intake.repeats import (
+    without_repeated_hauls,
+    without_repeated_lines,
+)
 from wastewise_jobs.analysis.intake.rowreader import RowReader
 from wastewise_jobs.analysis.intake.tables import Notebook, Table
 from wastewise_jobs.analysis.intake.workbook import first_rows, read_workbook
@@ -95,7 +99,9 @@ def extract(files: Sequence[SourceFile], choices: Choices = NO_CHOICES) -> Extra
     locations.finish(notebook)
     if not lines and not hauls:
         raise NoDataError([_nothing_in(summary) for summary in summaries] or [_NOTHING])
-    note_oddities(lines, hauls, notebook)
+    lines = without_repeated_lines(lines, notebook)
+    hauls = without_repeated_hauls(hauls, notebook)
+    note_oddities(hauls, notebook)
     return Extraction(tuple(lines), tuple(hauls), notebook.notices(), tuple(summaries))
 
 
@@ -184,10 +190,11 @@ def _no_header(file: SourceFile, tables: list[Table]) -> str:
 
 def _layout(table: Table, file_type: str | None) -> Layout | None:
     """The override if the sheet can be read so; a workbook may hold the other type beside it."""
-    layout = find_layout(table.rows, file_type) if file_type in WANTED else None
+    hidden = table.marks.hidden_columns
+    layout = find_layout(table.rows, file_type, hidden) if file_type in WANTED else None
     if layout is not None or (file_type in WANTED and table.sheet is None):
         return layout
-    return find_layout(table.rows)
+    return find_layout(table.rows, None, hidden)
 
 
 def _warn_if_empty(reader: RowReader) -> None:

@@ -136,7 +136,7 @@ def _note(reader: RowReader, column: _Column, order: str, why: str) -> None:
         code, message = "date_order", f"Dates {read}: some of them fit no other order."
     else:
         code = "date_order" if why == "monthly" else "date_order_ambiguous"
-        because = ": so they are a month apart" if why == "monthly" else ""
+        because = ", which puts them a month apart" if why == "monthly" else ""
         message = (
             f"Dates {read}{because}; both readings are possible ({_readings(column)}): "
             f"decide with dateOrder ({', '.join(column.open)})."

@@ -1,11 +1,13 @@
 """Finds the header row of a sheet and what its columns mean, and so what file type it is.
 
 A header names its columns in any order and case, among columns that mean nothing to us, below a
-title or an address. The row of the first thirty that names most of a file type's columns wins.
+title or an address. The row of the first thirty that names most of a file type's columns wins, or
+two rows together: "Service Period" above "From" and "To".
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
 
@@ -109,12 +111,16 @@ _OTHER_CHARACTERS = re.compile(r"[^a-z0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a sheet holds: its file type, where its header is (from 0), which column is which."""
+    """What a sheet holds: its file type, where its header is (from 0), which column is which.
+
+    `header_row` is the last row of the header, `header_rows` says how many there are.
+    """
 
     file_type: str
     header_row: int
     columns: Mapping[str, int]
     headers: tuple[str, ...]
+    header_rows: int = 1
 
     def header(self, field: str) -> str:
         """The column's own name, for messages."""
@@ -127,17 +133,69 @@ class Layout:
         return tuple(name for at, name in enumerate(self.headers) if name and at not in used)
 
 
-def find_layout(rows: Sequence[Sequence[Cell]], file_type: str | None = None) -> Layout | None:
-    """The best header among the first rows, or None. `file_type` restricts what it may be."""
+def find_layout(
+    rows: Sequence[Sequence[Cell]],
+    file_type: str | None = None,
+    hidden: AbstractSet[int] = frozenset(),
+) -> Layout | None:
+    """The best header among the first rows, or None. `file_type` restricts what it may be.
+
+    Of two columns that could be the same, one that is not `hidden` is taken.
+    """
     best: Layout | None = None
-    for at, row in enumerate(islice(rows, SEARCHED_ROWS)):
+    first = list(islice(rows, SEARCHED_ROWS))
+    for at, row in enumerate(first):
         for candidate in (file_type,) if file_type else (INVOICE, HAUL_LOG):
-            columns = _columns(row, candidate)
-            if _is_enough(candidate, columns) and (
-                best is None or len(columns) > len(best.columns)
-            ):
-                best = Layout(candidate, at, columns, tuple(clean(str(cell or "")) for cell in row))
+            for layout in _layouts(candidate, at, row, first[at + 1 : at + 2], hidden):
+                if best is None or _worth(layout) > _worth(best):
+                    best = layout
     return best
+
+
+def _worth(layout: Layout) -> tuple[int, int]:
+    # A title above a header adds nothing to it.
+    return len(layout.columns), -layout.header_rows
+
+
+def _layouts(
+    file_type: str,
+    at: int,
+    row: Sequence[Cell],
+    below: Sequence[Sequence[Cell]],
+    hidden: AbstractSet[int],
+) -> Iterator[Layout]:
+    """What the row is as a header, and what it is together with the row below it."""
+    joined = [_joined(row, cells, file_type) for cells in below if _is_second(row, cells)]
+    for count, header in enumerate((row, *joined), 1):
+        columns = _columns(header, file_type, hidden)
+        if _is_enough(file_type, columns):
+            names = tuple(clean(str(cell or "")) for cell in header)
+            yield Layout(file_type, at + count - 1, columns, names, count)
+
+
+def _is_second(row: Sequence[Cell], below: Sequence[Cell]) -> bool:
+    """Whether the row below may be the second of a header: words alone, some under a blank."""
+    words = [cell for cell in below if cell is not None and cell != ""]
+    above = sum(isinstance(cell, str) and cell != "" for cell in row)
+    return (
+        bool(words)
+        and above > 1
+        and all(isinstance(cell, str) and not any(map(str.isdecimal, cell)) for cell in words)
+    )
+
+
+def _joined(row: Sequence[Cell], below: Sequence[Cell], file_type: str) -> list[Cell]:
+    """The names of two rows as one; a name above reaches over the blank cells beside it."""
+    header: list[Cell] = []
+    reaching = ""
+    for at in range(max(len(row), len(below))):
+        above = clean(str(row[at] or "")) if at < len(row) else ""
+        under = clean(str(below[at] or "")) if at < len(below) else ""
+        reaching = above or (reaching if under else "")
+        names = (f"{reaching} {under}".strip(), under, above)
+        known = (name for name in names if plain(name) in _WORDS[file_type])
+        header.append(next(known, names[0]))
+    return header
 
 
 def score(row: Sequence[Cell]) -> int:
@@ -145,18 +203,25 @@ def score(row: Sequence[Cell]) -> int:
     return max(len(_columns(row, INVOICE)), len(_columns(row, HAUL_LOG)))
 
 
-def _columns(row: Sequence[Cell], file_type: str) -> dict[str, int]:
+def _columns(
+    row: Sequence[Cell], file_type: str, hidden: AbstractSet[int] = frozenset()
+) -> dict[str, int]:
     words = _WORDS[file_type]
-    found: dict[str, tuple[int, int]] = {}
+    found: dict[str, tuple[bool, int, int]] = {}
     for at, cell in enumerate(row):
         if not isinstance(cell, str) or not cell or len(cell) > 80:  # noqa: PLR2004  # no column name
             continue
-        name = _OTHER_CHARACTERS.sub(" ", cell.casefold().replace("#", " number ")).strip()
+        name = plain(cell)
         if name in words:
             field, rank = words[name]
-            if field not in found or rank < found[field][0]:
-                found[field] = (rank, at)
-    return {field: at for field, (_, at) in found.items()}
+            place = (at in hidden, rank, at)
+            found[field] = min(found.get(field, place), place)
+    return {field: at for field, (_, _, at) in found.items()}
+
+
+def plain(name: str) -> str:
+    """A column's name, or another label, in lower-case words alone."""
+    return _OTHER_CHARACTERS.sub(" ", name.casefold().replace("#", " number ")).strip()
 
 
 def _is_enough(file_type: str, columns: Mapping[str, int]) -> bool:

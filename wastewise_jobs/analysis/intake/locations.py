@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from wastewise_jobs.analysis.errors import Problem, UnknownLocationError
 from wastewise_jobs.analysis.intake.cells import Cell, is_blank, text_of
+from wastewise_jobs.analysis.intake.headers import plain
 from wastewise_jobs.analysis.intake.rowreader import Row, RowReader
 from wastewise_jobs.analysis.intake.tables import Notebook, Table
 from wastewise_jobs.analysis.model import HAUL_LOG
@@ -50,7 +51,6 @@ _DISPOSAL = re.compile(
 )
 # The account of a customer is a number, that of a ledger a word: Trash removal.
 _NUMBERED = re.compile(r"(?=.*\d)[A-Z]{0,4}[\d\s./#-]+[A-Z]{0,3}", re.IGNORECASE)
-_OTHER_CHARACTERS = re.compile(r"[^a-z0-9]+")
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ def _places_of(reader: RowReader, rows: Sequence[Row]) -> list[Places]:
 
 
 def _places(reader: RowReader, header: str, at: int, rows: Sequence[Row]) -> Places | None:
-    name = _plain(header)
+    name = plain(header)
     kind = _KINDS.get(name)
     used = {column for field, column in reader.layout.columns.items() if field != "location"}
     if kind is None or at in used:
@@ -189,7 +189,3 @@ def _listed(names: Sequence[str]) -> str:
 
 def _key(text: str) -> str:
     return " ".join(text.split()).casefold()[:LONGEST]
-
-
-def _plain(header: str) -> str:
-    return _OTHER_CHARACTERS.sub(" ", header.casefold().replace("#", " number ")).strip()

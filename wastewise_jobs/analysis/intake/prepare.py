@@ -18,6 +18,9 @@ _TEXTS = ("invoice_number", "vendor", "service_type", "description", "time", "co
 
 def prepare(reader: RowReader, choices: Choices, locations: Locations) -> None:
     """Settle it, and note what is guessed."""
+    if reader.layout.header_rows > 1:
+        message = "The names of the columns stand in two rows and were read together."
+        reader.warn("two_row_header", message, reader.layout.header_row + 1)
     _leave_out_hidden(reader)
     locations.look_at(reader, list(reader))
     rows = list(reader)

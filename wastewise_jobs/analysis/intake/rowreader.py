@@ -78,16 +78,17 @@ class RowReader:
     decimal: str | None = None
 
     def __iter__(self) -> Iterator[Row]:
-        header = [text_of(cell) for cell in self.table.rows[self.layout.header_row]]
+        last, count = self.layout.header_row, self.layout.header_rows
+        headers = [
+            [text_of(cell) for cell in row] for row in self.table.rows[last - count + 1 : last + 1]
+        ]
         for at in range(self.layout.header_row + 1, len(self.table.rows)):
             row = self.table.rows[at]
             if all(map(is_blank, row)):
                 self.skip("blank", at + 1)
             elif at + 1 in self.left_out:
                 self.skip(self.left_out[at + 1], at + 1)
-            elif len(row) == len(header) and all(
-                text_of(cell) == title for cell, title in zip(row, header, strict=True)
-            ):
+            elif any(_is_same(row, header) for header in headers):
                 self.skip("repeated header", at + 1)
             else:
                 yield at + 1, row
@@ -228,6 +229,12 @@ class RowReader:
             ignored_columns=tuple(name[:60] for name in self.layout.ignored[:20]),
             skipped=tuple((reason, ranges(rows)) for reason, rows in self.skipped.items()),
         )
+
+
+def _is_same(row: Sequence[Cell], header: Sequence[str]) -> bool:
+    return len(row) == len(header) and all(
+        text_of(cell) == title for cell, title in zip(row, header, strict=True)
+    )
 
 
 def _words_in(row: Sequence[Cell]) -> int:
