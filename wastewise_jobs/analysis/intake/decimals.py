@@ -122,7 +122,7 @@ def _note_stored(reader: RowReader, name: str, cells: Sequence[Numbered]) -> Non
                 "Some numbers are stored as numbers, others as text with a decimal comma: the "
                 "stored ones may have been misread before."
             )
-            reader.warn("decimal_mark_mixed", message, number, name)
+            reader.warn("numbers_misread_before", message, number, name)
 
 
 def _middle(cells: Iterable[Cell]) -> Decimal:
