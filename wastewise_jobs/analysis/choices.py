@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 DATE_ORDERS = ("mdy", "dmy", "ymd")
-DECIMAL_MARKS = (".", ",")
+# A longer text of a file is cut there, in warnings and in comparisons.
+LONGEST_LOCATION = 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
+from wastewise_jobs.analysis.choices import LONGEST_LOCATION
 from wastewise_jobs.analysis.errors import Problem, UnknownLocationError
 from wastewise_jobs.analysis.intake.cells import Cell, is_blank, text_of
 from wastewise_jobs.analysis.intake.headers import plain
@@ -13,7 +14,6 @@ from wastewise_jobs.analysis.intake.tables import Notebook, Table
 from wastewise_jobs.analysis.model import HAUL_LOG
 
 LISTED = 20
-LONGEST = 200
 
 # What a column names, the most telling first.
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -85,7 +85,7 @@ def _places(reader: RowReader, header: str, at: int, rows: Sequence[Row]) -> Pla
     for number, row in rows:
         cell = row[at] if at < len(row) else None
         if not is_blank(cell):
-            text = text_of(cell)[:LONGEST]
+            text = text_of(cell)[:LONGEST_LOCATION]
             above = _key(text)
             if reader.is_dated(row):
                 places.names.setdefault(above, text)
@@ -188,4 +188,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _key(text: str) -> str:
-    return " ".join(text.split()).casefold()[:LONGEST]
+    return " ".join(text.split()).casefold()[:LONGEST_LOCATION]
