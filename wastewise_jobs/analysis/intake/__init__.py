@@ -108,6 +108,8 @@ def extract(files: Sequence[SourceFile], choices: Choices = NO_CHOICES) -> Extra
 def _nothing_in(summary: FileSummary) -> Problem:
     what = "charge line" if summary.file_type == INVOICE else "haul"
     problem = f"holds no {what} below its header in row {summary.header_row}"
+    if "hidden rows" in dict(summary.skipped):
+        problem += ": what is there is hidden, by a filter or by hand"
     return Problem(problem, summary.file, summary.sheet)
 
 

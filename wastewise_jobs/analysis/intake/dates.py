@@ -53,7 +53,7 @@ class _Column:
 def date_styles(reader: RowReader, rows: Sequence[Row], order: str | None) -> dict[str, DateStyle]:
     """How the dates of each column are to be read; what is guessed is noted."""
     columns = [column for name in DATES if (column := _column(reader, rows, name))]
-    proven = {order for column in columns if (order := column.proven)}
+    proven = {column.proven for column in columns if column.proven}
     orders = {column.name: order or _decided(reader, column, proven) for column in columns}
     date1904 = reader.table.marks.date1904
     return {name: DateStyle(orders.get(name, order or "mdy"), date1904) for name in DATES}

@@ -196,12 +196,6 @@ class SheetReader:
         self._column = 0
         if not self._cells:
             return
-        if self._row > MOST_ROWS:
-            problem = (
-                f"has a sheet of more than {MOST_ROWS} rows: row {self._row} holds a value; "
-                "delete what lies below the table, or split it"
-            )
-            raise self._archive.budget.refusal(problem, self._title)
         self._widest = max(self._widest, len(self._cells))
         if self._row in self._rows:
             raise ValueError(f"row {self._row} comes twice")
@@ -210,6 +204,12 @@ class SheetReader:
         self._check_reach()
 
     def _check_reach(self) -> None:
+        if self._row > MOST_ROWS:
+            problem = (
+                f"has a sheet of more than {MOST_ROWS} rows: row {self._row} holds a value; "
+                "delete what lies below the table, or split it"
+            )
+            raise self._archive.budget.refusal(problem, self._title)
         columns = max(self._widest, self._column, len(self._cells))
         if columns > _WIDEST:
             raise ValueError(f"a cell in column {columns}")
