@@ -83,15 +83,15 @@ def test_far_cells_on_a_hundred_sheets_take_neither_memory_nor_a_second_look() -
         tracemalloc.stop()
 
 
-def test_formatted_cells_are_not_held_and_their_tags_are_counted() -> None:
+def test_formatted_cells_are_not_held_and_their_elements_are_counted() -> None:
     empty = "<row>" + '<c s="1"/>' * 200 + "</row>"
     content = rebuilt({SHEET: sheet_with(empty * 200)})
     (sheet,) = Book(content, Budget("a.xlsx")).sheets()
     book = Book(content, Budget("a.xlsx"))
     book.read_styles()
     assert book.read(sheet).rows == []
-    tight = Book(content, Budget("a.xlsx", most_tags=10_000))
-    with pytest.raises(UnreadableFilesError, match="XML tags; delete the formatted empty rows"):
+    tight = Book(content, Budget("a.xlsx", most_elements=10_000))
+    with pytest.raises(UnreadableFilesError, match="XML elements; delete the formatted empty rows"):
         tight.read_first(sheet, 1_000_000)
 
 

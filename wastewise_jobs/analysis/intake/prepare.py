@@ -22,9 +22,10 @@ def prepare(reader: RowReader, choices: Choices, locations: Locations) -> None:
         message = "The names of the columns stand in two rows and were read together."
         reader.warn("two_row_header", message, reader.layout.header_row + 1)
     _leave_out_hidden(reader)
-    locations.look_at(reader, list(reader))
     rows = list(reader)
     reader.skipped.clear()
+    locations.look_at(reader, rows)
+    rows = [row for row in rows if row[0] not in reader.left_out]
     _note_missing(reader, rows)
     reader.decimal = choices.decimal
     reader.styles = date_styles(reader, rows, choices.date_order)

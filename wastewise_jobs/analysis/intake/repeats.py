@@ -5,7 +5,7 @@ only beyond the number of its equals that another sheet alone has.
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
 from wastewise_jobs.analysis.intake.tables import Notebook, Table
@@ -15,25 +15,27 @@ Row = TypeVar("Row", InvoiceLine, Haul)
 Sheet = tuple[str, str | None]
 
 
-def without_repeated_lines(lines: Iterable[InvoiceLine], notebook: Notebook) -> list[InvoiceLine]:
+def without_repeated_lines(lines: Sequence[InvoiceLine], notebook: Notebook) -> list[InvoiceLine]:
     """The charge lines that no other sheet holds; with invoice numbers or without."""
     message = "The same invoice lines are also in {}; counted once."
     return _without_repeats(lines, _line_key, "line_in_two_files", message, notebook)
 
 
-def without_repeated_hauls(hauls: Iterable[Haul], notebook: Notebook) -> list[Haul]:
+def without_repeated_hauls(hauls: Sequence[Haul], notebook: Notebook) -> list[Haul]:
     """The hauls that no other sheet holds."""
     message = "The same hauls are also in {}; counted once."
     return _without_repeats(hauls, _haul_key, "haul_in_two_files", message, notebook)
 
 
 def _without_repeats(
-    rows: Iterable[Row],
+    rows: Sequence[Row],
     key_of: Callable[[Row], Hashable],
     code: str,
     message: str,
     notebook: Notebook,
 ) -> list[Row]:
+    if len({(row.place.file, row.place.sheet) for row in rows}) < 2:  # noqa: PLR2004  # one sheet
+        return list(rows)
     kept: list[Row] = []
     counts: dict[Hashable, Counter[Sheet]] = {}
     for row in rows:

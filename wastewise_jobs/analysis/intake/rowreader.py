@@ -232,9 +232,9 @@ class RowReader:
 
 
 def _is_same(row: Sequence[Cell], header: Sequence[str]) -> bool:
-    return len(row) == len(header) and all(
-        text_of(cell) == title for cell, title in zip(row, header, strict=True)
-    )
+    if len(row) != len(header) or text_of(row[0]) != header[0]:
+        return False
+    return all(text_of(cell) == title for cell, title in zip(row, header, strict=True))
 
 
 def _words_in(row: Sequence[Cell]) -> int:

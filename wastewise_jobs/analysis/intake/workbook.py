@@ -11,7 +11,7 @@ __all__ = ["MOST_BYTES", "first_rows", "read_workbook"]
 
 # What recognition may take: enough for the texts of any honest header.
 _GLANCE_BYTES = 32 * 2**20
-_GLANCE_TAGS = 2_000_000
+_GLANCE_ELEMENTS = 1_000_000
 
 
 def read_workbook(name: str, content: bytes, notebook: Notebook) -> list[Table]:
@@ -39,7 +39,7 @@ def first_rows(name: str, content: bytes, rows: int) -> list[Table]:
 
     Takes a fraction of what `read_workbook` may; raises `UnreadableFilesError` too.
     """
-    book = Book(content, Budget(name, most_bytes=_GLANCE_BYTES, most_tags=_GLANCE_TAGS))
+    book = Book(content, Budget(name, most_bytes=_GLANCE_BYTES, most_elements=_GLANCE_ELEMENTS))
     return [
         Table(name, clean(sheet.title), book.read_first(sheet, rows).rows[:rows])
         for sheet in book.sheets()

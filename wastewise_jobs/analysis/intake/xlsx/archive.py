@@ -67,7 +67,7 @@ class Archive:
         """Pull the part through the parser; control comes back after each piece."""
         try:
             for piece in self.pieces(path):
-                self.budget.take_tags(piece.count(b"<"))
+                self.budget.take_elements(piece.count(b"<") - piece.count(b"</"))
                 parser.Parse(piece, False)
                 yield
             parser.Parse(b"", True)

@@ -6,8 +6,8 @@ MOST_BYTES = 128 * 2**20
 MOST_PARTS = 2_000
 MOST_SHEETS = 100
 MOST_CELLS = 3_000_000
-# A cell with a value has four: what opens and closes it and its value.
-MOST_TAGS = 16_000_000
+# A cell has two or three: itself, its value and its formula.
+MOST_ELEMENTS = 8_000_000
 MOST_CHARACTERS = 128_000_000
 
 
@@ -18,11 +18,11 @@ class Budget:
     """
 
     def __init__(
-        self, name: str, *, most_bytes: int = MOST_BYTES, most_tags: int = MOST_TAGS
+        self, name: str, *, most_bytes: int = MOST_BYTES, most_elements: int = MOST_ELEMENTS
     ) -> None:
         self.name = name
         self._bytes = self._most_bytes = most_bytes
-        self._tags = most_tags
+        self._elements = most_elements
         self._cells = MOST_CELLS
         self._characters = MOST_CHARACTERS
 
@@ -44,13 +44,13 @@ class Budget:
         if self._bytes < 0:
             raise self._too_large(self._most_bytes)
 
-    def take_tags(self, count: int) -> None:
-        """Count XML tags, those of formatted empty cells too: they cost time, not memory."""
-        self._tags -= count
-        if self._tags < 0:
+    def take_elements(self, count: int) -> None:
+        """Count XML elements, those of formatted empty cells too: they cost time, not memory."""
+        self._elements -= count
+        if self._elements < 0:
             raise self.refusal(
-                f"holds more than {MOST_TAGS} XML tags; delete the formatted empty rows and "
-                "columns around the tables, or split it into smaller files"
+                f"holds more than {MOST_ELEMENTS} XML elements; delete the formatted empty rows "
+                "and columns around the tables, or split it into smaller files"
             )
 
     def take_characters(self, count: int) -> None:

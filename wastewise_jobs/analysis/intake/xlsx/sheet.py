@@ -127,9 +127,7 @@ class SheetReader:
         if place is None:
             self._column += 1
         else:
-            letters = place.rstrip("0123456789")
-            self._column = _column_number(letters)
-            row = int(place[len(letters) :])
+            row, self._column = _place(place)
             if row != self._row:
                 self._move_to(row)
         self._type = attributes.get("t", "n")
@@ -228,6 +226,11 @@ def _iso(text: str) -> Cell:
         return text
     midnight = "T" not in text or moment.time() == datetime.min.time()
     return moment.date() if midnight else moment
+
+
+def _place(place: str) -> tuple[int, int]:
+    letters = place.rstrip("0123456789")
+    return int(place[len(letters) :]), _column_number(letters)
 
 
 @lru_cache(maxsize=_WIDEST)
