@@ -80,6 +80,9 @@ def _column(reader: RowReader, rows: Sequence[Row], name: str) -> _Column | None
     if not found:
         return None
     fitting = {order: days for order in DATE_ORDERS if (days := _reading(found.values(), order))}
+    if "mdy" in fitting:
+        # A year that could be a month is one before 2013.
+        fitting.pop("ymd", None)
     return _Column(name, tuple(found), tuple(numbers), is_mixed, fitting)
 
 
@@ -97,24 +100,30 @@ def _reading(found: Iterable[tuple[str, ...]], order: str) -> Reading:
 
 
 def _decided(reader: RowReader, column: _Column, proven: set[str]) -> str:
-    if column.proven or not column.readings:
-        order = column.proven or "mdy"
-        if order != "mdy":
-            _note(reader, column, order, "proven")
-        return order
-    if column.is_mixed and "mdy" not in column.readings:
-        return "mdy"
+    if column.proven:
+        if column.proven != "mdy":
+            _note(reader, column, column.proven, "proven")
+        return column.proven
     candidates = column.open
+    if not candidates or (column.is_mixed and "mdy" not in candidates):
+        return "mdy"
     if len(candidates) == 1:
         return candidates[0]
-    told = [order for order in proven if order in column.readings]
-    if len(proven) == 1 and told:
-        return told[0]
+    neighbour = next(iter(proven)) if len(proven) == 1 else ""
+    return neighbour if neighbour in column.readings else _guessed(reader, column)
+
+
+def _guessed(reader: RowReader, column: _Column) -> str:
+    """The likeliest order; a guess that agrees with the usual order is none."""
+    candidates = column.open
     monthly = [order for order in candidates if _is_monthly(column.readings[order])]
-    if monthly == ["mdy"]:
-        return "mdy"
-    order = monthly[0] if len(monthly) == 1 else candidates[0]
-    _note(reader, column, order, "monthly" if len(monthly) == 1 else "open")
+    order, why = candidates[0], "open"
+    if len(monthly) == 1:
+        order, why = monthly[0], "monthly"
+    elif "dmy" in candidates and all("." in text for text in column.texts):
+        order, why = "dmy", "dotted"
+    if (order, why) != ("mdy", "monthly"):
+        _note(reader, column, order, why)
     return order
 
 
@@ -129,20 +138,37 @@ def _is_monthly(days: Reading) -> bool:
     return is_regular or all(_MONTHLY[0] <= gap <= _MONTHLY[1] for gap in gaps)
 
 
+_REASONS = {
+    "monthly": ", which puts them a month apart",
+    "dotted": ", as dates with points are written",
+    "open": "",
+}
+
+
 def _note(reader: RowReader, column: _Column, order: str, why: str) -> None:
-    """Tell what was decided; `why` is proven, monthly or open."""
-    read = f"were read {_NAMES[order]}"
+    """Tell what was decided; `why` is proven, monthly, dotted or open."""
+    code, read = "date_order", f"were read {_NAMES[order]}"
     if why == "proven":
-        code, message = "date_order", f"Dates {read}: some of them fit no other order."
+        message = f"Dates {read}: some of them fit no other order."
     else:
-        code = "date_order" if why == "monthly" else "date_order_ambiguous"
-        because = ", which puts them a month apart" if why == "monthly" else ""
+        if why == "open" and _matters(reader, column):
+            code = "date_order_ambiguous"
         message = (
-            f"Dates {read}{because}; both readings are possible ({_readings(column)}): "
+            f"Dates {read}{_REASONS[why]}; both readings are possible ({_readings(column)}): "
             f"decide with dateOrder ({', '.join(column.open)})."
         )
     for row in column.rows:
         reader.warn(code, message, row, column.name)
+
+
+def _matters(reader: RowReader, column: _Column) -> bool:
+    """Whether the readings differ in what is measured: of an invoice date only the months count."""
+    if column.name != "invoice_date":
+        return True
+    if reader.layout.columns.keys() & {"period", "period_start"}:
+        return False
+    months = {len({(day.year, day.month) for day in days}) for days in column.readings.values()}
+    return len(months) > 1
 
 
 def _readings(column: _Column) -> str:

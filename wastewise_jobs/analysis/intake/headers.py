@@ -100,6 +100,9 @@ WANTED = {
     HAUL_LOG: "a date and a weight in tons or pounds",
 }
 
+# Fields whose cells are dates and numbers.
+_NO_WORDS = ("invoice_date", "period_start", "period_end", "amount", "date", "tons", "pounds",
+             "weight")  # fmt: skip
 _WORDS = {
     file_type: {
         name: (field, rank) for field, names in fields.items() for rank, name in enumerate(names)
@@ -170,7 +173,17 @@ def _layouts(
         columns = _columns(header, file_type, hidden)
         if _is_enough(file_type, columns):
             names = tuple(clean(str(cell or "")) for cell in header)
-            yield Layout(file_type, at + count - 1, columns, names, count)
+            if count == 1 and joined and _are_units(below[0], columns, file_type):
+                yield Layout(file_type, at + 1, columns, names, 2)
+            else:
+                yield Layout(file_type, at + count - 1, columns, names, count)
+
+
+def _are_units(below: Sequence[Cell], columns: Mapping[str, int], file_type: str) -> bool:
+    """Whether words stand where dates and numbers should, and name no columns: (MM/DD), (tons)."""
+    places = [columns[name] for name in _NO_WORDS if name in columns]
+    words = any(at < len(below) and below[at] not in {None, ""} for at in places)
+    return words and not _columns(below, file_type)
 
 
 def _is_second(row: Sequence[Cell], below: Sequence[Cell]) -> bool:

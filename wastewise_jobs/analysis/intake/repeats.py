@@ -6,6 +6,7 @@ only beyond the number of its equals that another sheet alone has.
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from itertools import product
 from typing import TypeVar
 
 from wastewise_jobs.analysis.intake.tables import Notebook, Table
@@ -13,6 +14,8 @@ from wastewise_jobs.analysis.model import Haul, InvoiceLine, Place
 
 Row = TypeVar("Row", InvoiceLine, Haul)
 Sheet = tuple[str, str | None]
+# What has to be equal, and what may be missing in one of two sheets: a number and a vendor.
+Key = tuple[Hashable, str, str]
 
 
 def without_repeated_lines(lines: Sequence[InvoiceLine], notebook: Notebook) -> list[InvoiceLine]:
@@ -29,20 +32,23 @@ def without_repeated_hauls(hauls: Sequence[Haul], notebook: Notebook) -> list[Ha
 
 def _without_repeats(
     rows: Sequence[Row],
-    key_of: Callable[[Row], Hashable],
+    key_of: Callable[[Row], Key],
     code: str,
     message: str,
     notebook: Notebook,
 ) -> list[Row]:
-    if len({(row.place.file, row.place.sheet) for row in rows}) < 2:  # noqa: PLR2004  # one sheet
+    if len({_sheet(row) for row in rows}) < 2:  # noqa: PLR2004  # nothing to overlap
         return list(rows)
     kept: list[Row] = []
-    counts: dict[Hashable, Counter[Sheet]] = {}
+    seen: dict[Hashable, dict[Sheet, _Tally]] = {}
     for row in rows:
-        sheet = (row.place.file, row.place.sheet)
-        seen = counts.setdefault(key_of(row), Counter())
-        seen[sheet] += 1
-        other = next((o for o, count in seen.items() if o != sheet and count >= seen[sheet]), None)
+        what, number, vendor = key_of(row)
+        tallies, sheet = seen.setdefault(what, {}), _sheet(row)
+        own = tallies.setdefault(sheet, _Tally())
+        own.add(number, vendor)
+        count = own.like(number, vendor)
+        others = (o for o, tally in tallies.items() if o != sheet)
+        other = next((o for o in others if tallies[o].like(number, vendor) >= count), None)
         if other is None:
             kept.append(row)
         else:
@@ -50,21 +56,35 @@ def _without_repeats(
     return kept
 
 
-def _line_key(line: InvoiceLine) -> Hashable:
-    return (
-        line.invoice_number.casefold(),
-        line.invoice_date,
-        line.covers,
-        line.vendor.casefold(),
-        line.service_type.casefold(),
-        line.description.casefold(),
-        line.amount,
-    )
+class _Tally:
+    """Counts rows of one sheet that are equal but for number and vendor, which may be missing."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str | None, str | None]] = Counter()
+
+    def add(self, number: str, vendor: str) -> None:
+        """Count a row; None stands for any."""
+        self._counts.update(product((number, None), (vendor, None)))
+
+    def like(self, number: str, vendor: str) -> int:
+        """How many rows have that number and vendor, or none; all, where they are not given."""
+        numbers, vendors = (number, "") if number else (None,), (vendor, "") if vendor else (None,)
+        return sum(self._counts[pair] for pair in product(numbers, vendors))
 
 
-def _haul_key(haul: Haul) -> Hashable:
-    texts = (haul.time, haul.container_type, haul.location, haul.notes)
-    return haul.day, haul.tons, *(text.casefold() for text in texts)
+def _line_key(line: InvoiceLine) -> Key:
+    texts = (line.service_type.casefold(), line.description.casefold())
+    what = (line.invoice_date, line.covers, line.amount, *texts)
+    return what, line.invoice_number.casefold(), line.vendor.casefold()
+
+
+def _haul_key(haul: Haul) -> Key:
+    texts = (haul.container_type, haul.location, haul.notes)
+    return (haul.day, haul.tons, *(text.casefold() for text in texts)), haul.time, ""
+
+
+def _sheet(row: InvoiceLine | Haul) -> Sheet:
+    return row.place.file, row.place.sheet
 
 
 def _named(sheet: Sheet) -> str:
