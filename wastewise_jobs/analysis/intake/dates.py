@@ -1,7 +1,8 @@
 """Decides for each column of a sheet which of day, month and year comes first.
 
 One cell seldom tells: 05/02/2025 is two days. A column does when one of its cells fits one order
-alone, or another column of the sheet does, or when one order alone spaces its dates by months.
+alone, or another column of the sheet does, or when one order alone spaces invoices by months and
+hauls by days.
 """
 
 import re
@@ -19,6 +20,7 @@ _YEAR_FIRST = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{8}")
 _NAMES = {"mdy": "month first", "dmy": "day first", "ymd": "year first"}
 _FEWEST = 3
 _MONTHLY = (26, 35)
+_MONTH = 31
 
 Reading = tuple[date, ...]
 
@@ -116,18 +118,24 @@ def _decided(reader: RowReader, column: _Column, proven: set[str]) -> str:
 def _guessed(reader: RowReader, column: _Column) -> str:
     """The likeliest order; a guess that agrees with the usual order is none."""
     candidates = column.open
-    monthly = [order for order in candidates if _is_monthly(column.readings[order])]
+    is_spaced = _are_days_apart if column.name == "date" else _are_months_apart
+    spaced = [order for order in candidates if is_spaced(column.readings[order])]
     order, why = candidates[0], "open"
-    if len(monthly) == 1:
-        order, why = monthly[0], "monthly"
+    if len(spaced) == 1:
+        order, why = spaced[0], "days" if column.name == "date" else "months"
     elif "dmy" in candidates and all("." in text for text in column.texts):
         order, why = "dmy", "dotted"
-    if (order, why) != ("mdy", "monthly"):
+    if order != "mdy" or why == "open":
         _note(reader, column, order, why)
     return order
 
 
-def _is_monthly(days: Reading) -> bool:
+def _are_days_apart(days: Reading) -> bool:
+    """Whether hauls of such days come within a month of each other."""
+    return all((later - earlier).days < _MONTH for earlier, later in pairwise(sorted(days)))
+
+
+def _are_months_apart(days: Reading) -> bool:
     """Whether invoices of such days are a month apart, or some months."""
     distinct = sorted(set(days))
     if len(distinct) < _FEWEST:
@@ -139,14 +147,15 @@ def _is_monthly(days: Reading) -> bool:
 
 
 _REASONS = {
-    "monthly": ", which puts them a month apart",
+    "months": ", which puts them months apart",
+    "days": ", which puts hauls days and not months apart",
     "dotted": ", as dates with points are written",
     "open": "",
 }
 
 
 def _note(reader: RowReader, column: _Column, order: str, why: str) -> None:
-    """Tell what was decided; `why` is proven, monthly, dotted or open."""
+    """Tell what was decided; `why` is proven or one of `_REASONS`."""
     code, read = "date_order", f"were read {_NAMES[order]}"
     if why == "proven":
         message = f"Dates {read}: some of them fit no other order."
