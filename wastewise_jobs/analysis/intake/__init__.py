@@ -86,7 +86,9 @@ def extract(files: Sequence[SourceFile], choices: Choices = NO_CHOICES) -> Extra
         except UnreadableFilesError as error:
             notebook.problem(error.problems[0])
             continue
-        for reader in _readers(file, tables, notebook):
+        readers = _readers(file, tables, notebook)
+        locations.begin(readers)
+        for reader in readers:
             prepare(reader, choices, locations)
             if reader.layout.file_type == INVOICE:
                 lines += read_invoices(reader)
@@ -96,7 +98,7 @@ def extract(files: Sequence[SourceFile], choices: Choices = NO_CHOICES) -> Extra
             summaries.append(reader.summary())
     if notebook.problems:
         raise UnreadableFilesError(notebook.problems, notebook.problem_count)
-    locations.finish(notebook)
+    locations.finish(lines, notebook)
     if not lines and not hauls:
         raise NoDataError([_nothing_in(summary) for summary in summaries] or [_NOTHING])
     lines = without_repeated_lines(lines, notebook)
@@ -200,6 +202,6 @@ def _layout(table: Table, file_type: str | None) -> Layout | None:
 
 
 def _warn_if_empty(reader: RowReader) -> None:
-    if reader.rows_read == 0 and reader.notebook.problem_count == 0:
+    if reader.rows_read == 0 and not reader.left_out and reader.notebook.problem_count == 0:
         header = reader.layout.header_row + 1
         reader.warn("no_rows", "There is nothing below the header row.", header)

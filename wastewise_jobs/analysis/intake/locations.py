@@ -1,7 +1,7 @@
 """Whose rows a sheet holds: the columns that name a property, and the choice among their texts."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
@@ -11,14 +11,15 @@ from wastewise_jobs.analysis.intake.cells import Cell, is_blank, text_of
 from wastewise_jobs.analysis.intake.headers import plain
 from wastewise_jobs.analysis.intake.rowreader import Row, RowReader
 from wastewise_jobs.analysis.intake.tables import Notebook, Table
-from wastewise_jobs.analysis.model import HAUL_LOG
+from wastewise_jobs.analysis.model import HAUL_LOG, InvoiceLine
 
 LISTED = 20
 
 # What a column names, the most telling first.
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "properties": (
-        "property", "property name", "property id", "property code", "property number", "community",
+        "property", "property name", "property id", "property code", "property number", "prop",
+        "prop name", "prop code", "asset", "asset name", "community",
         "community name", "complex", "complex name", "apartment community",
     ),
     "locations": (
@@ -50,6 +51,7 @@ _DISPOSAL = re.compile(
     re.IGNORECASE,
 )
 # The account of a customer is a number, that of a ledger a word: Trash removal.
+_TITLE = re.compile(r"(?P<name>[^:]{3,30}?)\s*:\s*(?P<text>\S.{0,198})")
 _NUMBERED = re.compile(r"(?=.*\d)[A-Z]{0,4}[\d\s./#-]+[A-Z]{0,3}", re.IGNORECASE)
 
 
@@ -58,19 +60,21 @@ class Places:
     """What one column of a sheet names: each text, and the rows that bear it."""
 
     kind: str
-    header: str
+    header: str | None
     is_loose: bool
     names: dict[str, str] = field(default_factory=dict)
     rows: dict[int, str] = field(default_factory=dict)
 
 
 def _places_of(reader: RowReader, rows: Sequence[Row]) -> list[Places]:
-    """The columns that name whose rows these are, the most telling first."""
+    """The columns and titles that name whose rows these are, the most telling first."""
     found = [
         places
         for at, header in enumerate(reader.layout.headers)
         if (places := _places(reader, header, at, rows))
     ]
+    kinds = {places.kind for places in found}
+    found += [places for places in _titles_of(reader, rows) if places.kind not in kinds]
     return sorted(found, key=lambda places: _ORDER.index(places.kind))
 
 
@@ -94,8 +98,22 @@ def _places(reader: RowReader, header: str, at: int, rows: Sequence[Row]) -> Pla
     return places if _names_owners(places) else None
 
 
+def _titles_of(reader: RowReader, rows: Sequence[Row]) -> Iterator[Places]:
+    """What stands above the header: `Property: Oak Terrace`."""
+    layout = reader.layout
+    for row in reader.table.rows[: layout.header_row + 1 - layout.header_rows]:
+        for match in (_TITLE.fullmatch(text_of(cell)) for cell in row if isinstance(cell, str)):
+            kind = _KINDS.get(plain(match["name"])) if match else None
+            if match and kind:
+                key, is_loose = _key(match["text"]), kind in {"customers", "accounts"}
+                names, numbers = {key: match["text"]}, [number for number, _ in rows]
+                yield Places(kind, match["name"], is_loose, names, dict.fromkeys(numbers, key))
+
+
 def _names_owners(places: Places) -> bool:
     texts = places.names.values()
+    if not texts:
+        return False
     if places.kind == "accounts":
         return all(map(_NUMBERED.fullmatch, texts))
     return not (places.is_loose and any(map(_DISPOSAL.search, texts)))
@@ -107,28 +125,43 @@ class Locations:
     def __init__(self, chosen: Sequence[str]) -> None:
         self._chosen = {_key(text): text for text in chosen}
         self._named: list[tuple[Table, Places]] = []
+        self._sheets: dict[str, str] = {}
         self._is_told = False
+
+    def begin(self, readers: Sequence[RowReader]) -> None:
+        """Know the sheets of a file: a choice may name one as a whole."""
+        self._sheets |= {_key(sheet): sheet for reader in readers if (sheet := reader.table.sheet)}
 
     def look_at(self, reader: RowReader, rows: Sequence[Row]) -> None:
         """Leave out the rows of locations that were not chosen; without a choice, warn of two."""
         found = _places_of(reader, rows)
+        sheet = Table(reader.table.file, reader.table.sheet, ())
+        self._named += [(sheet, replace(places, rows={})) for places in found]
         if self._chosen:
-            _choose(reader, rows, found, self._chosen.keys())
+            self._choose(reader, rows, found)
         elif several := next((places for places in found if len(places.names) > 1), None):
             self._is_told = True
             code = "locations_may_differ" if several.is_loose else "several_locations"
-            _warn(reader.notebook, reader.table, several, code)
-        sheet = Table(reader.table.file, reader.table.sheet, ())
-        self._named += [(sheet, replace(places, rows={})) for places in found]
+            _warn(reader.notebook, sheet, several, code)
 
-    def finish(self, notebook: Notebook) -> None:
+    def _choose(self, reader: RowReader, rows: Sequence[Row], found: list[Places]) -> None:
+        if reader.table.sheet and self._chosen.keys() & self._sheets.keys():
+            key = _key(reader.table.sheet)
+            whole = dict.fromkeys((number for number, _ in rows), key)
+            found = [Places("sheets", None, False, {key: key}, whole), *found]
+        _choose(reader, rows, found, self._chosen.keys())
+
+    def finish(self, lines: Sequence[InvoiceLine], notebook: Notebook) -> None:
         """Warn of files that name one each. `UnknownLocationError` for a choice not there."""
         there = {key: text for _, places in self._named for key, text in places.names.items()}
-        unknown = [text for key, text in self._chosen.items() if key not in there]
+        known = there.keys() | self._sheets.keys()
+        unknown = [text for key, text in self._chosen.items() if key not in known]
         if unknown:
             raise UnknownLocationError([_unknown(text, list(there.values())) for text in unknown])
         if not self._chosen and not self._is_told:
             self._note_across(notebook)
+        if not self._chosen and not self._is_told:
+            _note_sheets(lines, notebook)
 
     def _note_across(self, notebook: Notebook) -> None:
         for kind in ("properties", "locations"):
@@ -136,6 +169,7 @@ class Locations:
                        if places.kind == kind and not places.is_loose]  # fmt: skip
             names = {key: text for _, places in of_kind for key, text in places.names.items()}
             if len(names) > 1:
+                self._is_told = True
                 for table, places in of_kind:
                     together = replace(places, names=names)
                     _warn(notebook, table, together, "locations_may_differ")
@@ -161,6 +195,21 @@ def _choose(
             reader.left_out[number] = "total rows"
 
 
+def _note_sheets(lines: Sequence[InvoiceLine], notebook: Notebook) -> None:
+    """Warn of sheets that one vendor charges for the same months: one may be a property each."""
+    charged: dict[str, dict[tuple[str, str], set[str]]] = {}
+    for line in lines:
+        if line.place.sheet:
+            key = (line.vendor.casefold(), line.covers[0].isoformat()[:7])
+            charged.setdefault(line.place.file, {}).setdefault(key, set()).add(line.place.sheet)
+    for file, sheets_of in charged.items():
+        together = max(sheets_of.values(), key=len)
+        if len(together) > 1:
+            names = {_key(sheet): sheet for sheet in sorted(together)}
+            places = Places("sheets for the same months", None, is_loose=True, names=names)
+            _warn(notebook, Table(file, None, ()), places, "locations_may_differ")
+
+
 def _is_bare(reader: RowReader, row: Sequence[Cell]) -> bool:
     names = ("amount", "tons", "pounds", "weight")
     name = next((name for name in names if name in reader.layout.columns), None)
@@ -170,7 +219,7 @@ def _is_bare(reader: RowReader, row: Sequence[Cell]) -> bool:
 def _warn(notebook: Notebook, table: Table, places: Places, code: str) -> None:
     names = list(places.names.values())
     message = (
-        f"The rows name {len(names)} {places.kind}: {_listed(names)}. All were counted as one "
+        f"The rows are of {len(names)} {places.kind}: {_listed(names)}. All were counted as one "
         "property; name in locations those that belong to it."
     )
     notebook.warn(code, message, table=table, column=places.header)
