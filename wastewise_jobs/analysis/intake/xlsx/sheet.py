@@ -16,6 +16,8 @@ from wastewise_jobs.analysis.intake.xlsx.styles import Styles
 
 _TRUE = {"1", "true"}
 _WIDEST = 16_384
+# Most sheets have few dates in many cells.
+_REMEMBERED = 10_000
 
 
 class SheetReader:
@@ -118,7 +120,7 @@ class SheetReader:
     def _open_row(self, attributes: dict[str, str]) -> None:
         self._close_row()
         self._row = int(attributes["r"]) if "r" in attributes else self._row + 1
-        if attributes.get("hidden") in _TRUE:
+        if attributes.get("hidden") in _TRUE and self._row <= MOST_ROWS:
             folded = attributes.get("outlineLevel", "0") != "0"
             (self._folded if folded else self._hidden).add(self._row)
 
@@ -145,7 +147,7 @@ class SheetReader:
     def _close_cell(self) -> None:
         text = self._value
         if text is None and not self._inline:
-            if self._has_formula:
+            if self._has_formula and len(self._uncalculated) < MOST_ROWS:
                 self._uncalculated.add((self._row, self._column - 1))
             return
         value = self._read("".join(self._inline) if text is None else text, inline=text is None)
@@ -187,6 +189,8 @@ class SheetReader:
             return number
         key = (kind, text)
         if key not in self._dates:
+            if len(self._dates) >= _REMEMBERED:
+                self._dates.clear()
             self._dates[key] = self._styles.shown(kind, number)
         return self._dates[key]
 
@@ -202,6 +206,8 @@ class SheetReader:
         self._check_reach()
 
     def _check_reach(self) -> None:
+        if self._row < 1:
+            raise ValueError(f"a cell in row {self._row}")
         if self._row > MOST_ROWS:
             problem = (
                 f"has a sheet of more than {MOST_ROWS} rows: row {self._row} holds a value; "
@@ -211,7 +217,7 @@ class SheetReader:
         columns = max(self._widest, self._column, len(self._cells))
         if columns > _WIDEST:
             raise ValueError(f"a cell in column {columns}")
-        self._archive.budget.check_reach(self._title, max(self._row, 1), columns)
+        self._archive.budget.check_reach(self._title, self._row, columns)
 
     def _note_column(self, attributes: dict[str, str]) -> None:
         if attributes.get("hidden") in _TRUE:

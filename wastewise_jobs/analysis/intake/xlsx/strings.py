@@ -21,8 +21,8 @@ class SharedStrings:
 
     def __getitem__(self, index: int) -> str:
         """The string; raises `ValueError` when the workbook has no such one."""
-        while index >= len(self._found):
-            if next(self._pieces, self) is self:
+        while not 0 <= index < len(self._found):
+            if index < 0 or next(self._pieces, self) is self:
                 raise ValueError(f"a cell refers to text {index}, which does not exist")
         text = self._found[index]
         self._budget.take_characters(len(text))
