@@ -98,6 +98,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         ("submit x --invoices", "option '--invoices' requires an argument\n"),
         ("submit x --invoices a.csv", "--invoices: a.csv: No such file or directory\n"),
         ("submit x --project 7 --debug --city", "option '--city' requires an argument\n"),
+        ("submit x --date-order dym", "--date-order: 'dym' is not one of 'mdy', 'dmy', 'ymd'\n"),
     ],
 )
 def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str], typed: str, said: str) -> None:

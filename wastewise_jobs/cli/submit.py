@@ -89,14 +89,12 @@ def submit(
         typer.Option("--input", metavar="JSON", help="The job's input as an object, or @FILE."),
     ] = None,
     date_order: Annotated[
-        str | None,
-        typer.Option(
-            metavar="mdy|dmy|ymd", help="Of dates like 05/02/2025.", rich_help_panel=_READING
-        ),
+        Literal["mdy", "dmy", "ymd"] | None,
+        typer.Option(help="Of dates like 05/02/2025.", rich_help_panel=_READING),
     ] = None,
     decimal: Annotated[
-        str | None,
-        typer.Option(metavar=".|,", help="The decimal mark of numbers.", rich_help_panel=_READING),
+        Literal[".", ","] | None,
+        typer.Option(help="The decimal mark of numbers.", rich_help_panel=_READING),
     ] = None,
     location: Annotated[
         list[str] | None,
