@@ -101,8 +101,8 @@ def extract(files: Sequence[SourceFile], choices: Choices = NO_CHOICES) -> Extra
     locations.finish(lines, notebook)
     if not lines and not hauls:
         raise NoDataError([_nothing_in(summary) for summary in summaries] or [_NOTHING])
-    lines = without_repeated_lines(lines, notebook)
-    hauls = without_repeated_hauls(hauls, notebook)
+    lines = without_repeated_lines(lines, locations.of, notebook)
+    hauls = without_repeated_hauls(hauls, locations.of, notebook)
     note_oddities(hauls, notebook)
     return Extraction(tuple(lines), tuple(hauls), notebook.notices(), tuple(summaries))
 

@@ -11,7 +11,7 @@ from wastewise_jobs.analysis.intake.cells import Cell, is_blank, text_of
 from wastewise_jobs.analysis.intake.headers import plain
 from wastewise_jobs.analysis.intake.rowreader import Row, RowReader
 from wastewise_jobs.analysis.intake.tables import Notebook, Table
-from wastewise_jobs.analysis.model import HAUL_LOG, InvoiceLine
+from wastewise_jobs.analysis.model import HAUL_LOG, InvoiceLine, Place
 
 LISTED = 20
 
@@ -126,6 +126,7 @@ class Locations:
         self._chosen = {_key(text): text for text in chosen}
         self._named: list[tuple[Table, Places]] = []
         self._sheets: dict[str, str] = {}
+        self._rows: dict[tuple[str, str | None], dict[int, str]] = {}
         self._is_told = False
 
     def begin(self, readers: Sequence[RowReader]) -> None:
@@ -137,12 +138,18 @@ class Locations:
         found = _places_of(reader, rows)
         sheet = Table(reader.table.file, reader.table.sheet, ())
         self._named += [(sheet, replace(places, rows={})) for places in found]
+        if sure := [places for places in found if not places.is_loose]:
+            self._rows[sheet.file, sheet.sheet] = sure[0].rows
         if self._chosen:
             self._choose(reader, rows, found)
         elif several := next((places for places in found if len(places.names) > 1), None):
             self._is_told = True
             code = "locations_may_differ" if several.is_loose else "several_locations"
             _warn(reader.notebook, sheet, several, code)
+
+    def of(self, place: Place) -> str:
+        """The location that the row names; empty if none."""
+        return self._rows.get((place.file, place.sheet), {}).get(place.row, "")
 
     def _choose(self, reader: RowReader, rows: Sequence[Row], found: list[Places]) -> None:
         if reader.table.sheet and self._chosen.keys() & self._sheets.keys():
