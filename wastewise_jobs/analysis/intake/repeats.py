@@ -46,7 +46,7 @@ def _without_repeats(
     kept: list[Row] = []
     seen: dict[Hashable, dict[Sheet, _Tally]] = {}
     for row in rows:
-        key = key_of(row)
+        key: Key = key_of(row)
         other = None
         if key[0] in shared:
             tallies = seen.setdefault(key[0], {})
