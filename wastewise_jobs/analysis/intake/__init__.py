@@ -98,11 +98,11 @@ def extract(files: Sequence[SourceFile], choices: Choices = NO_CHOICES) -> Extra
             summaries.append(reader.summary())
     if notebook.problems:
         raise UnreadableFilesError(notebook.problems, notebook.problem_count)
+    lines = without_repeated_lines(lines, locations.of, notebook)
+    hauls = without_repeated_hauls(hauls, locations.of, notebook)
     locations.finish(lines, notebook)
     if not lines and not hauls:
         raise NoDataError([_nothing_in(summary) for summary in summaries] or [_NOTHING])
-    lines = without_repeated_lines(lines, locations.of, notebook)
-    hauls = without_repeated_hauls(hauls, locations.of, notebook)
     note_oddities(hauls, notebook)
     return Extraction(tuple(lines), tuple(hauls), notebook.notices(), tuple(summaries))
 

@@ -20,6 +20,8 @@ _COMMA = re.compile(r"\d+,(?:\d{1,2}|\d{4,})|0,\d+|\d{4,},\d+|\d{1,3}(?:\.\d{3})
 _POINT_OR_GROUP = re.compile(r"[1-9]\d{0,2}\.\d{3}")
 _COMMA_OR_GROUP = re.compile(r"[1-9]\d{0,2},\d{3}")
 
+# What a program writes whose decimal mark is a point.
+_POINT_SEPARATORS = {",", "\t", "|"}
 _MOST_TONS = 100
 _FEWEST_POUNDS = 100
 
@@ -84,16 +86,31 @@ def _by_size(
 ) -> bool:
     """The mark where every number could have either, by what a sum of money or a haul can be."""
     middle = _middle(cell for _, cell in cells)
-    if name == "amount" or name not in {"tons", "pounds", "weight"}:
-        _note_open(reader, name, either, european=True)
-        return bool(either)
+    grouped = [(number, body) for number, body in bodies if _COMMA_OR_GROUP.fullmatch(body)]
+    if name not in {"tons", "pounds", "weight"}:
+        return _by_separator(reader, name, either, grouped)
     if name == "pounds":
         return bool(either) and middle < _FEWEST_POUNDS
     if name == "tons":
-        grouped = any(_COMMA_OR_GROUP.fullmatch(body) for _, body in bodies)
-        return grouped and middle > _MOST_TONS
+        return bool(grouped) and middle > _MOST_TONS
     _note_open(reader, name, either, european=False)
     return False
+
+
+def _by_separator(
+    reader: RowReader,
+    name: str,
+    either: Sequence[tuple[int, str]],
+    grouped: Sequence[tuple[int, str]],
+) -> bool:
+    """Money has cents, not mills: three places are a group, unless the commas separate fields."""
+    separator = reader.table.separator
+    european = bool(either) and separator not in _POINT_SEPARATORS
+    _note_open(reader, name, either, european=european)
+    if separator == ";" and not either:
+        # Who separates by semicolons writes decimal commas.
+        _note_open(reader, name, grouped, european=False)
+    return european
 
 
 def _note_open(

@@ -33,16 +33,19 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "customers": (
         "customer", "customer name", "customer id", "customer no", "customer number", "client",
-        "client name", "bill to", "bill to name", "billed to", "entity", "entity name", "class",
+        "client name", "bill to", "bill to name", "billed to", "account name", "entity",
+        "entity name", "class",
     ),
     "accounts": (
-        "account", "account number", "account no", "account id", "account name", "acct",
+        "account", "account number", "account no", "account id", "acct",
         "acct number", "acct no", "customer account", "customer account number",
         "billing account", "service account", "account code",
     ),
 }  # fmt: skip
 _KINDS = {name: kind for kind, names in _NAMES.items() for name in names}
 _ORDER = list(_NAMES)
+# May as well be of a ledger.
+_VAGUE = {"account name", "class", "entity", "entity name"}
 # In a haul log such a column may as well say where the truck went.
 _LOOSE = {"location", "location name", "site", "site name", "address"}
 _DISPOSAL = re.compile(
@@ -84,7 +87,8 @@ def _places(reader: RowReader, header: str, at: int, rows: Sequence[Row]) -> Pla
     used = {column for field, column in reader.layout.columns.items() if field != "location"}
     if kind is None or at in used:
         return None
-    places = Places(kind, header, reader.layout.file_type == HAUL_LOG and name in _LOOSE)
+    is_loose = name in _VAGUE or (reader.layout.file_type == HAUL_LOG and name in _LOOSE)
+    places = Places(kind, header, is_loose)
     above = ""
     for number, row in rows:
         cell = row[at] if at < len(row) else None

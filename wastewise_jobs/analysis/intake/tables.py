@@ -27,12 +27,13 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One sheet: `rows[0]` is row 1. `sheet` is None for a CSV file."""
+    """One sheet: `rows[0]` is row 1. `sheet` is None for a CSV file, which has a separator."""
 
     file: str
     sheet: str | None
     rows: Sequence[Sequence[Cell]]
     marks: Marks = Marks()
+    separator: str | None = None
 
 
 class Notebook:
