@@ -1,6 +1,7 @@
 """What cannot be trusted, so that nothing is judged or recommended by it.
 
-Files that could be read in more than one way, and figures that no property has.
+Files that could be read in more than one way or do not add up to their own totals, and figures
+that no property has.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,12 +23,18 @@ _OPEN = {
     "decimal_mark_ambiguous",
     "numbers_misread_before",
     "several_locations",
+    # What the file itself contradicts.
+    "total_mismatch",
+    "balance_mismatch",
+    "repeated_total",
+    "credits_like_payments",
+    "debits_are_charges",
 }
 _WORDS = {INVOICE: "invoices", HAUL_LOG: "haul log"}
 
 
 def doubtful(extraction: Extraction) -> frozenset[str]:
-    """The file types of which some file has two readings: `invoice`, `haul_log`."""
+    """The file types, `invoice` or `haul_log`, with a file of two readings or contradictions."""
     types = {(file.file, file.sheet): file.file_type for file in extraction.files}
     return frozenset(
         types[rows.file, rows.sheet]
@@ -43,8 +50,9 @@ def no_verdict(doubts: frozenset[str]) -> list[Notice]:
     return [
         Notice(
             "no_verdict",
-            f"The {_WORDS[file_type]} can be read in more than one way, as other warnings say: "
-            "until that is decided, the figures get no verdict and nothing is recommended.",
+            f"The {_WORDS[file_type]} can be read in more than one way or do not add up, as other "
+            "warnings say: until that is decided, the figures get no verdict and nothing is "
+            "recommended.",
         )
         for file_type in (INVOICE, HAUL_LOG)
         if file_type in doubts
@@ -73,6 +81,6 @@ def _why_not(
     charged = not hauled or any(value.code == "hauling_charges" for value in entry.inputs)
     for file_type, counts in ((HAUL_LOG, hauled), (INVOICE, charged)):
         if counts and file_type in doubts:
-            return f"The {_WORDS[file_type]} can be read in more than one way: decide that first."
+            return f"The {_WORDS[file_type]} can be read in more than one way, as warnings say."
     figure = implausible.get("tons_per_haul" if hauled else "cost_per_door")
     return implausible_reason(figure) if figure else ""

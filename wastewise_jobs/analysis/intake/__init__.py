@@ -13,18 +13,21 @@ from wastewise_jobs.analysis.errors import NoDataError, Problem, UnreadableFiles
 from wastewise_jobs.analysis.extraction import Extraction
 from wastewise_jobs.analysis.intake.cells import is_blank
 from wastewise_jobs.analysis.intake.csv_table import read_csv
+from wastewise_jobs.analysis.intake.encodings import unicode_of
 from wastewise_jobs.analysis.intake.hauls import read_hauls
 from wastewise_jobs.analysis.intake.headers import (
     SEARCHED_ROWS,
     WANTED,
     Layout,
     find_layout,
+    looks_like_ledger,
     score,
 )
 from wastewise_jobs.analysis.intake.invoices import read_invoices
 from wastewise_jobs.analysis.intake.locations import Locations
 from wastewise_jobs.analysis.intake.oddities import note_oddities
 from wastewise_jobs.analysis.intake.prepare import prepare
+from wastewise_jobs.analysis.intake.quotes import note_broken_rows
 from wastewise_jobs.analysis.intake.repeats import (
     without_repeated_hauls,
     without_repeated_lines,
@@ -143,11 +146,12 @@ def _glance(name: str, content: bytes) -> list[Table]:
     if content.startswith(b"PK"):
         return first_rows(name, content, _GLANCED_ROWS)
     head = content[:_GLANCED_BYTES]
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        head = head.decode("utf-16", "ignore").encode()
-    if len(content) > _GLANCED_BYTES:
+    if (codec := unicode_of(head)).startswith("utf-16"):
+        head = head.decode(codec, "ignore").encode()
+    whole = len(content) <= _GLANCED_BYTES
+    if not whole:
         head = head[: head.rfind(b"\n") + 1] or head
-    return [read_csv(name, head, Notebook(), score)] if head.strip() else []
+    return [read_csv(name, head, Notebook(), score, whole=whole)] if head.strip() else []
 
 
 def _readers(file: SourceFile, tables: list[Table], notebook: Notebook) -> list[RowReader]:
@@ -157,6 +161,7 @@ def _readers(file: SourceFile, tables: list[Table], notebook: Notebook) -> list[
     for table in tables:
         layout = _layout(table, file.file_type)
         if layout is not None:
+            note_broken_rows(table, layout, notebook)
             readers.append(RowReader(table, layout, notebook))
         elif any(not is_blank(cell) for row in table.rows for cell in row):
             unread.append(table)
@@ -187,6 +192,8 @@ def _no_header(file: SourceFile, tables: list[Table]) -> str:
     seen = [clean(str(cell))[:40] for cell in likeliest if not is_blank(cell)][:_SHOWN_COLUMNS]
     if seen:
         problem += f"; the nearest row says: {', '.join(seen)}"
+    if looks_like_ledger(likeliest):
+        problem += "; it looks like a ledger, but not one whose columns are known"
     if file.name.lower().endswith((".xlsx", ".xlsm")) and not file.content.startswith(b"PK"):
         problem += "; its name is that of a workbook, its content is text"
     return problem

@@ -7,6 +7,7 @@ from statistics import median
 
 from wastewise_jobs.analysis.intake.cells import Cell, is_blank, number_of, time_text
 from wastewise_jobs.analysis.intake.decimals import is_decimal_comma
+from wastewise_jobs.analysis.intake.reconcile import reconcile
 from wastewise_jobs.analysis.intake.rowreader import RowReader
 from wastewise_jobs.analysis.model import Haul
 
@@ -42,6 +43,9 @@ def read_hauls(reader: RowReader) -> list[Haul]:
         haul = _haul(reader, number, row, name, pounds=pounds, european=european)
         hauls += [haul] if haul is not None else []
     reader.rows_read = len(hauls)
+    scale = POUNDS_PER_TON if pounds else Decimal(1)
+    counted = {haul.place.row: haul.tons * scale for haul in hauls}
+    reconcile(reader, counted, name, partial(number_of, european=european))
     return hauls
 
 

@@ -24,6 +24,7 @@ INVOICE_NAMES: Mapping[str, tuple[str, ...]] = {
         "invoice number", "invoice no", "invoice num", "invoice nbr", "invoice id", "inv number",
         "inv no", "inv num", "invoice", "inv", "bill number", "bill no", "statement number",
         "document number", "document no", "doc no", "reference number", "reference", "ref no",
+        "ref number", "ref num", "ref", "num", "control",
     ),
     "invoice_date": (
         "invoice date", "inv date", "date of invoice", "bill date", "billing date", "billed date",
@@ -47,7 +48,8 @@ INVOICE_NAMES: Mapping[str, tuple[str, ...]] = {
     "period": ("service period", "billing period", "service dates", "period", "service month"),
     "vendor": (
         "vendor name", "vendor", "hauler name", "hauler", "supplier name", "supplier",
-        "service provider", "provider", "company name", "company", "payee",
+        "service provider", "provider", "company name", "company", "payee", "payee name",
+        "payee payer", "vendor payee", "person description", "person", "name",
     ),
     "service_type": (
         "service type", "type of service", "charge type", "service category", "charge category",
@@ -56,15 +58,38 @@ INVOICE_NAMES: Mapping[str, tuple[str, ...]] = {
     "description": (
         "description", "line description", "charge description", "service description",
         "item description", "line item description", "line item", "details", "detail", "item",
-        "particulars", "memo",
+        "particulars", "memo", "memo description", "remarks", "notes", "gl account",
+        "expense account",
     ),
     "amount": (
-        "line amount", "extended amount", "ext amount", "extended price", "line total", "amount",
+        "line amount", "extended amount", "ext amount", "extended price", "ext price",
+        "line total", "line charge", "line cost", "extended", "extension", "amount",
         "charge amount", "amount usd", "amount us", "net amount", "charge", "charges",
         "total charge",
         "total charges", "total amount", "total", "total usd", "total cost", "cost", "amt",
+        "invoice amount", "invoice total", "bill amount", "billed amount", "amount billed",
+    ),
+    # What follows is of ledgers and lists of transactions: see `ledgers`.
+    "debit": ("debit", "debits", "debit amount", "debit amt", "debit usd", "dr", "amount dr",
+              "increase"),
+    "credit": ("credit", "credits", "credit amount", "credit amt", "credit usd", "cr", "amount cr",
+               "decrease", "credits payments"),
+    "paid": (
+        "payments", "payment", "payment amount", "amount paid", "paid amount", "paid",
+        "payments received", "payments credits",
+    ),
+    "unpaid": ("unpaid", "unpaid amount", "amount unpaid", "open amount"),
+    "transaction": (
+        "transaction type", "trans type", "txn type", "tran type", "document type", "doc type",
+        "entry type",
+    ),
+    "status": (
+        "status", "invoice status", "bill status", "payment status", "approval status",
+        "posting status", "document status", "transaction status", "doc status", "inv status",
     ),
 }  # fmt: skip
+# Pairs of columns that say an amount together where no column says it alone.
+AMOUNT_PAIRS = (("debit", "credit"), ("paid", "unpaid"))
 
 HAUL_NAMES: Mapping[str, tuple[str, ...]] = {
     "date": (
@@ -109,6 +134,10 @@ _WORDS = {
     }
     for file_type, fields in NAMES.items()
 }
+_LEDGER_WORDS = {
+    "debit", "debits", "dr", "credit", "credits", "cr", "balance", "ledger", "journal", "posting",
+    "payment", "payments", "withdrawal", "withdrawals", "deposit", "deposits", "account",
+}  # fmt: skip
 _OTHER_CHARACTERS = re.compile(r"[^a-z0-9]+")
 
 
@@ -237,6 +266,12 @@ def plain(name: str) -> str:
     return _OTHER_CHARACTERS.sub(" ", name.casefold().replace("#", " number ")).strip()
 
 
+def looks_like_ledger(row: Sequence[Cell]) -> bool:
+    """Whether the names of columns are those of a ledger or an account's statement."""
+    words = {word for cell in row if isinstance(cell, str) for word in plain(cell).split()}
+    return len(words & _LEDGER_WORDS) > 1
+
+
 def _is_enough(file_type: str, columns: Mapping[str, int]) -> bool:
     if file_type == HAUL_LOG:
         return "date" in columns and bool(columns.keys() & {"tons", "pounds", "weight"})
@@ -249,4 +284,5 @@ def _is_enough(file_type: str, columns: Mapping[str, int]) -> bool:
         <= columns.keys()
     )
     told = columns.keys() & {"invoice_number", "vendor", "service_type", "description"}
-    return "amount" in columns and dated and bool(told)
+    valued = "amount" in columns or any(columns.keys() >= set(pair) for pair in AMOUNT_PAIRS)
+    return valued and dated and bool(told)

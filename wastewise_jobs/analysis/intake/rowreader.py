@@ -1,7 +1,7 @@
 """What reading an invoice sheet and a haul log have in common: cells by field, rows to skip."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -21,6 +21,7 @@ from wastewise_jobs.analysis.intake.cells import (
     number_of,
     text_of,
 )
+from wastewise_jobs.analysis.intake.groups import Groups, groups_of, named_total
 from wastewise_jobs.analysis.intake.headers import Layout
 from wastewise_jobs.analysis.intake.tables import Notebook, Table
 from wastewise_jobs.analysis.model import FileSummary, Place, ranges
@@ -37,11 +38,17 @@ _MONTHS = (
 _LABEL = (
     r"(?:(?:sub|grand|overall|running|invoice|account|report|page|vendor|site|property|location"
     r"|daily|weekly|month(?:ly)?|quarter(?:ly)?|annual|year(?:ly|[ -]to[ -]date)?|ytd"
-    rf"|{_MONTHS}|q[1-4]|\d{{4}})[\s.-]*)*(?:totals?|averages?|avg\.?|mean|sum)"
+    rf"|{_MONTHS}|q[1-4]|\d{{4}})[\s.-]*)*(?:totals?|averages?|avg\.?|mean|sum"
+    # German, French, Spanish and Portuguese, Italian, Dutch.
+    r"|(?:gesamt|end|zwischen)?summe|gesamt(?:betrag|kosten)?|insgesamt|sous[ -]?total|somme"
+    r"|total g[eé]n[eé]ral|montant total|suma(?: total)?|importe total|(?:sub)?total general|soma"
+    r"|(?:sub)?totale|(?:sub|eind)?totaal(?:bedrag)?)"
 )
 _BARE = re.compile(rf"{_LABEL}\s*:?", re.IGNORECASE)
 _TOTAL = re.compile(
-    rf"{_LABEL}(?:\s*(?:due|charges?|amounts?|costs?|tons?|tonnage|weight|hauls?|per|month|result))*"
+    rf"{_LABEL}(?:\s*(?:due|charges?|amounts?|costs?|tons?|tonnage|weight|hauls?|per|month|result"
+    r"|current|new|this|invoices?|period|now|expenses?|bills?|vendors?|payables?|spend|purchases?"
+    r"|disbursements?|payments?|credits?|debits?|transactions?))*"
     r"\s*(?:for\b.*|:.*|-.*)?|(?:amount|balance) due:?",
     re.IGNORECASE,
 )
@@ -55,7 +62,9 @@ _IN_DATE = re.compile(
     re.IGNORECASE,
 )
 # All of the above hold one of these.
-_HINT = re.compile(r"total|average|avg|mean|median|sum|count|min|max|due", re.IGNORECASE)
+_HINT = re.compile(
+    r"total|average|avg|mean|median|sum|som[am]|gesamt|totaal|count|min|max|due", re.IGNORECASE
+)
 _WORDS = re.compile(r"\W*[^\W\d]")
 
 
@@ -72,10 +81,15 @@ class RowReader:
     layout: Layout
     notebook: Notebook
     skipped: dict[str, list[int]] = field(default_factory=dict)
+    checks: list[str] = field(default_factory=list)
+    groups: Groups = field(init=False)
     rows_read: int = 0
     left_out: dict[int, str] = field(default_factory=dict)
     styles: dict[str, DateStyle] = field(default_factory=dict)
     decimal: str | None = None
+
+    def __post_init__(self) -> None:
+        self.groups = groups_of(self.table.rows, self.layout)
 
     def __iter__(self) -> Iterator[Row]:
         last, count = self.layout.header_row, self.layout.header_rows
@@ -171,13 +185,21 @@ class RowReader:
         if any(_IN_DATE.search(said.get(at, "")) for at in self._columns(*DATES)):
             return True
         if not self.is_dated(row):
-            is_group = any(map(_GROUP.fullmatch, said.values()))
+            is_group = any(map(_GROUP.fullmatch, said.values())) or self._is_named(row, said)
             return any(map(_TOTAL.fullmatch, said.values())) or (is_group and _words_in(row) == 1)
         described = self.text(row, "description") or self.text(row, "service_type")
         # A vendor may be called Total, and so may a service whose description says what it is.
         named = self._columns("vendor", "service_type", "description")
         return bool(_TOTAL.fullmatch(described)) or any(
             _BARE.fullmatch(text) for at, text in said.items() if at not in named
+        )
+
+    def _is_named(self, row: Sequence[Cell], said: Mapping[int, str]) -> bool:
+        """Whether it is the total of a name, which itself may begin like a total."""
+        texts = self._columns("vendor", "service_type", "description")
+        named = ((at, named_total(text)) for at, text in said.items())
+        return any(map(is_number, row)) and any(
+            name and (at not in texts or name in self.groups.names) for at, name in named
         )
 
     def _columns(self, *names: str) -> set[int]:
@@ -228,6 +250,7 @@ class RowReader:
             columns=tuple((name, self.layout.header(name)) for name in self.layout.columns),
             ignored_columns=tuple(name[:60] for name in self.layout.ignored[:20]),
             skipped=tuple((reason, ranges(rows)) for reason, rows in self.skipped.items()),
+            checks=tuple(self.checks),
         )
 
 
