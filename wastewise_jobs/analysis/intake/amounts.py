@@ -44,9 +44,12 @@ def settle_amount(reader: RowReader) -> frozenset[str]:
     """Take the lines' own amounts; the names of columns that were found to be their totals."""
     if "amount" not in reader.layout.columns:
         return frozenset()
-    columns = {at: _numbers(reader, at) for at in _candidates(reader)}
-    invoices = list(_invoices(reader))
     chosen = reader.layout.columns["amount"]
+    candidates = _candidates(reader)
+    if len(candidates) == 1 and not _TOTALS.search(plain(reader.layout.headers[chosen])):
+        return frozenset()
+    columns = {at: _numbers(reader, at) for at in candidates}
+    invoices = list(_invoices(reader))
     proven = _proven(columns, invoices)
     lines = {pair.lines for pair in proven if pair.totals == chosen}
     lines |= {at for at in columns if at != chosen and _runs(columns[chosen], columns[at])}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 
-from wastewise_jobs.analysis.intake.cells import Cell, date_of, is_blank, period_of
+from wastewise_jobs.analysis.intake.cells import Cell, date_of, is_blank, is_serial, period_of
 from wastewise_jobs.analysis.intake.rowreader import RowReader
 from wastewise_jobs.analysis.intake.spans import Span, is_short, may_be_days, month_in, span_of
 
@@ -45,25 +45,24 @@ def read_days(reader: RowReader, number: int, row: Sequence[Cell]) -> Days:
 
 def _day(reader: RowReader, number: int, row: Sequence[Cell], name: str) -> Span | None:
     """The day as a span of one; a month or a period as its first and last day."""
-    cell = reader.cell(row, name)
-    if isinstance(cell, str) and (span := _span(reader, name, cell)) is not None:
-        _note_short(reader, number, name, cell)
-        if not is_short(cell):
-            message = "Months and periods that stand in place of a day were read as their days."
-            reader.warn("period_as_date", message, number, name)
-        return span
-    day = reader.day(number, row, name)
-    return None if day is None else (day, day)
-
-
-def _span(reader: RowReader, name: str, cell: str) -> Span | None:
-    """The span that stands in place of a day; None for a day and for what cannot be read."""
-    try:
-        date_of(cell, reader.style(name))
-    except ValueError:
+    cell, style = reader.cell(row, name), reader.style(name)
+    if isinstance(cell, str) and not is_blank(cell) and not is_serial(cell, style):
         with suppress(ValueError):
-            return _read_span(reader, name, cell)
-    return None
+            day = date_of(cell, style)
+            return day, day
+        with suppress(ValueError):
+            span = _read_span(reader, name, cell)
+            _note_span(reader, number, name, cell)
+            return span
+    found = reader.day(number, row, name)
+    return None if found is None else (found, found)
+
+
+def _note_span(reader: RowReader, number: int, name: str, cell: Cell) -> None:
+    _note_short(reader, number, name, cell)
+    if not is_short(cell):
+        message = "Months and periods that stand in place of a day were read as their days."
+        reader.warn("period_as_date", message, number, name)
 
 
 def _read_span(reader: RowReader, name: str, cell: Cell) -> Span:
@@ -82,7 +81,6 @@ def note_short_years(reader: RowReader) -> None:
     """A problem for each column whose months may have days behind them, not years."""
     for name in _COLUMNS:
         at = reader.layout.columns.get(name)
-        if at is not None and may_be_days(row[at] for _, row in reader if at < len(row)):
+        if at is not None and may_be_days(row[at] for row in reader.table.rows if at < len(row)):
             problem = "has months with two digits that may be days or years: write the whole date"
             reader.problem(reader.layout.header_row + 1, name, problem)
-    reader.skipped.clear()

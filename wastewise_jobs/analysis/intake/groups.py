@@ -13,6 +13,7 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _NAME_FIRST = re.compile(r"(?P<name>\S.*?)[ :-]+(?:sub)?totals?\s*:?", re.IGNORECASE)
+_DEEPEST = 8
 # All labels of totals hold one of these.
 _HINT = re.compile(r"tot|som|sum|gesamt", re.IGNORECASE)
 
@@ -68,10 +69,10 @@ def _grouped(
     for at in below:
         number = at + 1
         if number in headings:
-            opened.append(headings[number])
+            opened = [*opened[1 - _DEEPEST :], headings[number]]
         for name in totals.get(number, ()):
-            while name in (group.casefold() for group in opened):
-                opened.pop()
+            folded = [group.casefold() for group in opened]
+            opened = opened[: folded.index(name)] if name in folded else opened
         if opened:
             grouped[number] = opened[-1]
     return grouped

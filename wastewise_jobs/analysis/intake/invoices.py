@@ -16,7 +16,7 @@ from wastewise_jobs.analysis.intake.ledgers import read_ledger
 from wastewise_jobs.analysis.intake.nocharge import LEFT_OUT, reason_to_leave_out
 from wastewise_jobs.analysis.intake.reconcile import reconcile
 from wastewise_jobs.analysis.intake.rowreader import RowReader
-from wastewise_jobs.analysis.intake.suspects import is_sum, note_mirrored
+from wastewise_jobs.analysis.intake.suspects import Sums, is_sum, note_mirrored
 from wastewise_jobs.analysis.intake.transactions import Kind
 from wastewise_jobs.analysis.model import InvoiceLine
 
@@ -44,21 +44,24 @@ def read_invoices(reader: RowReader) -> list[InvoiceLine]:
     _warn_about_columns(reader, settled)
     note_short_years(reader)
     lines: list[InvoiceLine] = []
-    above = _Heading()
+    above, sums = _Heading(), Sums()
     for number, row in reader:
         if _is_skipped(reader, number, row, ledger.kinds.get(number)):
+            if reader.skipped.get("total rows", [0])[-1] == number:
+                sums.begin()
+            continue
+        if is_sum(reader, row, _number(reader, row, european=european), sums):
+            reader.skip_total(number)
+            sums.begin()
             continue
         if reader.stands_alone(row, "amount"):
-            parts = sum((line.amount for line in lines), Decimal(0))
-            reader.skip_bare_total(number, row, "amount", parts, european=european)
-            continue
-        if is_sum(reader, row, _number(reader, row, european=european), lines):
-            reader.skip_total(number)
+            reader.skip_bare_total(number, row, "amount", sums.whole, european=european)
             continue
         heading = _completed(reader, number, _heading(reader, number, row), above)
         line = _line(reader, number, row, heading, european=european)
         if line is not None:
             lines.append(line)
+            sums.add(line.amount)
             above = heading
     reader.rows_read = len(lines)
     counted = {line.place.row: line.amount for line in lines}

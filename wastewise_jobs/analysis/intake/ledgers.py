@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from wastewise_jobs.analysis.intake.cells import Cell, is_blank, is_number, text_of
+from wastewise_jobs.analysis.intake.cells import Cell, is_number, text_of
 from wastewise_jobs.analysis.intake.headers import AMOUNT_PAIRS, Layout, plain
 from wastewise_jobs.analysis.intake.rowreader import RowReader
 from wastewise_jobs.analysis.intake.signs import has_value, is_negative, negated, net, turned
@@ -29,6 +29,7 @@ _TYPE_NAMES = ("type", "transaction", "trans")
 _OTHER_WORDS = re.compile(r"\b(?:method|paid|pay|terms?|status|account|split|memo|check)\b")
 _SIDE_WORDS = {"d": "debit", "dr": "debit", "debit": "debit",
                "c": "credit", "cr": "credit", "credit": "credit"}  # fmt: skip
+_MOST_WORDS = 100
 _ACCOUNTS = ("account", "account name", "gl account", "distribution account", "expense account")
 _SPLITS = ("split", "split account", "item split account")
 _PAYABLE = re.compile(r"\baccounts? payables?\b|\ba ?p\b|^payables?$")
@@ -143,7 +144,7 @@ def _types(reader: RowReader) -> int | None:
     named = [at for at, name in enumerate(headers) if plain(name) in _TYPE_NAMES]
     for at in [columns["transaction"]] if "transaction" in columns else named:
         words, known = _words(reader, at)
-        if known * 2 >= words.total() and any(map(is_of_ledgers, words)):
+        if words and known * 2 >= words.total() and any(map(is_of_ledgers, words)):
             return at
     read = {at for name, at in columns.items() if name != "service_type"}
     for at, name in enumerate(headers):
@@ -157,10 +158,13 @@ def _types(reader: RowReader) -> int | None:
 
 
 def _words(reader: RowReader, at: int) -> tuple[Counter[str], int]:
-    """What a column says how often, and how much of it is a type that is known."""
-    words = Counter(
-        text_of(row[at]) for _, row in reader if at < len(row) and not is_blank(row[at])
-    )
+    """What a column says how often, and how much of it is a type that is known; few words only."""
+    words: Counter[str] = Counter()
+    for _, row in reader:
+        words[_at(row, at)] += 1
+        if len(words) > _MOST_WORDS:
+            return Counter(), 0
+    words.pop("", None)
     return words, sum(count for word, count in words.items() if kind_of(word) is not None)
 
 

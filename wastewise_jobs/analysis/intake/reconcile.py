@@ -21,7 +21,8 @@ _LISTED = 10
 # Left out for what they are; other rows are left out of what the file itself adds up.
 _NO_ROWS = {"blank", "repeated header", "total rows", "group headings", "note rows"}
 _NOTHING: Mapping[int, Cell] = {}
-_COMPARED = 200
+_COMPARED = 30
+_LONGEST = 100
 _NO_SUM = re.compile(r"average|avg|\bmean\b|median|count|\bmin|\bmax", re.IGNORECASE)
 _MAY_BE_MORE = re.compile(r"\bdue\b|balance|paid|payments?|tax", re.IGNORECASE)
 
@@ -145,6 +146,11 @@ def _state(reader: RowReader, agreed: Mapping[int, Decimal], what: str) -> None:
     elif agreed:
         largest = max(agreed.values(), key=abs)
         reader.checks.append(
-            f"{len(agreed)} totals, rows {ranges(agreed)}, agree with {what}; "
+            f"{len(agreed)} totals, rows {_shown(agreed)}, agree with {what}; "
             f"the largest is {largest}."
         )
+
+
+def _shown(rows: Mapping[int, Decimal]) -> str:
+    text = ranges(rows)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(',')[0]}, …"

@@ -68,7 +68,7 @@ def is_short(cell: Cell) -> bool:
 
 def may_be_days(cells: Iterable[Cell]) -> bool:
     """Whether the two digits behind the months of a column are not all of a few years."""
-    texts = (cell for cell in cells if isinstance(cell, str))
+    texts = (cell for cell in cells if isinstance(cell, str) and cell.lstrip()[:1].isalpha())
     found = {int(match["short"]) for text in texts if (match := _SHORT.fullmatch(clean(text)))}
     return bool(found) and not (
         all(year in _SHORT_YEARS for year in found) and max(found) - min(found) < _MOST_YEARS

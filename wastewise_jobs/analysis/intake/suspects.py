@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from wastewise_jobs.analysis.intake.cells import Cell, is_blank, is_number
@@ -12,22 +13,39 @@ from wastewise_jobs.analysis.model import InvoiceLine
 _FEWEST = 2
 
 
-def is_sum(
-    reader: RowReader, row: Sequence[Cell], amount: Decimal | None, lines: Sequence[InvoiceLine]
-) -> bool:
+@dataclass(slots=True)
+class Sums:
+    """What the lines add up to: all of them, and those since the last total."""
+
+    whole: Decimal = Decimal(0)
+    lines: int = 0
+    nearer: Decimal = Decimal(0)
+    nearer_lines: int = 0
+
+    def add(self, amount: Decimal) -> None:
+        """Count a line."""
+        self.whole, self.lines = self.whole + amount, self.lines + 1
+        self.nearer, self.nearer_lines = self.nearer + amount, self.nearer_lines + 1
+
+    def begin(self) -> None:
+        """Begin anew below a total."""
+        self.nearer, self.nearer_lines = Decimal(0), 0
+
+    def has(self, amount: Decimal) -> bool:
+        """Whether the amount is that of several lines together."""
+        return (self.lines >= _FEWEST and amount == self.whole) or (
+            self.nearer_lines >= _FEWEST and amount == self.nearer
+        )
+
+
+def is_sum(reader: RowReader, row: Sequence[Cell], amount: Decimal | None, sums: Sums) -> bool:
     """Whether an undated row with one word, which describes nothing, adds up the lines above it."""
     names = ("description", "service_type")
-    if amount is None or reader.is_dated(row) or any(reader.text(row, name) for name in names):
+    if amount is None or not sums.has(amount) or reader.is_dated(row):
         return False
     words = [cell for cell in row if isinstance(cell, str) and not is_blank(cell)]
-    if sum(not is_number(word) for word in words) > 1:
-        return False
-    last = max(reader.skipped.get("total rows", ()), default=0)
-    nearer = [line.amount for line in lines if line.place.row > last]
-    return any(
-        len(parts) >= _FEWEST and sum(parts, Decimal(0)) == amount
-        for parts in (nearer, [line.amount for line in lines])
-    )
+    is_described = any(reader.text(row, name) for name in names)
+    return not is_described and sum(not is_number(word) for word in words) <= 1
 
 
 def note_mirrored(reader: RowReader, lines: Sequence[InvoiceLine]) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 
 from wastewise_jobs.analysis.intake.headers import plain
 
@@ -61,6 +62,7 @@ _OF_LEDGERS = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def kind_of(transaction_type: str) -> Kind | None:
     """What a transaction of that type is; None for a type that is not known."""
     words = plain(transaction_type)
@@ -107,6 +109,7 @@ _VOID = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def is_payment(text: str, *, negative: bool) -> bool:
     """Whether a description is that of a payment; of some only a negative amount tells."""
     words = plain(text)
@@ -122,11 +125,13 @@ def is_credit(text: str) -> bool:
     return bool(_CREDITED.search(plain(text)))
 
 
+@lru_cache(maxsize=4096)
 def is_balance(text: str) -> bool:
     """Whether a description is that of a balance carried from elsewhere."""
     return bool(_BALANCE.fullmatch(plain(text)))
 
 
+@lru_cache(maxsize=4096)
 def is_void(text: str) -> bool:
     """Whether a description says that the row is void."""
     return bool(_VOID.fullmatch(text)) and not _CHARGED.search(plain(text))
@@ -144,6 +149,7 @@ _BILLED = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def is_billed(status: str) -> bool | None:
     """Whether a row of that status is owed; None when the status is not known."""
     words = plain(status)
