@@ -10,7 +10,7 @@ from wastewise_jobs.analysis.intake.transactions import (
     is_balance,
     is_billed,
     is_payment,
-    is_void,
+    is_unbilled,
 )
 
 PAYMENTS = "payment rows"
@@ -31,7 +31,7 @@ def reason_to_leave_out(
     if billed is None:
         reader.warn("status_not_known", "Rows of an unknown status were counted.", number, "status")
     described = reader.text(row, "description"), reader.text(row, "service_type")
-    if any(map(is_void, described)):
+    if any(map(is_unbilled, described)):
         return UNBILLED
     if kind in {Kind.PAYMENT, Kind.BALANCE, Kind.CHECK}:
         return PAYMENTS

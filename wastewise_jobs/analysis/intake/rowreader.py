@@ -188,6 +188,9 @@ class RowReader:
             is_group = any(map(_GROUP.fullmatch, said.values())) or self._is_named(row, said)
             return any(map(_TOTAL.fullmatch, said.values())) or (is_group and _words_in(row) == 1)
         described = self.text(row, "description") or self.text(row, "service_type")
+        names = map(named_total, said.values())
+        if not described and any(name in self.groups.names for name in names if name):
+            return True
         # A vendor may be called Total, and so may a service whose description says what it is.
         named = self._columns("vendor", "service_type", "description")
         return bool(_TOTAL.fullmatch(described)) or any(

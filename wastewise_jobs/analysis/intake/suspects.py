@@ -1,5 +1,6 @@
 """Rows that nothing names and whose arithmetic tells what they are: sums, and payments."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from wastewise_jobs.analysis.intake.transactions import is_credit
 from wastewise_jobs.analysis.model import InvoiceLine
 
 _FEWEST = 2
+_TOTAL = re.compile(r"\b(?:sub-?)?totals?\b|\bsum\b", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -44,8 +46,10 @@ def is_sum(reader: RowReader, row: Sequence[Cell], amount: Decimal | None, sums:
     if amount is None or not sums.has(amount) or reader.is_dated(row):
         return False
     words = [cell for cell in row if isinstance(cell, str) and not is_blank(cell)]
-    is_described = any(reader.text(row, name) for name in names)
-    return not is_described and sum(not is_number(word) for word in words) <= 1
+    described = " ".join(reader.text(row, name) for name in names)
+    if _TOTAL.search(described):
+        return True
+    return not described.strip() and sum(not is_number(word) for word in words) <= 1
 
 
 def note_mirrored(reader: RowReader, lines: Sequence[InvoiceLine]) -> None:

@@ -88,7 +88,8 @@ _PAYMENT = re.compile(
 # What pays, unless it is charged: an amount that is negative is not.
 _PAYS_IF_NEGATIVE = re.compile(
     r"(?:.*\b(?:payments?|pmts?|pymts?|paymts?|thank you|auto ?pay)|received with thanks"
-    r"|paid|ach|eft|wire|e ?check|checks?|chk|ck|cheque|cash|visa|master ?card"
+    r"|electronic(?: funds)? transfer|(?:bank|funds|online|wire) transfer"
+    r"|transfer|pd|paid|ach|eft|wire|e ?check|checks?|chk|ck|cheque|cash|visa|master ?card"
     r"|amex|discover|credit card|debit card|lockbox|bank draft|direct debit|zelle|bill ?pay"
     r"|online banking|remittance|money order)(?: .*)?"
 )
@@ -103,6 +104,10 @@ _BALANCE = re.compile(
     r"|closing|outstanding|unpaid|forwarded|statement)(?: \w+)? balance.*"
     r"|balance(?: (?:brought|carried))? (?:forward|fwd).*|(?:bal|balance) (?:fwd|b ?f)"
     r"|(?:amount )?(?:brought|carried) forward.*|net change.*|past due(?: amount)?"
+)
+_ESTIMATE = re.compile(
+    r"\W*(?:estimate|quote|quotation|proposal|draft)s?(?:\s*[:#(\u2013-].*|\s+(?:for|no|of|\d).*)?",
+    re.IGNORECASE | re.DOTALL,
 )
 _VOID = re.compile(
     r"\W*void(?:ed)?(?:\W.*)?|.*\W(?:\*+|\(|-\s*)void(?:ed)?\W*", re.IGNORECASE | re.DOTALL
@@ -132,8 +137,10 @@ def is_balance(text: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def is_void(text: str) -> bool:
-    """Whether a description says that the row is void."""
+def is_unbilled(text: str) -> bool:
+    """Whether a description says that the row is void, or an estimate or the like."""
+    if _ESTIMATE.fullmatch(text):
+        return True
     return bool(_VOID.fullmatch(text)) and not _CHARGED.search(plain(text))
 
 
