@@ -46,16 +46,7 @@ def read_invoices(reader: RowReader) -> list[InvoiceLine]:
     lines: list[InvoiceLine] = []
     above, sums = _Heading(), Sums()
     for number, row in reader:
-        if _is_skipped(reader, number, row, ledger.kinds.get(number)):
-            if reader.skipped.get("total rows", [0])[-1] == number:
-                sums.begin()
-            continue
-        if is_sum(reader, row, _number(reader, row, european=european), sums):
-            reader.skip_total(number)
-            sums.begin()
-            continue
-        if reader.stands_alone(row, "amount"):
-            reader.skip_bare_total(number, row, "amount", sums.whole, european=european)
+        if _is_no_line(reader, number, row, ledger.kinds.get(number), sums, european=european):
             continue
         heading = _completed(reader, number, _heading(reader, number, row), above)
         line = _line(reader, number, row, heading, european=european)
@@ -69,6 +60,30 @@ def read_invoices(reader: RowReader) -> list[InvoiceLine]:
     parse = partial(number_of, european=european)
     reconcile(reader, counted, "amount", parse, ledger.written)
     return lines
+
+
+def _is_no_line(
+    reader: RowReader,
+    number: int,
+    row: Sequence[Cell],
+    kind: Kind | None,
+    sums: Sums,
+    *,
+    european: bool,
+) -> bool:
+    """Whether the row is left out, by its words or because it adds up the lines above it."""
+    if _is_skipped(reader, number, row, kind):
+        if reader.skipped.get("total rows", [0])[-1] == number:
+            sums.begin()
+        return True
+    if is_sum(reader, row, _number(reader, row, european=european), sums):
+        reader.skip_total(number)
+        sums.begin()
+        return True
+    if reader.stands_alone(row, "amount"):
+        reader.skip_bare_total(number, row, "amount", sums.whole, european=european)
+        return True
+    return False
 
 
 def _number(reader: RowReader, row: Sequence[Cell], *, european: bool) -> Decimal | None:

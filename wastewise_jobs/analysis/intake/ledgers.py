@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from wastewise_jobs.analysis.intake.cells import Cell, is_number, text_of
 from wastewise_jobs.analysis.intake.headers import AMOUNT_PAIRS, Layout, plain
 from wastewise_jobs.analysis.intake.rowreader import RowReader
+from wastewise_jobs.analysis.intake.sides import split_sides, word_at, words_in
 from wastewise_jobs.analysis.intake.signs import has_value, is_negative, negated, net, turned
 from wastewise_jobs.analysis.intake.transactions import (
     Kind,
@@ -27,9 +28,6 @@ from wastewise_jobs.analysis.intake.transactions import (
 _FIELDS = ("debit", "credit", "paid", "unpaid", "transaction")
 _TYPE_NAMES = ("type", "transaction", "trans")
 _OTHER_WORDS = re.compile(r"\b(?:method|paid|pay|terms?|status|account|split|memo|check)\b")
-_SIDE_WORDS = {"d": "debit", "dr": "debit", "debit": "debit",
-               "c": "credit", "cr": "credit", "credit": "credit"}  # fmt: skip
-_MOST_WORDS = 100
 _ACCOUNTS = ("account", "account name", "gl account", "distribution account", "expense account")
 _SPLITS = ("split", "split account", "item split account")
 _PAYABLE = re.compile(r"\baccounts? payables?\b|\ba ?p\b|^payables?$")
@@ -68,7 +66,7 @@ def read_ledger(reader: RowReader) -> Reading:
 
     Nothing for a plain list of charges, which stays as it is.
     """
-    _split_sides(reader)
+    split_sides(reader)
     columns = reader.layout.columns
     types = _types(reader)
     in_pairs = "amount" not in columns and any(columns.keys() >= set(p) for p in AMOUNT_PAIRS)
@@ -80,55 +78,30 @@ def read_ledger(reader: RowReader) -> Reading:
         reader, types, _named(reader.layout, _ACCOUNTS), _named(reader.layout, _SPLITS)
     )
     ledger.entries = list(_entries(ledger))
-    if in_pairs and {"debit", "credit"} <= columns.keys():
-        _read_sides(ledger, "debit", "credit")
-    elif in_pairs:
-        _add_up(ledger)
-    else:
-        _read_amounts(ledger)
+    _read(ledger, in_pairs=in_pairs)
     _note_entries(ledger)
-    written = {
-        entry.number: cell
-        for entry in ledger.entries
-        if not in_pairs and (cell := reader.cell(entry.row, "amount")) != entry.amount
-    }
+    reading = _reading(ledger, in_pairs=in_pairs)
     _rewrite(ledger)
+    return reading
+
+
+def _read(ledger: _Ledger, *, in_pairs: bool) -> None:
+    if not in_pairs:
+        _read_amounts(ledger)
+    elif {"debit", "credit"} <= ledger.reader.layout.columns.keys():
+        _read_sides(ledger, "debit", "credit")
+    else:
+        _add_up(ledger)
+
+
+def _reading(ledger: _Ledger, *, in_pairs: bool) -> Reading:
+    written: dict[int, Cell] = {}
+    for entry in ledger.entries:
+        cell = ledger.reader.cell(entry.row, "amount")
+        if not in_pairs and cell != entry.amount:
+            written[entry.number] = cell
     kinds = {entry.number: entry.kind for entry in ledger.entries if entry.kind is not None}
     return Reading(kinds, written)
-
-
-def _split_sides(reader: RowReader) -> None:
-    """Make columns of debits and of credits where a word beside the amount says which it is."""
-    columns = reader.layout.columns
-    if "amount" not in columns or columns.keys() & {"debit", "credit"}:
-        return
-    read = {at for name, at in columns.items() if name not in {"service_type", "transaction"}}
-    for at in sorted(set(range(len(reader.layout.headers))) - read):
-        words, _ = _words(reader, at)
-        if {_SIDE_WORDS.get(plain(word)) for word in words} == {"debit", "credit"}:
-            _write_sides(reader, at)
-            return
-
-
-def _write_sides(reader: RowReader, at: int) -> None:
-    layout, width = reader.layout, max(map(len, reader.table.rows))
-    rows: list[Sequence[Cell]] = []
-    for number, row in enumerate(reader.table.rows, 1):
-        side = _SIDE_WORDS.get(plain(_at(row, at)))
-        amount = reader.cell(row, "amount")
-        sides: tuple[Cell, Cell] = (amount, None) if side != "credit" else (None, amount)
-        is_head = number == layout.header_row + 1
-        rows.append(
-            [*row, *[None] * (width - len(row)), *(("Debit", "Credit") if is_head else sides)]
-        )
-    columns = {name: to for name, to in layout.columns.items() if name != "amount" and to != at}
-    columns |= {"debit": width, "credit": width + 1}
-    headers = (*layout.headers, *[""] * (width - len(layout.headers)), "Debit", "Credit")
-    headers = tuple(
-        "" if to == layout.columns["amount"] else name for to, name in enumerate(headers)
-    )
-    reader.table = replace(reader.table, rows=rows)
-    reader.layout = replace(layout, columns=columns, headers=headers)
 
 
 def _note_entries(ledger: _Ledger) -> None:
@@ -143,29 +116,18 @@ def _types(reader: RowReader) -> int | None:
     columns, headers = reader.layout.columns, reader.layout.headers
     named = [at for at, name in enumerate(headers) if plain(name) in _TYPE_NAMES]
     for at in [columns["transaction"]] if "transaction" in columns else named:
-        words, known = _words(reader, at)
+        words, known = words_in(reader, at)
         if words and known * 2 >= words.total() and any(map(is_of_ledgers, words)):
             return at
     read = {at for name, at in columns.items() if name != "service_type"}
     for at, name in enumerate(headers):
         if at in read or _OTHER_WORDS.search(plain(name)):
             continue
-        words, known = _words(reader, at)
+        words, known = words_in(reader, at)
         kinds = {kind_of(word) for word in words if is_of_ledgers(word)}
         if Kind.CHARGE in kinds and len(kinds) > 1 and known * 5 >= words.total() * 4:
             return at
     return None
-
-
-def _words(reader: RowReader, at: int) -> tuple[Counter[str], int]:
-    """What a column says how often, and how much of it is a type that is known; few words only."""
-    words: Counter[str] = Counter()
-    for _, row in reader:
-        words[_at(row, at)] += 1
-        if len(words) > _MOST_WORDS:
-            return Counter(), 0
-    words.pop("", None)
-    return words, sum(count for word, count in words.items() if kind_of(word) is not None)
 
 
 def _named(layout: Layout, names: Sequence[str]) -> int | None:
@@ -187,17 +149,13 @@ def _entries(ledger: _Ledger) -> Iterator[_Entry]:
     for number, row in reader:
         if reader.is_total(row) or reader.is_remark(row) or number in reader.groups.headings:
             continue
-        word = _at(row, ledger.types)
+        word = word_at(row, ledger.types)
         kind = kind_of(word) if word else _worded(reader, row)
         if ledger.types is not None and not word and kind is None and not reader.is_dated(row):
             # A further line of the transaction above.
             kind = above
         yield _Entry(number, row, word, kind, reader.cell(row, "amount"))
         above = kind
-
-
-def _at(row: Sequence[Cell], at: int | None) -> str:
-    return text_of(row[at]) if at is not None and at < len(row) else ""
 
 
 def _worded(reader: RowReader, row: Sequence[Cell]) -> Kind | None:
@@ -269,11 +227,11 @@ def _problem(ledger: _Ledger, entry: _Entry) -> None:
 def _of_check(ledger: _Ledger, entry: _Entry, bills: Sequence[_Entry]) -> Kind | None:
     """A payment, or an expense that no bill was written for; None where it cannot be told."""
     if ledger.splits is not None:
-        payable = _PAYABLE.search(plain(_at(entry.row, ledger.splits)))
+        payable = _PAYABLE.search(plain(word_at(entry.row, ledger.splits)))
         return Kind.PAYMENT if payable else Kind.EXPENSE
-    account = _at(entry.row, ledger.accounts)
+    account = word_at(entry.row, ledger.accounts)
     if account and not _PAYABLE.search(plain(account)):
-        if any(_at(bill.row, ledger.accounts) == account for bill in bills):
+        if any(word_at(bill.row, ledger.accounts) == account for bill in bills):
             return Kind.EXPENSE
         # QuickBooks calls no payment of a bill a check.
         if any(plain(other.word).startswith("bill p") for other in ledger.entries):
