@@ -29,6 +29,7 @@ _OPEN = {
     "repeated_total",
     "credits_like_payments",
     "debits_are_charges",
+    "positive_credit",
 }
 _WORDS = {INVOICE: "invoices", HAUL_LOG: "haul log"}
 

@@ -16,7 +16,12 @@ from wastewise_jobs.analysis.intake.ledgers import read_ledger
 from wastewise_jobs.analysis.intake.nocharge import LEFT_OUT, reason_to_leave_out
 from wastewise_jobs.analysis.intake.reconcile import reconcile
 from wastewise_jobs.analysis.intake.rowreader import RowReader
-from wastewise_jobs.analysis.intake.suspects import Sums, is_sum, note_mirrored
+from wastewise_jobs.analysis.intake.suspects import (
+    Sums,
+    is_sum,
+    note_mirrored,
+    note_positive_credits,
+)
 from wastewise_jobs.analysis.intake.transactions import Kind
 from wastewise_jobs.analysis.model import InvoiceLine
 
@@ -57,6 +62,7 @@ def read_invoices(reader: RowReader) -> list[InvoiceLine]:
     reader.rows_read = len(lines)
     counted = {line.place.row: line.amount for line in lines}
     note_mirrored(reader, lines)
+    note_positive_credits(reader, lines)
     parse = partial(number_of, european=european)
     reconcile(reader, counted, "amount", parse, ledger.written)
     return lines

@@ -12,6 +12,8 @@ from wastewise_jobs.analysis.intake.transactions import is_credit
 from wastewise_jobs.analysis.model import InvoiceLine
 
 _FEWEST = 2
+_CREDIT = re.compile(r"\b(?:credits?|refund|rebate)\b", re.IGNORECASE)
+_NO_CREDIT = re.compile(r"\bcredit card|\b(?:fees?|charges?|tax|revers\w+)\b", re.IGNORECASE)
 _TOTAL = re.compile(r"\b(?:sub-?)?totals?\b|\bsum\b", re.IGNORECASE)
 
 
@@ -73,3 +75,12 @@ def note_mirrored(reader: RowReader, lines: Sequence[InvoiceLine]) -> None:
         )
         for row in mirrored:
             reader.warn("credits_like_payments", message, row, "amount")
+
+
+def note_positive_credits(reader: RowReader, lines: Sequence[InvoiceLine]) -> None:
+    """Warn of positive amounts whose description is that of a credit: they were counted."""
+    for line in lines:
+        text = f"{line.service_type} {line.description}"
+        if line.amount > 0 and _CREDIT.search(text) and not _NO_CREDIT.search(text):
+            message = "Described as credits, but positive: they were counted as charges."
+            reader.warn("positive_credit", message, line.place.row, "amount")
