@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from tests.service.workers import Bench, bench
 from wastewise_jobs.analysis.sample import sample_files, sample_property
@@ -152,6 +153,39 @@ async def test_without_a_haul_log_the_invoices_are_analysed_with_a_warning(
 BROKEN = (
     b"Invoice Number,Invoice Date,Vendor Name,Description,Amount\nA1,2025-01-03,Acme,Haul,twelve\n"
 )
+TWO = (
+    b"Property,Invoice Number,Invoice Date,Vendor Name,Description,Amount\n"
+    b"Oak,A1,05/02/2025,Acme,Haul,1.250\nPine,A2,05/02/2025,Acme,Haul,2.500\n"
+)
+
+
+@pytest.mark.parametrize("job_type", ["complete_analysis", "invoice_extraction"])
+async def test_the_input_decides_what_files_leave_open(
+    built_in: Bench, pool: Pool, job_type: str
+) -> None:
+    project_id = await sample_project(pool, without="")
+    await upload(pool, project_id, "two.csv", TWO)
+    chosen = '{"dateOrder": "dmy", "decimal": ".", "locations": ["pine"]}'
+
+    job = await finished(built_in, job_type, project_id, chosen)
+
+    rows = [row for _, row in await built_in.store.rows(job.id, after=0, limit=10)]
+    assert [(row["invoiceDate"], row["amount"]) for row in rows] == [("2025-02-05", "2.500")]
+    open_codes = {"date_order_ambiguous", "decimal_mark_ambiguous", "several_locations"}
+    assert not open_codes & {warning["code"] for warning in job.result["warnings"]}
+
+
+async def test_a_choice_that_is_none_is_refused_at_submission_by_its_field(
+    pool: Pool, offload: Offload
+) -> None:
+    schemas = {info.job_type: info.input_schema for info in builtin_jobs(pool, offload).job_types()}
+    for job_type in ("complete_analysis", "invoice_extraction"):
+        validator = Draft202012Validator(schemas[job_type])
+        wrong = {"dateOrder": "dym", "decimal": ";", "locations": ["", "Oak"]}
+        assert {str(error.absolute_path[0]) for error in validator.iter_errors(wrong)} == set(wrong)
+        good = {"dateOrder": "ymd", "decimal": ",", "locations": ["Oak"]}
+        assert validator.is_valid(good)
+    assert not Draft202012Validator(schemas["report_generation"]).is_valid({"decimal": ","})
 
 
 @pytest.mark.parametrize(
@@ -161,6 +195,10 @@ BROKEN = (
         ("complete_analysis", "{}", BROKEN, "UNREADABLE_FILE", 'bad.csv, row 2, column "Amount"'),
         ("invoice_extraction", '{"files": ["gone.csv"]}', BROKEN, "FILE_NOT_FOUND", "gone.csv"),
         ("invoice_extraction", '{"files": "bad.csv"}', BROKEN, "INVALID_INPUT", "files"),
+        ("complete_analysis", '{"dateOrder": "dym"}', BROKEN, "INVALID_INPUT", "dateOrder"),
+        ("invoice_extraction", '{"decimal": "\'"}', BROKEN, "INVALID_INPUT", "decimal"),
+        ("invoice_extraction", '{"locations": []}', BROKEN, "INVALID_INPUT", "locations"),
+        ("complete_analysis", '{"locations": ["Elm"]}', TWO, "UNKNOWN_LOCATION", '"Oak", "Pine"'),
         ("report_generation", "{}", BROKEN, "NO_ANALYSIS", "complete_analysis"),
     ],
 )

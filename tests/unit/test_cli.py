@@ -11,7 +11,7 @@ from wastewise_jobs.cli.app import main
 from wastewise_jobs.cli.psql import without_password
 from wastewise_jobs.cli.reports import check_folder
 from wastewise_jobs.cli.serve import _load, _queues
-from wastewise_jobs.cli.submit import _name_of, _new_project, _uploads
+from wastewise_jobs.cli.submit import _input, _name_of, _new_project, _uploads
 from wastewise_jobs.errors import InvalidInputError
 from wastewise_jobs.settings import SECRET_FILE, Settings
 
@@ -98,6 +98,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         ("submit x --invoices", "option '--invoices' requires an argument\n"),
         ("submit x --invoices a.csv", "--invoices: a.csv: No such file or directory\n"),
         ("submit x --project 7 --debug --city", "option '--city' requires an argument\n"),
+        ("submit x --date-order dym", "--date-order: 'dym' is not one of 'mdy', 'dmy', 'ymd'\n"),
     ],
 )
 def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str], typed: str, said: str) -> None:
@@ -123,6 +124,30 @@ def test_a_terminal_without_our_letters_gets_others(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, cwd=tmp_path, env=env, check=False
     )
     assert done.stdout == b"a ? b\n", done.stderr
+
+
+def test_a_minus_is_no_question_mark_on_any_terminal(tmp_path: Path) -> None:
+    code = (
+        "from wastewise_jobs.cli.app import _make_output_safe as f; f();"
+        "print('\u2212$20.00, 4 yd\u00b3 \u00d7 2 \u2013 3\u2026')"
+    )
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, cwd=tmp_path, env=env, check=False
+    )
+    assert done.stdout == b"-$20.00, 4 yd3 x 2 - 3...\n", done.stderr
+
+
+def test_options_say_how_files_are_read() -> None:
+    reading = {"dateOrder": "dmy", "decimal": None, "locations": ["Oak", "Elm"]}
+    assert _input('{"files": ["a.csv"]}', reading) == {
+        "files": ["a.csv"],
+        "dateOrder": "dmy",
+        "locations": ["Oak", "Elm"],
+    }
+    assert _input(None, dict.fromkeys(reading)) == {}
+    with pytest.raises(InvalidInputError, match="dateOrder is given by an option too"):
+        _input('{"dateOrder": "mdy"}', reading)
 
 
 def test_nothing_typed_is_answered_with_help(capsys: pytest.CaptureFixture[str]) -> None:

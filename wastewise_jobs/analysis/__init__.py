@@ -12,11 +12,13 @@ same stored analysis give the same HTML, byte for byte, and a workbook with the 
 Money and weights are Decimal or exact fractions throughout; rounding happens in `display` alone.
 """
 
+from wastewise_jobs.analysis.choices import LONGEST_LOCATION, Choices
 from wastewise_jobs.analysis.errors import (
     AnalysisError,
     InvalidPropertyError,
     NoDataError,
     Problem,
+    UnknownLocationError,
     UnreadableFilesError,
 )
 from wastewise_jobs.analysis.extraction import Extraction
@@ -40,11 +42,13 @@ __all__ = [
     "EQUIPMENT_TYPES",
     "HAUL_LOG",
     "INVOICE",
+    "LONGEST_LOCATION",
     "PROPERTY_TYPES",
     "STEPS",
     "Analysis",
     "AnalysisError",
     "Category",
+    "Choices",
     "Extraction",
     "Haul",
     "InvalidPropertyError",
@@ -54,6 +58,7 @@ __all__ = [
     "Problem",
     "PropertyFacts",
     "SourceFile",
+    "UnknownLocationError",
     "UnreadableFilesError",
     "analyse",
     "extract",

@@ -2,6 +2,7 @@
 
     AnalysisError
     ├── UnreadableFilesError   a file, sheet, row or cell cannot be read; lists where and why
+    ├── UnknownLocationError   a location was chosen that no file names; lists those there are
     ├── NoDataError            the files could be read and hold nothing to analyse
     └── InvalidPropertyError   a fact about the property is missing or out of range
 
@@ -79,6 +80,12 @@ class UnreadableFilesError(AnalysisError):
     """A file, sheet, row or cell cannot be read; the problems say which."""
 
     code = "UNREADABLE_FILE"
+
+
+class UnknownLocationError(AnalysisError):
+    """A location was chosen that no file names; the problem lists those that are named."""
+
+    code = "UNKNOWN_LOCATION"
 
 
 class NoDataError(AnalysisError):

@@ -115,7 +115,7 @@ class Figure:
     """One measured figure.
 
     `band` is the benchmark's word for it (good, typical, high, excellent, ...), `verdict` the
-    sentence for people; both empty where there is no benchmark.
+    sentence for people; both empty where there is no benchmark, or none that can be trusted.
     """
 
     result: Quantity
@@ -134,6 +134,11 @@ class Figure:
     def value(self) -> Decimal:
         """The exact value."""
         return self.result.value
+
+    @property
+    def is_plausible(self) -> bool:
+        """Whether the value is one that a property can have."""
+        return self.benchmark is None or self.benchmark.is_plausible(Fraction(self.value))
 
     def to_json(self) -> JsonObject:
         """The figure as one JSON object."""

@@ -1,6 +1,7 @@
 """The figures of a property, each from the sums of `measures` and held against its benchmark."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from wastewise_jobs.analysis import benchmarks
@@ -9,9 +10,17 @@ from wastewise_jobs.analysis.benchmarks import (
     WEEKS_PER_MONTH,
     YARDS_PER_TON,
 )
+from wastewise_jobs.analysis.display import money
 from wastewise_jobs.analysis.figures import Benchmark, Figure, Quantity, quantity
 from wastewise_jobs.analysis.measures import HaulLog, Spend
-from wastewise_jobs.analysis.model import Notice, PropertyFacts, Rows
+from wastewise_jobs.analysis.model import (
+    HAUL_LOG,
+    INVOICE,
+    Notice,
+    PropertyFacts,
+    Rows,
+    rows_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +35,29 @@ class Metrics:
         return next((figure for figure in self.figures if figure.code == code), None)
 
 
-def measure(facts: PropertyFacts, spend: Spend | None, log: HaulLog | None) -> Metrics:
-    """Every figure that the property, its invoices and its haul log allow."""
+# What each figure with a verdict is made of.
+_OF_INVOICES = {"cost_per_door"}
+_OF_TONS = {"tons_per_haul", "capacity_utilisation"}
+
+
+def measure(
+    facts: PropertyFacts,
+    spend: Spend | None,
+    log: HaulLog | None,
+    doubts: frozenset[str] = frozenset(),
+) -> Metrics:
+    """Every figure that the property, its invoices and its haul log allow.
+
+    Band and verdict are empty for a figure outside of its plausible range, and for those of file
+    types in `doubts`.
+    """
     figures: list[Figure] = []
     warnings: list[Notice] = []
     if spend is None:
         warnings.append(Notice("no_invoices", "There are no invoices: no cost can be calculated."))
     else:
         figures += _cost_figures(facts, spend)
+        warnings += _negative(spend)
     if log is None:
         message = "There is no haul log: no weight, haul or compactor figure can be calculated."
         warnings.append(Notice("no_haul_log", message))
@@ -41,7 +65,31 @@ def measure(facts: PropertyFacts, spend: Spend | None, log: HaulLog | None) -> M
     figures += [yards] if yards else []
     figures += _haul_figures(log) if log is not None else []
     warnings += _implausible(figures)
-    return Metrics(tuple(figures), tuple(warnings))
+    return Metrics(tuple(_judged(figures, doubts)), tuple(warnings))
+
+
+def _judged(figures: list[Figure], doubts: frozenset[str]) -> Iterable[Figure]:
+    """The figures, without a verdict where none is due."""
+    implausible = {figure.code for figure in figures if not figure.is_plausible}
+    if implausible & _OF_TONS:
+        implausible |= _OF_TONS
+    for figure in figures:
+        source = INVOICE if figure.code in _OF_INVOICES else HAUL_LOG
+        if figure.code in implausible or (source in doubts and figure.rows):
+            yield replace(figure, band="", verdict="")
+        else:
+            yield figure
+
+
+def _negative(spend: Spend) -> list[Notice]:
+    if spend.total >= 0:
+        return []
+    message = (
+        f"Total spend is {money(spend.total)}: the files write charges as negative numbers, or "
+        "hold mostly credits. Charges have to be positive, credits negative."
+    )
+    rows = rows_of(line.place for line in spend.lines if line.amount < 0)
+    return [Notice("negative_spend", message, rows)]
 
 
 def _cost_figures(facts: PropertyFacts, spend: Spend) -> list[Figure]:
@@ -196,11 +244,11 @@ def _implausible(figures: list[Figure]) -> list[Notice]:
         Notice(
             "implausible_figure",
             f"{figure.result.label} is {figure.result.text}, outside the plausible "
-            f"{_range(figure.benchmark)}: check the input.",
+            f"{_range(figure.benchmark)}: it gets no verdict; check the input.",
             figure.rows,
         )
         for figure in figures
-        if figure.benchmark and not figure.benchmark.is_plausible(Fraction(figure.value))
+        if figure.benchmark and not figure.is_plausible
     ]
 
 

@@ -346,7 +346,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class FileSummary:
-    """What was read from one sheet of one file, and what was left out and why."""
+    """What was read from one sheet of one file, and what was left out and why.
+
+    `checks` are the file's own totals that agree with what was read.
+    """
 
     file: str
     sheet: str | None
@@ -356,6 +359,7 @@ class FileSummary:
     columns: tuple[tuple[str, str], ...]
     ignored_columns: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    checks: tuple[str, ...] = ()
 
     def to_json(self) -> JsonObject:
         """The summary as a JSON object."""
@@ -368,6 +372,7 @@ class FileSummary:
             "columns": [{"field": field, "header": header} for field, header in self.columns],
             "ignoredColumns": list(self.ignored_columns),
             "skipped": [{"reason": reason, "rows": rows} for reason, rows in self.skipped],
+            "checks": list(self.checks),
         }
 
     @classmethod
@@ -382,4 +387,6 @@ class FileSummary:
             columns=tuple((column["field"], column["header"]) for column in stored["columns"]),
             ignored_columns=tuple(stored["ignoredColumns"]),
             skipped=tuple((entry["reason"], entry["rows"]) for entry in stored["skipped"]),
+            # Results of earlier releases have none.
+            checks=tuple(stored.get("checks", ())),
         )

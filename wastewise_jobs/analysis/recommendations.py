@@ -135,7 +135,7 @@ def recommend(
 ) -> list[Assessment]:
     """Every recommendation, made or left out; `yards` is the figure yards per door."""
     if yards is not None and yards.value < LEASE_UP_BELOW:
-        reason = lease_up_reason(yards)
+        reason = lease_up_reason(yards) if yards.band else implausible_reason(yards)
         return [Omission(code, title, reason) for code, title in TITLES.items()]
     assessments = [
         monitor_compactor(facts, log, spend),
@@ -156,6 +156,11 @@ def lease_up_reason(yards: Figure) -> str:
         f"{YARDS_PER_DOOR_BENCHMARK} (the limit is 40%): the building is not full yet, so no "
         "recommendation is made."
     )
+
+
+def implausible_reason(figure: Figure) -> str:
+    """Why nothing is recommended by a figure that cannot be trusted."""
+    return f"{figure.result.label} is {figure.result.text}, which cannot be trusted."
 
 
 def monitor_compactor(facts: PropertyFacts, log: HaulLog | None, spend: Spend | None) -> Assessment:

@@ -13,6 +13,7 @@ from typing import Any
 
 from wastewise_jobs.analysis.breakdown import CategoryTotal, Month, categories_of, months_of
 from wastewise_jobs.analysis.display import amount, money, number
+from wastewise_jobs.analysis.doubts import doubtful, no_verdict, trusted
 from wastewise_jobs.analysis.extraction import Extraction, bounded
 from wastewise_jobs.analysis.figures import Figure
 from wastewise_jobs.analysis.measures import HaulLog, Spend
@@ -40,6 +41,7 @@ STEPS = ("Measuring spend and hauls", "Comparing with benchmarks", "Weighing rec
 MOST_POINTS = 1000
 MOST_WARNINGS = 200
 MOST_VENDORS = 10
+_UNTRUSTED = {"no_verdict", "implausible_figure", "negative_spend"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Analysis:
             return f"{money(self.annual_savings, 0)} a year can be saved with {measures}."
         if self.savings_to_consider > 0:
             return f"{money(self.savings_to_consider, 0)} a year could be saved: worth considering."
+        if any(warning.code in _UNTRUSTED for warning in self.warnings):
+            return "The figures cannot be trusted yet: see the warnings."
         return "No measure would save money at present."
 
     def to_json(self) -> JsonObject:
@@ -169,11 +173,12 @@ def analyse(
     spend = Spend(extraction.invoice_lines) if extraction.invoice_lines else None
     log = HaulLog(extraction.hauls) if extraction.hauls else None
     report(STEPS[1])
-    metrics = measure(facts, spend, log)
-    warnings += [*metrics.warnings, *_coverage(spend), *_mixed_containers(log)]
+    doubts = doubtful(extraction)
+    metrics = measure(facts, spend, log, doubts)
+    warnings += [*no_verdict(doubts), *metrics.warnings, *_coverage(spend), *_mixed_containers(log)]
     report(STEPS[2])
     yards = metrics.figure("yards_per_door")
-    assessments = recommend(facts, spend, log, yards)
+    assessments = trusted(recommend(facts, spend, log, yards), metrics.figures, doubts)
     leasing = yards is not None and yards.band == "lease_up"
     return Analysis(
         facts=facts,

@@ -1,5 +1,6 @@
 """All commands put together, and the one place where an error becomes a line and an exit code."""
 
+import codecs
 import io
 import os
 import sys
@@ -97,9 +98,29 @@ def _make_output_safe() -> None:
         except OSError:
             # Closed by whoever started us: the first socket would take its place.
             os.open(os.devnull, os.O_RDWR)
+    codecs.register_error("plainly", _plainly)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="plainly")
+
+
+# What our own texts hold beyond ASCII. A minus that became a question mark would change a number.
+_PLAIN = {
+    "\u2212": "-",
+    "\u2013": "-",
+    "\u2014": "-",
+    "\u00d7": "x",
+    "\u00b3": "3",
+    "\u2026": "...",
+}
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """Write what the terminal cannot show in the letters that it has, or as a question mark."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(letter, "?") for letter in text), error.end
 
 
 def _report(error: Exception) -> int:

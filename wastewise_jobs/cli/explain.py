@@ -65,7 +65,8 @@ def _misused(error: Exception) -> str:
         details = error.__cause__.errors(include_url=False)[0]
         name = max(error.param.opts, key=len) if error.param is not None else ""
         name = name if name.startswith("-") else name.upper()
-        return f"{name}: {problem_of(details)}, not {str(details['input'])[:100]!r}"
+        problem, given = problem_of(details).rstrip("."), repr(str(details["input"])[:100])
+        return f"{name}: {problem}" + ("" if given in problem else f", not {given}")
     said = str(getattr(error, "format_message", error.__str__)()).rstrip(".?")
     path = getattr(getattr(error, "ctx", None), "command_path", None)
     return f"{said[:1].lower()}{said[1:]}" + (f"; see `{path} --help`" if path else "")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wastewise_jobs.wire import AnalyzeAnswer, JobAnswer, ProjectRequest
 
 _PROPERTY = "Property: makes a new project (name, units, city, state and equipment together)"
+_READING = "Reading the files, where they leave it open"
 _LIMITS = "Job"
 
 
@@ -87,6 +88,22 @@ def submit(
         str | None,
         typer.Option("--input", metavar="JSON", help="The job's input as an object, or @FILE."),
     ] = None,
+    date_order: Annotated[
+        Literal["mdy", "dmy", "ymd"] | None,
+        typer.Option(help="Of dates like 05/02/2025.", rich_help_panel=_READING),
+    ] = None,
+    decimal: Annotated[
+        Literal[".", ","] | None,
+        typer.Option(help="The decimal mark of numbers.", rich_help_panel=_READING),
+    ] = None,
+    location: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Only its rows, as a warning names it; repeatable.",
+            rich_help_panel=_READING,
+        ),
+    ] = None,
     priority: Annotated[
         int | None, typer.Option(help="1 (first) to 10.", rich_help_panel=_LIMITS)
     ] = None,
@@ -114,7 +131,7 @@ def submit(
 
     The job belongs to --project, or to a new one that --property and its like describe.
     """
-    from wastewise_jobs.cli.arguments import json_object, point_in_time
+    from wastewise_jobs.cli.arguments import point_in_time
     from wastewise_jobs.cli.credentials import find_target
     from wastewise_jobs.cli.reports import check_folder
     from wastewise_jobs.cli.running import run
@@ -130,13 +147,14 @@ def submit(
         "container_yards": container_yards,
         "pickups_per_week": pickups_per_week,
     }
+    reading = {"dateOrder": date_order, "decimal": decimal, "locations": location}
     plan = Plan(
         job_type=job_type.strip().lower(),
         project_id=project,
         project=_new_project(project, property_options),
         uploads=_uploads(invoices or [], haul_log or []),
         options={
-            "input_data": json_object(input_data, "--input") if input_data else {},
+            "input_data": _input(input_data, reading),
             "priority": priority,
             "max_retries": max_retries,
             "timeout_seconds": timeout,
@@ -169,6 +187,18 @@ def watch(
     _note(target.note)
     ok = run(_watch(target, job_id, report=report, as_json=as_json))
     raise typer.Exit(0 if ok else 1)
+
+
+def _input(given: str | None, reading: dict[str, Any]) -> dict[str, Any]:
+    """The job's input, with what the options say about reading the files."""
+    from wastewise_jobs.cli.arguments import json_object
+    from wastewise_jobs.errors import InvalidInputError
+
+    document = json_object(given, "--input") if given else {}
+    told = {name: value for name, value in reading.items() if value}
+    if twice := sorted(document.keys() & told.keys()):
+        raise InvalidInputError("--input", f"{twice[0]} is given by an option too; say it once")
+    return {**document, **told}
 
 
 def _new_project(project: UUID | None, options: dict[str, Any]) -> "ProjectRequest | None":

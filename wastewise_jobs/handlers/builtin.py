@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Annotated, Any, Literal, TypeVar, TypeVarTuple
 from uuid import UUID
 
 import orjson
@@ -18,8 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from wastewise_jobs.analysis import (
+    LONGEST_LOCATION,
     Analysis,
     AnalysisError,
+    Choices,
     Extraction,
     PropertyFacts,
     SourceFile,
@@ -58,11 +60,31 @@ class _Input(BaseModel):
 
 
 class FilesInput(_Input):
-    """Which files of the project to read."""
+    """Which files of the project to read, and how where they leave it open."""
 
     files: list[str] | None = Field(
         None, min_length=1, max_length=100, description="names of files; all when absent"
     )
+    date_order: Literal["mdy", "dmy", "ymd"] | None = Field(
+        None, description="how dates such as 05/02/2025 are read; by what each file says if absent"
+    )
+    decimal: Literal[".", ","] | None = Field(
+        None, description="the decimal mark of numbers that are text; told by each file if absent"
+    )
+    locations: list[Annotated[str, Field(min_length=1, max_length=LONGEST_LOCATION)]] | None = (
+        Field(
+            None,
+            min_length=1,
+            max_length=100,
+            description="only rows of these properties, locations or accounts, as a warning lists "
+            "them; all when absent",
+        )
+    )
+
+    @property
+    def choices(self) -> Choices:
+        """What was decided about files that can be read in more than one way."""
+        return Choices(self.date_order, self.decimal, tuple(self.locations or ()))
 
 
 class ReportInput(_Input):
@@ -93,7 +115,7 @@ class Builtin:
         steps.next()
         sources = await self._sources(job, input.files)
         steps.next()
-        summary, rows = await self._compute(_extracted_rows, sources)
+        summary, rows = await self._compute(_extracted_rows, sources, input.choices)
         steps.next()
         async with job.transaction() as connection:
             await self._jobs.save_rows(job.id, rows, connection=connection)
@@ -116,7 +138,7 @@ class Builtin:
         sources = await self._sources(job, input.files)
         await self._projects.begin(project_id, user_id=job.user_id)
         steps.next()
-        packed = await self._compute(_extracted, sources)
+        packed = await self._compute(_extracted, sources, input.choices)
         steps.next()
         analysis = await self._compute(_analysed, facts, packed)
         steps.next()
@@ -311,8 +333,8 @@ def _months(analysis: Analysis) -> Decimal | None:
 
 # What runs in the processes of an Offload. Between two of these an extraction stays packed: reading
 # thousands of lines out of a pickle takes a tenth of a second, which the event loop does not have.
-def _extracted(sources: Sequence[SourceFile]) -> bytes:
-    return pickle.dumps(extract(sources))
+def _extracted(sources: Sequence[SourceFile], choices: Choices) -> bytes:
+    return pickle.dumps(extract(sources, choices))
 
 
 def _unpacked(packed: bytes) -> Extraction:
@@ -320,8 +342,10 @@ def _unpacked(packed: bytes) -> Extraction:
     return extraction
 
 
-def _extracted_rows(sources: Sequence[SourceFile]) -> tuple[dict[str, Any], list[str]]:
-    extraction = extract(sources)
+def _extracted_rows(
+    sources: Sequence[SourceFile], choices: Choices
+) -> tuple[dict[str, Any], list[str]]:
+    extraction = extract(sources, choices)
     return extraction.to_json(), _row_texts(extraction)
 
 

@@ -75,7 +75,7 @@ def test_one_cell_in_the_last_corner_is_refused() -> None:
 
 def test_cells_without_an_address_are_counted_too() -> None:
     wide = "<row>" + "<c><v>1</v></c>" * 400 + "</row>"
-    far = rebuilt({SHEET: sheet_with(wide + "<row/>" * 10_000)})
+    far = rebuilt({SHEET: sheet_with(wide + "<row/>" * 10_000 + "<row><c><v>1</v></c></row>")})
     assert "column 400" in problem_of(far)
 
 

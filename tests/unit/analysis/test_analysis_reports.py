@@ -278,3 +278,19 @@ def test_every_name_that_a_formula_uses_is_defined(name: str) -> None:
             formulas = " ".join(re.findall(r"<f>([^<]*)</f>", archive.read(part).decode()))
             bare = re.sub(r'"[^"]*"|&quot;.*?&quot;|\w+!\$?\w+', "", formulas)
             assert set(re.findall(r"\b[A-Z][a-z]\w+\b", bare)) <= defined, part
+
+
+def test_a_figure_without_a_verdict_has_none_in_either_report() -> None:
+    lines = [make_line("-48000", "2024-01-01", "2024-12-31", category=Category.BULK)]
+    extraction = extraction_of(lines, hauls_over(80, 361, "1.9"))
+    analysis = analyse(PropertyFacts("P", 200, equipment_type="COMPACTOR"), extraction)
+    assert analysis.headline == "The figures cannot be trusted yet: see the warnings."
+    assert analysis.recommendations == ()
+    html = render_html(analysis)
+    assert html.count("No verdict") == 4
+    assert "Good: under $30" not in html
+    assert "Light" not in html
+    metrics = sheets_of(render_xlsx(analysis, extraction))["Metrics"]
+    ratings = {row[0]: row[3] for row in metrics if len(row) > 3}
+    assert ratings["Cost per door"] == ratings["Tons per haul"] == "No verdict"
+    assert ratings["Days between pickups"] == "Frequent"

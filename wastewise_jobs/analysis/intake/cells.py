@@ -5,6 +5,7 @@ A cell that cannot be read raises `ValueError` whose text completes the sentence
 
 import math
 import re
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -16,6 +17,10 @@ LARGEST_NUMBER = Decimal(1_000_000_000)
 EARLIEST, LATEST = date(1990, 1, 1), date(2100, 12, 31)
 LONGEST_NUMBER = 40
 
+_ERROR = re.compile(
+    "#(?:N/A|N/D|N/B|N/V|NV|\u041d/\u0414|GETTING_DATA)!?|#[\u00a1\u00bf]?[A-Z\u00c0-\u00de\u0410-\u042f_]+(?:/0)?[!?]"
+    r"|Err:\d{3}"
+)
 _SIX_PLACES = Decimal("0.000001")
 _FRAMED = re.compile(
     r"(?:\$\s*(?=\())?(?P<open>\()?\s*(?P<before>[-+])?\s*(?:US\$|USD|\$)?\s*(?P<after>[-+])?\s*"
@@ -41,6 +46,15 @@ def is_blank(cell: Cell) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
+def is_error_value(cell: Cell) -> bool:
+    """Whether a formula failed and left #N/A, #REF! or the like, in any language of the program."""
+    return (
+        isinstance(cell, str)
+        and cell[:1] in {"#", "E"}
+        and _ERROR.fullmatch(cell.strip()) is not None
+    )
+
+
 def text_of(cell: Cell) -> str:
     """The cell as clean text; a whole number from a workbook loses its `.0`."""
     if cell is None:
@@ -52,11 +66,16 @@ def text_of(cell: Cell) -> str:
 
 def is_european(cells: list[Cell]) -> bool:
     """Whether a column writes 1.234,50: some cell cannot be American and none must be."""
-    texts = [cell.strip() for cell in cells if isinstance(cell, str)]
-    bodies = [match["number"].strip() for text in texts if (match := _framed(text))]
+    bodies = [body for cell in cells if (body := number_body(cell))]
     return any(_EUROPEAN.fullmatch(body) for body in bodies) and not any(
         _AMERICAN_MARK.search(body) for body in bodies
     )
+
+
+def number_body(cell: Cell) -> str | None:
+    """The digits and marks of a number that is written as text, without its frame."""
+    match = _framed(cell.strip()) if isinstance(cell, str) else None
+    return match["number"].strip() if match else None
 
 
 def number_of(cell: Cell, *, european: bool = False) -> Decimal:
@@ -134,9 +153,14 @@ def _body(text: str, *, european: bool) -> Decimal | None:
 
 _NUMERIC_DATES = (
     re.compile(r"(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})"),
-    re.compile(r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})"),
-    re.compile(r"(?P<m>\d{1,2})[-/.](?P<d>\d{1,2})[-/.](?P<y>\d{4}|\d{2})"),
+    re.compile(r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?:\.0+)?"),
 )
+_THREE_NUMBERS = {
+    "mdy": re.compile(r"(?P<m>\d{1,2})[-/.](?P<d>\d{1,2})[-/.](?P<y>\d{4}|\d{2})"),
+    "dmy": re.compile(r"(?P<d>\d{1,2})[-/.](?P<m>\d{1,2})[-/.](?P<y>\d{4}|\d{2})"),
+    "ymd": re.compile(r"(?P<y>\d{2})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})"),
+}
+_FIRST = {"mdy": "month", "dmy": "day", "ymd": "year"}
 _NAMED_DATES = (
     re.compile(
         r"(?P<name>[a-z]{3,9})\.?\s+(?P<d>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<y>\d{4})", re.IGNORECASE
@@ -155,19 +179,33 @@ _WEEKDAY = re.compile(
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _SERIAL_ZERO = date(1899, 12, 30)
+_DAYS_1904 = 1462
+_COMPACT = (19_900_101, 21_001_231)
+_NUMBERS = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
 _SERIAL_TEXT = re.compile(r"\d{5}(?:\.\d+)?")
 
 
-def date_of(cell: Cell) -> date:
-    """The day in the cell: a workbook's date or serial number, ISO, US (month first) or named."""
+@dataclass(frozen=True, slots=True)
+class DateStyle:
+    """How a column writes dates: which of `m`, `d` and `y` is first, from when numbers count."""
+
+    order: str = "mdy"
+    date1904: bool = False
+
+
+USUAL = DateStyle()
+
+
+def date_of(cell: Cell, style: DateStyle = USUAL) -> date:
+    """The day in the cell: a workbook's date or serial number, ISO, named, or in that style."""
     if isinstance(cell, datetime):
         day = cell.date()
     elif isinstance(cell, date):
         day = cell
-    elif (serial := _serial(cell)) is not None:
+    elif (serial := _serial(cell, style)) is not None:
         day = _SERIAL_ZERO + timedelta(days=serial)
-    elif isinstance(cell, str):
-        day = _date_in(cell)
+    elif (text := _compact(cell)) is not None:
+        day = _date_in(text, style)
     else:
         raise ValueError(f"{excerpt(cell)} is not a date")
     if not EARLIEST <= day <= LATEST:
@@ -175,40 +213,49 @@ def date_of(cell: Cell) -> date:
     return day
 
 
-def is_serial(cell: Cell) -> bool:
+def is_serial(cell: Cell, style: DateStyle = USUAL) -> bool:
     """Whether the cell is a number that a spreadsheet would show as a date from 1990 to 2100."""
-    return _serial(cell) is not None
+    return _serial(cell, style) is not None
 
 
-def _serial(cell: Cell) -> int | None:
+def _serial(cell: Cell, style: DateStyle) -> int | None:
     """The days of a serial number, which a CSV file has as text if its column lost its format."""
     if isinstance(cell, str) and _SERIAL_TEXT.fullmatch(cell.strip()):
         cell = float(cell)
     if isinstance(cell, bool) or not isinstance(cell, int | float):
         return None
+    days = cell + (_DAYS_1904 if style.date1904 else 0)
     first, last = (EARLIEST - _SERIAL_ZERO).days, (LATEST - _SERIAL_ZERO).days
-    return int(cell) if first <= cell < last + 1 else None
+    return int(days) if first <= days < last + 1 else None
 
 
-def _date_in(cell: str) -> date:
+def _compact(cell: Cell) -> str | None:
+    """The text of the cell; a number such as 20250128 is one that lost its text on the way."""
+    if isinstance(cell, bool) or not isinstance(cell, int | float):
+        return cell if isinstance(cell, str) else None
+    is_day = _COMPACT[0] <= cell <= _COMPACT[1] and cell == int(cell)
+    return str(int(cell)) if is_day else None
+
+
+def _date_in(cell: str, style: DateStyle) -> date:
     text = _CLOCK.sub("", _WEEKDAY.sub("", clean(cell)))
-    for pattern in (*_NUMERIC_DATES, *_NAMED_DATES):
+    for pattern in (*_NUMERIC_DATES, _THREE_NUMBERS[style.order], *_NAMED_DATES):
         if match := pattern.fullmatch(text):
-            return _day(match, cell)
-    raise ValueError(f"{excerpt(cell)} is not a date")
+            try:
+                return day_of(**match.groupdict())
+            except ValueError:
+                break
+    first = f" ({_FIRST[style.order]} comes first)" if _NUMBERS.fullmatch(text) else ""
+    raise ValueError(f"{excerpt(cell)} is not a date{first}")
 
 
-def _day(match: re.Match[str], cell: str) -> date:
-    parts = match.groupdict()
-    year = int(parts["y"])
-    if len(parts["y"]) == 2:  # noqa: PLR2004  # 90 to 99 are the last century's
+def day_of(y: str, d: str, m: str = "", name: str = "") -> date:
+    """The day of these numbers, or of an English month's name; `ValueError` if there is none."""
+    year = int(y)
+    if len(y) == 2:  # noqa: PLR2004  # 90 to 99 are the last century's
         year += 1900 if year >= 90 else 2000  # noqa: PLR2004
-    try:
-        if parts.get("name"):
-            return date(year, _MONTHS.index(parts["name"][:3].casefold()) + 1, int(parts["d"]))
-        return date(year, int(parts["m"]), int(parts["d"]))
-    except ValueError:
-        raise ValueError(f"{excerpt(cell)} is not a date (month comes first)") from None
+    month = _MONTHS.index(name[:3].casefold()) + 1 if name else int(m)
+    return date(year, month, int(d))
 
 
 _BETWEEN = re.compile(r"\s+(?:-|to|through|thru|–|—)\s+|\s*(?:–|—|\.\.)\s*", re.IGNORECASE)
@@ -216,11 +263,11 @@ _MONTH_YEAR = re.compile(r"(?P<name>[a-z]{3,9})\.?,?\s+(?P<y>\d{4})", re.IGNOREC
 _YEAR_MONTH = re.compile(r"(?P<y>\d{4})-(?P<m>\d{1,2})")
 
 
-def period_of(cell: Cell) -> tuple[date, date]:
+def period_of(cell: Cell, style: DateStyle = USUAL) -> tuple[date, date]:
     """First and last day of `01/01/2024 - 01/31/2024`, `January 2024` or `2024-01`."""
-    if not isinstance(cell, str) or is_serial(cell):
+    if not isinstance(cell, str) or is_serial(cell, style):
         # A workbook turns "Jan 2024" into the first of that month.
-        return month_of(date_of(cell))
+        return month_of(date_of(cell, style))
     text = clean(cell)
     if match := _YEAR_MONTH.fullmatch(text):
         return month_of(date_of(f"{match['y']}-{match['m']}-01"))
@@ -231,7 +278,7 @@ def period_of(cell: Cell) -> tuple[date, date]:
         parts = text.split("-")
     if len(parts) != 2:  # noqa: PLR2004  # from and to
         raise ValueError(f"{excerpt(cell)} is not a period (first day - last day)")
-    return date_of(parts[0]), date_of(parts[1])
+    return date_of(parts[0], style), date_of(parts[1], style)
 
 
 def month_of(day: date) -> tuple[date, date]:

@@ -1,67 +1,44 @@
-"""Reads a CSV file as exports write it: four separators, BOM, CRLF, UTF-8 or Windows-1252."""
+"""Reads a CSV file as exports write it: four separators, any line end, UTF-8 and what is not.
+
+A row is a record of the file, so that its number is the one that a spreadsheet shows; a quote that
+never closes would make one record of many rows, and is refused.
+"""
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from itertools import islice
 
 from wastewise_jobs.analysis.errors import Problem, UnreadableFilesError
 from wastewise_jobs.analysis.intake.cells import Cell
+from wastewise_jobs.analysis.intake.encodings import decode
 from wastewise_jobs.analysis.intake.tables import MOST_ROWS, Notebook, Table
 
 _SEPARATORS = ",;\t|"
 _SNIFFED_ROWS = 40
-_BINARY = {
-    b"%PDF": "is a PDF; export the invoice lines as CSV or XLSX",
-    b"\xd0\xcf\x11\xe0": "is an old or password-protected Excel file; save it as .xlsx without one",
-    b"\x1f\x8b": "is compressed; upload the CSV or XLSX file itself",
-    b"\x89PNG": "is an image; export the lines as CSV or XLSX",
-    b"\xff\xd8\xff": "is an image; export the lines as CSV or XLSX",
-}
-
+_HINT = re.compile(r"sep=(?P<mark>.)[ ,;]*(?=[\r\n])", re.IGNORECASE)
+# A line of its own behind the last one, unless a quote is still open there.
+_END = "end of file"
 # How many columns of a row have a meaning to us: what tells the separator.
 Score = Callable[[Sequence[Cell]], int]
 
 
-def read_csv(name: str, content: bytes, notebook: Notebook, score: Score) -> Table:
-    """The file as one table without a sheet name. Raises `UnreadableFilesError`."""
-    text = _decode(name, content, notebook)
-    first, _, rest = text.partition("\n")
+def read_csv(
+    name: str, content: bytes, notebook: Notebook, score: Score, *, whole: bool = True
+) -> Table:
+    """The file as one table without a sheet name; of a part of a file the last field may be open.
+
+    Raises `UnreadableFilesError`.
+    """
+    text = decode(name, content, notebook)
     separator = None
-    if first.strip().casefold().startswith("sep=") and len(first.strip()) == 5:  # noqa: PLR2004
+    if hint := _HINT.match(text):
         # Excel's own hint; the line stays in the count of rows.
-        separator, text = first.strip()[4], f"\n{rest}"
+        separator, text = hint["mark"], text[hint.end() :]
     separator = separator or max(_SEPARATORS, key=lambda mark: _fitness(text, mark, score))
-    return Table(name, None, _parse(name, text, separator))
-
-
-def _decode(name: str, content: bytes, notebook: Notebook) -> str:
-    for magic, problem in _BINARY.items():
-        if content.startswith(magic):
-            raise UnreadableFilesError([Problem(problem, name)])
-    if content.lstrip()[:200].lower().startswith((b"<html", b"<!doctype", b"<table", b"<?xml")):
-        raise UnreadableFilesError([Problem("is a web page or XML; save it as CSV or XLSX", name)])
-    try:
-        utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-        text = content.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError:
-        text = _decode_windows(name, content)
-        notebook.warn("encoding", "Not UTF-8: read as Windows-1252.", table=Table(name, None, ()))
-    if (nul := text.find("\0")) >= 0:
-        row = text.count("\n", 0, nul) + 1
-        raise UnreadableFilesError(
-            [Problem("holds a NUL character: not a text file", name, row=row)]
-        )
-    return text
-
-
-def _decode_windows(name: str, content: bytes) -> str:
-    try:
-        return content.decode("cp1252")
-    except UnicodeDecodeError as error:
-        row = content.count(b"\n", 0, error.start) + 1
-        problem = "is neither UTF-8 nor Windows-1252 text"
-        raise UnreadableFilesError([Problem(problem, name, row=row)]) from None
+    rows = _parse(name, text, separator, whole=whole)
+    return Table(name, None, rows, separator=separator)
 
 
 def _fitness(text: str, separator: str, score: Score) -> tuple[int, int]:
@@ -73,15 +50,19 @@ def _fitness(text: str, separator: str, score: Score) -> tuple[int, int]:
     return max(map(score, rows), default=0), max(map(len, rows), default=0)
 
 
-def _parse(name: str, text: str, separator: str) -> list[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+def _parse(name: str, text: str, separator: str, *, whole: bool) -> list[list[str]]:
+    ended = text if text.endswith(("\n", "\r")) else f"{text}\n"
+    reader = csv.reader(io.StringIO(ended + _END, newline=""), delimiter=separator)
     rows: list[list[str]] = []
     try:
         for row in reader:
             rows.append(row)
-            if len(rows) > MOST_ROWS:
+            if len(rows) > MOST_ROWS + 1:
                 raise UnreadableFilesError([Problem(f"has more than {MOST_ROWS} rows", name)])
     except csv.Error as error:
         problem = f"is not a CSV file: {error}"
         raise UnreadableFilesError([Problem(problem, name, row=len(rows) + 1)]) from None
+    if rows.pop() != [_END] and whole:
+        problem = 'a quotation mark (") opens a field here that never ends: remove or double it'
+        raise UnreadableFilesError([Problem(problem, name, row=len(rows) + 1)])
     return rows

@@ -5,7 +5,9 @@ from decimal import Decimal
 from functools import partial
 from statistics import median
 
-from wastewise_jobs.analysis.intake.cells import Cell, is_blank, is_european, number_of, time_text
+from wastewise_jobs.analysis.intake.cells import Cell, is_blank, number_of, time_text
+from wastewise_jobs.analysis.intake.decimals import is_decimal_comma
+from wastewise_jobs.analysis.intake.reconcile import reconcile
 from wastewise_jobs.analysis.intake.rowreader import RowReader
 from wastewise_jobs.analysis.model import Haul
 
@@ -23,9 +25,7 @@ def read_hauls(reader: RowReader) -> list[Haul]:
     cells = [row[at] for _, row in reader if at < len(row)]
     reader.skipped.clear()
     header = reader.layout.header_row + 1
-    european = is_european(cells)
-    if european:
-        reader.warn("european_numbers", "Numbers were read as 1.234,50.", header, name)
+    european = is_decimal_comma(reader, name)
     pounds = name == "pounds" or (name == "weight" and _are_pounds(cells, european=european))
     if name == "weight":
         unit = "pounds" if pounds else "tons"
@@ -43,6 +43,9 @@ def read_hauls(reader: RowReader) -> list[Haul]:
         haul = _haul(reader, number, row, name, pounds=pounds, european=european)
         hauls += [haul] if haul is not None else []
     reader.rows_read = len(hauls)
+    scale = POUNDS_PER_TON if pounds else Decimal(1)
+    counted = {haul.place.row: haul.tons * scale for haul in hauls}
+    reconcile(reader, counted, name, partial(number_of, european=european))
     return hauls
 
 

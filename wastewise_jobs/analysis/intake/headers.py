@@ -1,11 +1,13 @@
 """Finds the header row of a sheet and what its columns mean, and so what file type it is.
 
 A header names its columns in any order and case, among columns that mean nothing to us, below a
-title or an address. The row of the first thirty that names most of a file type's columns wins.
+title or an address. The row of the first thirty that names most of a file type's columns wins, or
+two rows together: "Service Period" above "From" and "To".
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
 
@@ -22,6 +24,7 @@ INVOICE_NAMES: Mapping[str, tuple[str, ...]] = {
         "invoice number", "invoice no", "invoice num", "invoice nbr", "invoice id", "inv number",
         "inv no", "inv num", "invoice", "inv", "bill number", "bill no", "statement number",
         "document number", "document no", "doc no", "reference number", "reference", "ref no",
+        "ref number", "ref num", "ref", "num", "control",
     ),
     "invoice_date": (
         "invoice date", "inv date", "date of invoice", "bill date", "billing date", "billed date",
@@ -45,7 +48,8 @@ INVOICE_NAMES: Mapping[str, tuple[str, ...]] = {
     "period": ("service period", "billing period", "service dates", "period", "service month"),
     "vendor": (
         "vendor name", "vendor", "hauler name", "hauler", "supplier name", "supplier",
-        "service provider", "provider", "company name", "company", "payee",
+        "service provider", "provider", "company name", "company", "payee", "payee name",
+        "payee payer", "vendor payee", "person description", "person", "name",
     ),
     "service_type": (
         "service type", "type of service", "charge type", "service category", "charge category",
@@ -54,15 +58,38 @@ INVOICE_NAMES: Mapping[str, tuple[str, ...]] = {
     "description": (
         "description", "line description", "charge description", "service description",
         "item description", "line item description", "line item", "details", "detail", "item",
-        "particulars", "memo",
+        "particulars", "memo", "memo description", "remarks", "notes", "gl account",
+        "expense account",
     ),
     "amount": (
-        "line amount", "extended amount", "ext amount", "extended price", "line total", "amount",
+        "line amount", "extended amount", "ext amount", "extended price", "ext price",
+        "line total", "line charge", "line cost", "extended", "extension", "amount",
         "charge amount", "amount usd", "amount us", "net amount", "charge", "charges",
         "total charge",
         "total charges", "total amount", "total", "total usd", "total cost", "cost", "amt",
+        "invoice amount", "invoice total", "bill amount", "billed amount", "amount billed",
+    ),
+    # What follows is of ledgers and lists of transactions: see `ledgers`.
+    "debit": ("debit", "debits", "debit amount", "debit amt", "debit usd", "dr", "amount dr",
+              "increase"),
+    "credit": ("credit", "credits", "credit amount", "credit amt", "credit usd", "cr", "amount cr",
+               "decrease", "credits payments"),
+    "paid": (
+        "payments", "payment", "payment amount", "amount paid", "paid amount", "paid",
+        "payments received", "payments credits",
+    ),
+    "unpaid": ("unpaid", "unpaid amount", "amount unpaid", "open amount"),
+    "transaction": (
+        "transaction type", "trans type", "txn type", "tran type", "document type", "doc type",
+        "entry type",
+    ),
+    "status": (
+        "status", "invoice status", "bill status", "payment status", "approval status",
+        "posting status", "document status", "transaction status", "doc status", "inv status",
     ),
 }  # fmt: skip
+# Pairs of columns that say an amount together where no column says it alone.
+AMOUNT_PAIRS = (("debit", "credit"), ("paid", "unpaid"))
 
 HAUL_NAMES: Mapping[str, tuple[str, ...]] = {
     "date": (
@@ -98,23 +125,34 @@ WANTED = {
     HAUL_LOG: "a date and a weight in tons or pounds",
 }
 
+# Fields whose cells are dates and numbers.
+_NO_WORDS = ("invoice_date", "period_start", "period_end", "amount", "date", "tons", "pounds",
+             "weight")  # fmt: skip
 _WORDS = {
     file_type: {
         name: (field, rank) for field, names in fields.items() for rank, name in enumerate(names)
     }
     for file_type, fields in NAMES.items()
 }
+_LEDGER_WORDS = {
+    "debit", "debits", "dr", "credit", "credits", "cr", "balance", "ledger", "journal", "posting",
+    "payment", "payments", "withdrawal", "withdrawals", "deposit", "deposits", "account",
+}  # fmt: skip
 _OTHER_CHARACTERS = re.compile(r"[^a-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a sheet holds: its file type, where its header is (from 0), which column is which."""
+    """What a sheet holds: its file type, where its header is (from 0), which column is which.
+
+    `header_row` is the last row of the header, `header_rows` says how many there are.
+    """
 
     file_type: str
     header_row: int
     columns: Mapping[str, int]
     headers: tuple[str, ...]
+    header_rows: int = 1
 
     def header(self, field: str) -> str:
         """The column's own name, for messages."""
@@ -127,17 +165,79 @@ class Layout:
         return tuple(name for at, name in enumerate(self.headers) if name and at not in used)
 
 
-def find_layout(rows: Sequence[Sequence[Cell]], file_type: str | None = None) -> Layout | None:
-    """The best header among the first rows, or None. `file_type` restricts what it may be."""
+def find_layout(
+    rows: Sequence[Sequence[Cell]],
+    file_type: str | None = None,
+    hidden: AbstractSet[int] = frozenset(),
+) -> Layout | None:
+    """The best header among the first rows, or None. `file_type` restricts what it may be.
+
+    Of two columns that could be the same, one that is not `hidden` is taken.
+    """
     best: Layout | None = None
-    for at, row in enumerate(islice(rows, SEARCHED_ROWS)):
+    first = list(islice(rows, SEARCHED_ROWS))
+    for at, row in enumerate(first):
         for candidate in (file_type,) if file_type else (INVOICE, HAUL_LOG):
-            columns = _columns(row, candidate)
-            if _is_enough(candidate, columns) and (
-                best is None or len(columns) > len(best.columns)
-            ):
-                best = Layout(candidate, at, columns, tuple(clean(str(cell or "")) for cell in row))
+            for layout in _layouts(candidate, at, row, first[at + 1 : at + 2], hidden):
+                if best is None or _worth(layout) > _worth(best):
+                    best = layout
     return best
+
+
+def _worth(layout: Layout) -> tuple[int, int]:
+    # A title above a header adds nothing to it.
+    return len(layout.columns), -layout.header_rows
+
+
+def _layouts(
+    file_type: str,
+    at: int,
+    row: Sequence[Cell],
+    below: Sequence[Sequence[Cell]],
+    hidden: AbstractSet[int],
+) -> Iterator[Layout]:
+    """What the row is as a header, and what it is together with the row below it."""
+    joined = [_joined(row, cells, file_type) for cells in below if _is_second(row, cells)]
+    for count, header in enumerate((row, *joined), 1):
+        columns = _columns(header, file_type, hidden)
+        if _is_enough(file_type, columns):
+            names = tuple(clean(str(cell or "")) for cell in header)
+            if count == 1 and joined and _are_units(below[0], columns, file_type):
+                yield Layout(file_type, at + 1, columns, names, 2)
+            else:
+                yield Layout(file_type, at + count - 1, columns, names, count)
+
+
+def _are_units(below: Sequence[Cell], columns: Mapping[str, int], file_type: str) -> bool:
+    """Whether words stand where dates and numbers should, and name no columns: (MM/DD), (tons)."""
+    places = [columns[name] for name in _NO_WORDS if name in columns]
+    words = any(at < len(below) and below[at] not in {None, ""} for at in places)
+    return words and not _columns(below, file_type)
+
+
+def _is_second(row: Sequence[Cell], below: Sequence[Cell]) -> bool:
+    """Whether the row below may be the second of a header: words alone, some under a blank."""
+    words = [cell for cell in below if cell is not None and cell != ""]
+    above = sum(isinstance(cell, str) and cell != "" for cell in row)
+    return (
+        bool(words)
+        and above > 1
+        and all(isinstance(cell, str) and not any(map(str.isdecimal, cell)) for cell in words)
+    )
+
+
+def _joined(row: Sequence[Cell], below: Sequence[Cell], file_type: str) -> list[Cell]:
+    """The names of two rows as one; a name above reaches over the blank cells beside it."""
+    header: list[Cell] = []
+    reaching = ""
+    for at in range(max(len(row), len(below))):
+        above = clean(str(row[at] or "")) if at < len(row) else ""
+        under = clean(str(below[at] or "")) if at < len(below) else ""
+        reaching = above or (reaching if under else "")
+        names = (f"{reaching} {under}".strip(), under, above)
+        known = (name for name in names if plain(name) in _WORDS[file_type])
+        header.append(next(known, names[0]))
+    return header
 
 
 def score(row: Sequence[Cell]) -> int:
@@ -145,18 +245,31 @@ def score(row: Sequence[Cell]) -> int:
     return max(len(_columns(row, INVOICE)), len(_columns(row, HAUL_LOG)))
 
 
-def _columns(row: Sequence[Cell], file_type: str) -> dict[str, int]:
+def _columns(
+    row: Sequence[Cell], file_type: str, hidden: AbstractSet[int] = frozenset()
+) -> dict[str, int]:
     words = _WORDS[file_type]
-    found: dict[str, tuple[int, int]] = {}
+    found: dict[str, tuple[bool, int, int]] = {}
     for at, cell in enumerate(row):
         if not isinstance(cell, str) or not cell or len(cell) > 80:  # noqa: PLR2004  # no column name
             continue
-        name = _OTHER_CHARACTERS.sub(" ", cell.casefold().replace("#", " number ")).strip()
+        name = plain(cell)
         if name in words:
             field, rank = words[name]
-            if field not in found or rank < found[field][0]:
-                found[field] = (rank, at)
-    return {field: at for field, (_, at) in found.items()}
+            place = (at in hidden, rank, at)
+            found[field] = min(found.get(field, place), place)
+    return {field: at for field, (_, _, at) in found.items()}
+
+
+def plain(name: str) -> str:
+    """A column's name, or another label, in lower-case words alone."""
+    return _OTHER_CHARACTERS.sub(" ", name.casefold().replace("#", " number ")).strip()
+
+
+def looks_like_ledger(row: Sequence[Cell]) -> bool:
+    """Whether the names of columns are those of a ledger or an account's statement."""
+    words = {word for cell in row if isinstance(cell, str) for word in plain(cell).split()}
+    return len(words & _LEDGER_WORDS) > 1
 
 
 def _is_enough(file_type: str, columns: Mapping[str, int]) -> bool:
@@ -171,4 +284,5 @@ def _is_enough(file_type: str, columns: Mapping[str, int]) -> bool:
         <= columns.keys()
     )
     told = columns.keys() & {"invoice_number", "vendor", "service_type", "description"}
-    return "amount" in columns and dated and bool(told)
+    valued = "amount" in columns or any(columns.keys() >= set(pair) for pair in AMOUNT_PAIRS)
+    return valued and dated and bool(told)

@@ -8,16 +8,23 @@ from decimal import Decimal
 from functools import partial
 
 from wastewise_jobs.analysis.categories import category_of
-from wastewise_jobs.analysis.intake.cells import Cell, is_blank, is_european, number_of, period_of
+from wastewise_jobs.analysis.intake.amounts import settle_amount
+from wastewise_jobs.analysis.intake.cells import Cell, is_blank, number_of
+from wastewise_jobs.analysis.intake.days import note_short_years, read_days
+from wastewise_jobs.analysis.intake.decimals import is_decimal_comma
+from wastewise_jobs.analysis.intake.ledgers import read_ledger
+from wastewise_jobs.analysis.intake.nocharge import LEFT_OUT, reason_to_leave_out
+from wastewise_jobs.analysis.intake.reconcile import reconcile
 from wastewise_jobs.analysis.intake.rowreader import RowReader
+from wastewise_jobs.analysis.intake.suspects import (
+    Sums,
+    is_sum,
+    note_mirrored,
+    note_positive_credits,
+)
+from wastewise_jobs.analysis.intake.transactions import Kind
 from wastewise_jobs.analysis.model import InvoiceLine
 
-# Rows of account statements that are no charge: counting them would hide the spend.
-_NO_CHARGE = re.compile(
-    r"payments?(?: received| - thank you| thank you|,? thanks?.*)?(?: .*)?|.*\bpayment received\b.*"
-    r"|(?:previous|prior|opening|beginning|past due) balance.*|balance (?:brought )?forward.*",
-    re.IGNORECASE,
-)
 LONGEST_PERIOD_DAYS = 400
 
 _NO_AMOUNT = "is empty (or holds a formula whose value was never calculated)"
@@ -36,38 +43,72 @@ class _Heading:
 
 def read_invoices(reader: RowReader) -> list[InvoiceLine]:
     """The charge lines of the sheet, in its order; problems and warnings go to the notebook."""
-    column = reader.layout.columns["amount"]
-    amounts = [row[column] for _, row in reader if column < len(row)]
-    reader.skipped.clear()
-    european = is_european(amounts)
-    _warn_about_columns(reader, european=european)
+    settled = settle_amount(reader)
+    ledger = read_ledger(reader)
+    european = is_decimal_comma(reader, "amount")
+    _warn_about_columns(reader, settled)
+    note_short_years(reader)
     lines: list[InvoiceLine] = []
-    above = _Heading()
+    above, sums = _Heading(), Sums()
     for number, row in reader:
-        if _is_skipped(reader, number, row):
-            continue
-        if reader.stands_alone(row, "amount"):
-            parts = sum((line.amount for line in lines), Decimal(0))
-            reader.skip_bare_total(number, row, "amount", parts, european=european)
+        if _is_no_line(reader, number, row, ledger.kinds.get(number), sums, european=european):
             continue
         heading = _completed(reader, number, _heading(reader, number, row), above)
         line = _line(reader, number, row, heading, european=european)
         if line is not None:
             lines.append(line)
+            sums.add(line.amount)
             above = heading
     reader.rows_read = len(lines)
+    counted = {line.place.row: line.amount for line in lines}
+    note_mirrored(reader, lines)
+    note_positive_credits(reader, lines)
+    parse = partial(number_of, european=european)
+    reconcile(reader, counted, "amount", parse, ledger.written)
     return lines
 
 
-def _warn_about_columns(reader: RowReader, *, european: bool) -> None:
+def _is_no_line(
+    reader: RowReader,
+    number: int,
+    row: Sequence[Cell],
+    kind: Kind | None,
+    sums: Sums,
+    *,
+    european: bool,
+) -> bool:
+    """Whether the row is left out, by its words or because it adds up the lines above it."""
+    if _is_skipped(reader, number, row, kind):
+        if reader.skipped.get("total rows", [0])[-1] == number:
+            sums.begin()
+        return True
+    if is_sum(reader, row, _number(reader, row, european=european), sums):
+        reader.skip_total(number)
+        sums.begin()
+        return True
+    if reader.stands_alone(row, "amount"):
+        reader.skip_bare_total(number, row, "amount", sums.whole, european=european)
+        return True
+    return False
+
+
+def _number(reader: RowReader, row: Sequence[Cell], *, european: bool) -> Decimal | None:
+    """The amount if it can be read; nothing is noted."""
+    try:
+        return number_of(reader.cell(row, "amount"), european=european)
+    except ValueError:
+        return None
+
+
+def _warn_about_columns(reader: RowReader, settled: frozenset[str]) -> None:
     columns, header = reader.layout.columns, reader.layout.header_row + 1
-    if european:
-        reader.warn("european_numbers", "Numbers were read as 1.234,50.", header, "amount")
     if not columns.keys() & {"service_type", "description"}:
         reader.warn(
             "no_description", "No column says what a charge is for: all are 'other'.", header
         )
-    rivals = [name for name in reader.layout.ignored if _is_amount_name(name)][:5]
+    rivals = [
+        name for name in reader.layout.ignored if _is_amount_name(name) and name not in settled
+    ][:5]
     if rivals:
         message = f"Not added to it: {', '.join(rivals)}."
         reader.warn("amount_column_chosen", message, header, "amount")
@@ -78,29 +119,32 @@ def _is_amount_name(name: str) -> bool:
 
 
 def _heading(reader: RowReader, number: int, row: Sequence[Cell]) -> _Heading:
-    start = reader.day(number, row, "period_start")
-    end = reader.day(number, row, "period_end")
-    period = reader.cell(row, "period")
-    if start is None and end is None and not is_blank(period):
-        found = reader.read(number, "period", period, period_of)
-        start, end = found or (None, None)
+    dated = read_days(reader, number, row)
     return _Heading(
         number=reader.text(row, "invoice_number"),
-        day=reader.day(number, row, "invoice_date"),
-        vendor=reader.text(row, "vendor"),
-        start=start,
-        end=end,
+        day=dated.day,
+        vendor=reader.text(row, "vendor") or _group(reader, number),
+        start=dated.start,
+        end=dated.end,
     )
 
 
-def _is_skipped(reader: RowReader, number: int, row: Sequence[Cell]) -> bool:
+def _group(reader: RowReader, number: int) -> str:
+    """The name above the rows of a report by vendor; a number is that of an account."""
+    name = "" if "vendor" in reader.layout.columns else reader.groups.group.get(number, "")
+    return "" if name[:1].isdigit() else name
+
+
+def _is_skipped(reader: RowReader, number: int, row: Sequence[Cell], kind: Kind | None) -> bool:
+    if number in reader.groups.headings:
+        reader.skip("group headings", number)
+        return True
     if reader.is_total(row):
         reader.skip_total(number)
         return True
-    description = reader.text(row, "description")
-    if _NO_CHARGE.fullmatch(description or reader.text(row, "service_type")):
-        message = "Payments and carried balances are no charges and were left out."
-        reader.skip_and_warn("payment rows", number, message)
+    reason = reason_to_leave_out(reader, number, row, kind)
+    if reason is not None:
+        reader.skip_and_warn(reason, number, LEFT_OUT[reason])
         return True
     if is_blank(reader.cell(row, "amount")) and (not reader.is_dated(row) or reader.is_remark(row)):
         message = "Rows without a date and an amount were left out."

@@ -1,7 +1,7 @@
 """What reading an invoice sheet and a haul log have in common: cells by field, rows to skip."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -10,21 +10,27 @@ from typing import TypeVar
 
 from wastewise_jobs.analysis.errors import Problem
 from wastewise_jobs.analysis.intake.cells import (
+    USUAL,
     Cell,
+    DateStyle,
     date_of,
     is_blank,
+    is_error_value,
     is_number,
     is_serial,
     number_of,
     text_of,
 )
+from wastewise_jobs.analysis.intake.groups import Groups, groups_of, named_total
 from wastewise_jobs.analysis.intake.headers import Layout
 from wastewise_jobs.analysis.intake.tables import Notebook, Table
 from wastewise_jobs.analysis.model import FileSummary, Place, ranges
 
 T = TypeVar("T")
+# A row with its number, counted from 1.
+Row = tuple[int, Sequence[Cell]]
 
-_DATES = ("date", "invoice_date", "period_start", "period_end", "period")
+DATES = ("date", "invoice_date", "period_start", "period_end", "period")
 _MONTHS = (
     r"jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
@@ -32,11 +38,17 @@ _MONTHS = (
 _LABEL = (
     r"(?:(?:sub|grand|overall|running|invoice|account|report|page|vendor|site|property|location"
     r"|daily|weekly|month(?:ly)?|quarter(?:ly)?|annual|year(?:ly|[ -]to[ -]date)?|ytd"
-    rf"|{_MONTHS}|q[1-4]|\d{{4}})[\s.-]*)*(?:totals?|averages?|avg\.?|mean|sum)"
+    rf"|{_MONTHS}|q[1-4]|\d{{4}})[\s.-]*)*(?:totals?|averages?|avg\.?|mean|sum"
+    # German, French, Spanish and Portuguese, Italian, Dutch.
+    r"|(?:gesamt|end|zwischen)?summe|gesamt(?:betrag|kosten)?|insgesamt|sous[ -]?total|somme"
+    r"|total g[eé]n[eé]ral|montant total|suma(?: total)?|importe total|(?:sub)?total general|soma"
+    r"|(?:sub)?totale|(?:sub|eind)?totaal(?:bedrag)?)"
 )
 _BARE = re.compile(rf"{_LABEL}\s*:?", re.IGNORECASE)
 _TOTAL = re.compile(
-    rf"{_LABEL}(?:\s*(?:due|charges?|amounts?|costs?|tons?|tonnage|weight|hauls?|per|month|result))*"
+    rf"{_LABEL}(?:\s*(?:due|charges?|amounts?|costs?|tons?|tonnage|weight|hauls?|per|month|result"
+    r"|current|new|this|invoices?|period|now|expenses?|bills?|vendors?|payables?|spend|purchases?"
+    r"|disbursements?|payments?|credits?|debits?|transactions?))*"
     r"\s*(?:for\b.*|:.*|-.*)?|(?:amount|balance) due:?",
     re.IGNORECASE,
 )
@@ -50,7 +62,9 @@ _IN_DATE = re.compile(
     re.IGNORECASE,
 )
 # All of the above hold one of these.
-_HINT = re.compile(r"total|average|avg|mean|median|sum|count|min|max|due", re.IGNORECASE)
+_HINT = re.compile(
+    r"total|average|avg|mean|median|sum|som[am]|gesamt|totaal|count|min|max|due", re.IGNORECASE
+)
 _WORDS = re.compile(r"\W*[^\W\d]")
 
 
@@ -58,24 +72,37 @@ _WORDS = re.compile(r"\W*[^\W\d]")
 class RowReader:
     """Walks over the rows below the header and hands out cells by field.
 
-    `skipped` says which rows were left out and why.
+    `skipped` says which rows were left out and why; `left_out` are those that it does not walk
+    over, with the reason. `styles` says how the dates of a column are written, `decimal` which mark
+    a person has chosen.
     """
 
     table: Table
     layout: Layout
     notebook: Notebook
     skipped: dict[str, list[int]] = field(default_factory=dict)
+    checks: list[str] = field(default_factory=list)
+    groups: Groups = field(init=False)
     rows_read: int = 0
+    left_out: dict[int, str] = field(default_factory=dict)
+    styles: dict[str, DateStyle] = field(default_factory=dict)
+    decimal: str | None = None
 
-    def __iter__(self) -> Iterator[tuple[int, Sequence[Cell]]]:
-        header = [text_of(cell) for cell in self.table.rows[self.layout.header_row]]
+    def __post_init__(self) -> None:
+        self.groups = groups_of(self.table.rows, self.layout)
+
+    def __iter__(self) -> Iterator[Row]:
+        last, count = self.layout.header_row, self.layout.header_rows
+        headers = [
+            [text_of(cell) for cell in row] for row in self.table.rows[last - count + 1 : last + 1]
+        ]
         for at in range(self.layout.header_row + 1, len(self.table.rows)):
             row = self.table.rows[at]
             if all(map(is_blank, row)):
                 self.skip("blank", at + 1)
-            elif len(row) == len(header) and all(
-                text_of(cell) == title for cell, title in zip(row, header, strict=True)
-            ):
+            elif at + 1 in self.left_out:
+                self.skip(self.left_out[at + 1], at + 1)
+            elif any(_is_same(row, header) for header in headers):
                 self.skip("repeated header", at + 1)
             else:
                 yield at + 1, row
@@ -104,6 +131,9 @@ class RowReader:
 
     def read(self, number: int, name: str, cell: Cell, parse: Callable[[Cell], T]) -> T | None:
         """The parsed cell; None, and a problem noted, when it cannot be read."""
+        if is_error_value(cell):
+            self.problem(number, name, f"holds {text_of(cell)}, the error value of a formula")
+            return None
         try:
             return parse(cell)
         except ValueError as error:
@@ -115,11 +145,16 @@ class RowReader:
         cell = self.cell(row, name)
         if is_blank(cell):
             return None
-        if is_serial(cell):
-            self.warn(
-                "date_as_number", "Dates stored as plain numbers were read as dates.", number, name
-            )
-        return self.read(number, name, cell, date_of)
+        style = self.style(name)
+        if is_serial(cell, style):
+            since = ", counted from 1904" if style.date1904 else ""
+            message = f"Dates stored as plain numbers were read as dates{since}."
+            self.warn("date_as_number", message, number, name)
+        return self.read(number, name, cell, partial(date_of, style=style))
+
+    def style(self, name: str) -> DateStyle:
+        """How the dates of a field are written."""
+        return self.styles.get(name, USUAL)
 
     def problem(self, number: int, name: str | None, problem: str) -> None:
         """Note what cannot be read."""
@@ -136,7 +171,7 @@ class RowReader:
 
     def is_dated(self, row: Sequence[Cell]) -> bool:
         """Whether a date or a period is given, be it readable or not."""
-        return any(not is_blank(self.cell(row, name)) for name in _DATES)
+        return any(not is_blank(self.cell(row, name)) for name in DATES)
 
     def is_total(self, row: Sequence[Cell]) -> bool:
         """Whether the row sums up others: a cell says so, and nothing but that describes it."""
@@ -147,16 +182,27 @@ class RowReader:
         }
         if not said:
             return False
-        if any(_IN_DATE.search(said.get(at, "")) for at in self._columns(*_DATES)):
+        if any(_IN_DATE.search(said.get(at, "")) for at in self._columns(*DATES)):
             return True
         if not self.is_dated(row):
-            is_group = any(map(_GROUP.fullmatch, said.values()))
+            is_group = any(map(_GROUP.fullmatch, said.values())) or self._is_named(row, said)
             return any(map(_TOTAL.fullmatch, said.values())) or (is_group and _words_in(row) == 1)
         described = self.text(row, "description") or self.text(row, "service_type")
+        names = map(named_total, said.values())
+        if not described and any(name in self.groups.names for name in names if name):
+            return True
         # A vendor may be called Total, and so may a service whose description says what it is.
         named = self._columns("vendor", "service_type", "description")
         return bool(_TOTAL.fullmatch(described)) or any(
             _BARE.fullmatch(text) for at, text in said.items() if at not in named
+        )
+
+    def _is_named(self, row: Sequence[Cell], said: Mapping[int, str]) -> bool:
+        """Whether it is the total of a name, which itself may begin like a total."""
+        texts = self._columns("vendor", "service_type", "description")
+        named = ((at, named_total(text)) for at, text in said.items())
+        return any(map(is_number, row)) and any(
+            name and (at not in texts or name in self.groups.names) for at, name in named
         )
 
     def _columns(self, *names: str) -> set[int]:
@@ -207,7 +253,14 @@ class RowReader:
             columns=tuple((name, self.layout.header(name)) for name in self.layout.columns),
             ignored_columns=tuple(name[:60] for name in self.layout.ignored[:20]),
             skipped=tuple((reason, ranges(rows)) for reason, rows in self.skipped.items()),
+            checks=tuple(self.checks),
         )
+
+
+def _is_same(row: Sequence[Cell], header: Sequence[str]) -> bool:
+    if len(row) != len(header) or text_of(row[0]) != header[0]:
+        return False
+    return all(text_of(cell) == title for cell, title in zip(row, header, strict=True))
 
 
 def _words_in(row: Sequence[Cell]) -> int:

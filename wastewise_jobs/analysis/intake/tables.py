@@ -11,12 +11,29 @@ MOST_ROWS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
+class Marks:
+    """What a sheet says beside its values: rows count from 1, columns from 0.
+
+    Folded rows are hidden by a collapsed group, hidden ones by a filter or by hand. `uncalculated`
+    are cells whose formula has no stored value. With `date1904` dates count from 1904.
+    """
+
+    hidden_rows: frozenset[int] = frozenset()
+    folded_rows: frozenset[int] = frozenset()
+    hidden_columns: frozenset[int] = frozenset()
+    uncalculated: frozenset[tuple[int, int]] = frozenset()
+    date1904: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """One sheet: `rows[0]` is row 1. `sheet` is None for a CSV file."""
+    """One sheet: `rows[0]` is row 1. `sheet` is None for a CSV file, which has a separator."""
 
     file: str
     sheet: str | None
     rows: Sequence[Sequence[Cell]]
+    marks: Marks = Marks()
+    separator: str | None = None
 
 
 class Notebook:

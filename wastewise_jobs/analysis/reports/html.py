@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -85,18 +84,13 @@ class Card:
     number: str
     unit: str
     tone: str
-    is_plausible: bool
     gauge: Markup
 
 
 def _card(figure: Figure) -> Card:
     shown, unit = parts(figure.value, figure.result.unit)
-    benchmark = figure.benchmark
-    plausible = benchmark is None or benchmark.is_plausible(Fraction(figure.value))
     tone = next((tone for tone, bands in _TONES.items() if figure.band in bands), "watch")
-    return Card(
-        figure, shown, unit.strip(), tone if figure.band else "plain", plausible, gauge(figure)
-    )
+    return Card(figure, shown, unit.strip(), tone if figure.band else "plain", gauge(figure))
 
 
 def described(facts: PropertyFacts) -> str:

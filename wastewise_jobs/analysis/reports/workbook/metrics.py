@@ -138,8 +138,10 @@ def write_metrics(
         sheet.text(row, 0, figure.result.label, "top")
         sheet.formula(row, 1, formulas[figure.code], figure.value, format_of(unit))
         sheet.text(row, 2, unit_label(unit), "unit")
-        if band := _band_formula(figure, data):
+        if figure.band and (band := _band_formula(figure, data)):
             sheet.formula(row, 3, band, band_label(figure.band), "bold")
+        elif figure.benchmark:
+            sheet.text(row, 3, "No verdict", "top")
         sheet.text(row, 4, figure.benchmark.text if figure.benchmark else "", "wrapped")
         sheet.text(row, 5, figure.result.formula, "wrapped")
         rows = "; ".join(map(str, figure.rows))

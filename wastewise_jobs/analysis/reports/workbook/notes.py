@@ -25,7 +25,11 @@ def write_notes(sheet: Sheet, analysis: Analysis) -> None:
     row += 2
     sheet.text(row, 0, "Files", "heading")
     sheet.height(row, 20)
-    sheet.header(row + 1, ["File", "Sheet", "Read as", "Rows", "Columns used", "Left out"], {3})
+    sheet.header(
+        row + 1,
+        ["File", "Sheet", "Read as", "Rows", "Columns used", "Left out, totals checked"],
+        {3},
+    )
     for at, file in enumerate(analysis.files, row + 2):
         sheet.text(at, 0, file.file, "top")
         sheet.text(at, 1, file.sheet or "", "top")
@@ -33,6 +37,7 @@ def write_notes(sheet: Sheet, analysis: Analysis) -> None:
         sheet.number(at, 3, file.rows_read, "whole")
         columns = ", ".join(f"{header} = {name}" for name, header in file.columns)
         sheet.text(at, 4, columns[:LONGEST_CELL], "wrapped")
-        skipped = "; ".join(f"{reason}: {rows}" for reason, rows in file.skipped)
+        left_out = "; ".join(f"{reason}: {rows}" for reason, rows in file.skipped)
+        skipped = " ".join(filter(None, [left_out, *file.checks]))
         sheet.text(at, 5, skipped[:LONGEST_CELL], "wrapped")
         sheet.height(at, 15 * min(20, 1 + max(len(columns), len(skipped)) // 55))

@@ -1,0 +1,46 @@
+"""Which rows of an invoice sheet are no charge: counting them would hide or double the spend."""
+
+from collections.abc import Sequence
+
+from wastewise_jobs.analysis.intake.cells import Cell
+from wastewise_jobs.analysis.intake.rowreader import RowReader
+from wastewise_jobs.analysis.intake.signs import is_negative
+from wastewise_jobs.analysis.intake.transactions import (
+    Kind,
+    is_balance,
+    is_billed,
+    is_payment,
+    is_unbilled,
+)
+
+PAYMENTS = "payment rows"
+UNBILLED = "unbilled rows"
+LEFT_OUT = {
+    PAYMENTS: "Payments and carried balances are no charges and were left out.",
+    UNBILLED: "Rows that are void, drafts, estimates or quotes are no charges and were left out.",
+}
+
+
+def reason_to_leave_out(
+    reader: RowReader, number: int, row: Sequence[Cell], kind: Kind | None
+) -> str | None:
+    """Why the row is no charge, None for a charge. `kind` is what a ledger says it is."""
+    billed = is_billed(reader.text(row, "status"))
+    if kind is Kind.UNBILLED or billed is False:
+        return UNBILLED
+    if billed is None:
+        reader.warn("status_not_known", "Rows of an unknown status were counted.", number, "status")
+    described = reader.text(row, "description"), reader.text(row, "service_type")
+    if any(map(is_unbilled, described)):
+        return UNBILLED
+    if kind in {Kind.PAYMENT, Kind.BALANCE, Kind.CHECK}:
+        return PAYMENTS
+    if kind is not None:
+        return None
+    negative = is_negative(reader.cell(row, "amount"))
+    # A number beside which nothing is described, as of a check.
+    texts = [text for text in described if text] or [reader.text(row, "invoice_number")]
+    if negative and is_payment(reader.text(row, "invoice_number"), negative=False):
+        return PAYMENTS
+    paid = any(is_balance(text) or is_payment(text, negative=negative) for text in texts)
+    return PAYMENTS if paid else None
