@@ -341,15 +341,20 @@ $$;
 -- The caller cannot renew a lease, so it gets one of the stuck threshold.
 CREATE OR REPLACE FUNCTION public.get_next_job(worker_identifier text)
 RETURNS uuid
-LANGUAGE sql
+LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
-    SELECT c.id
-    FROM public.claim_jobs(
-        get_next_job.worker_identifier, NULL::text[], NULL::text[], 1, public.stuck_threshold(), true
-    ) c
+BEGIN
+    PERFORM public.note_external_worker(get_next_job.worker_identifier);
+    RETURN (
+        SELECT c.id
+        FROM public.claim_jobs(
+            get_next_job.worker_identifier, NULL::text[], NULL::text[], 1, public.stuck_threshold(), true
+        ) c
+    );
+END
 $$;
 
 -- heartbeat_jobs: processing -> processing, with a lease from now on. Returns only what the worker

@@ -331,8 +331,69 @@ BEGIN
 END
 $$;
 
+-- delete_or_hold: deletes these rows of a table of ours, which the caller has locked; how many.
+-- Those that somebody else's foreign key, trigger or lock keeps are noted by name and left alone for
+-- a day. They are found by halving, for five seconds at most: what is left then is the next step's.
+CREATE OR REPLACE FUNCTION public.delete_or_hold(_table_name text, _rows tid[], _row_names text[])
+RETURNS integer
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+SET lock_timeout = '200ms'
+AS $$
+DECLARE
+    _until constant timestamptz := clock_timestamp() + interval '5 seconds';
+    -- A hundred at a time, the first ones last: where a foreign key has no index each row reads all
+    -- of its table.
+    _firsts integer[] := ARRAY (
+        SELECT f FROM generate_series(1, cardinality(_rows), 100) AS f ORDER BY f DESC
+    );
+    _lasts integer[] := ARRAY (
+        SELECT least(f + 99, cardinality(_rows))
+        FROM generate_series(1, cardinality(_rows), 100) AS f
+        ORDER BY f DESC
+    );
+    _first integer;
+    _last integer;
+    _deleted integer := 0;
+    _now_deleted integer;
+BEGIN
+    IF _table_name NOT IN ('analysis_jobs', 'job_alerts', 'job_rollups') THEN
+        RAISE EXCEPTION 'nothing is pruned from %', _table_name USING ERRCODE = '22023';
+    END IF;
+    WHILE cardinality(_firsts) > 0 AND clock_timestamp() < _until LOOP
+        _first := _firsts[cardinality(_firsts)];
+        _last := _lasts[cardinality(_lasts)];
+        _firsts := trim_array(_firsts, 1);
+        _lasts := trim_array(_lasts, 1);
+        BEGIN
+            -- A deferred constraint would fail at the commit, and take the whole step with it.
+            SET CONSTRAINTS ALL IMMEDIATE;
+            EXECUTE format('DELETE FROM public.%I t WHERE t.ctid = ANY ($1)', _table_name)
+            USING _rows[_first:_last];
+            GET DIAGNOSTICS _now_deleted = ROW_COUNT;
+            _deleted := _deleted + _now_deleted;
+        EXCEPTION WHEN others THEN
+            IF _first = _last THEN
+                INSERT INTO public.job_prune_holds AS h (table_name, row_name, reason)
+                VALUES (_table_name, _row_names[_first], left(SQLERRM, 500))
+                ON CONFLICT (table_name, row_name) DO UPDATE
+                SET reason = EXCLUDED.reason,
+                    held_at = now();
+            ELSE
+                _firsts := _firsts || ARRAY[(_first + _last) / 2 + 1, _first];
+                _lasts := _lasts || ARRAY[_last, (_first + _last) / 2];
+            END IF;
+        END;
+    END LOOP;
+    RETURN _deleted;
+END
+$$;
+
 -- prune_jobs: deletes up to _limit finished jobs that ended longer ago than _older_than; their
--- rows and reports go with them.
+-- rows and reports go with them. Jobs that cannot be deleted are passed over; 0 when no other is
+-- left, or none was found in good time.
 CREATE OR REPLACE FUNCTION public.prune_jobs(_older_than interval, _limit integer)
 RETURNS integer
 LANGUAGE plpgsql
@@ -341,38 +402,59 @@ SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
-    _pruned integer;
+    _until constant timestamptz := clock_timestamp() + interval '5 seconds';
+    _rows tid[];
+    _names text[];
+    _pruned integer := 0;
 BEGIN
+    DELETE FROM public.job_prune_holds h WHERE h.held_at <= now() - interval '1 day';
     PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
     FROM public.schema_info i;
-    DELETE FROM public.analysis_jobs j
-    WHERE j.id = ANY (ARRAY (
-        SELECT a.id
-        FROM public.analysis_jobs a
-        WHERE a.completed_at < now() - _older_than
-          AND a.status IN ('completed', 'failed', 'cancelled')
-        ORDER BY a.completed_at
-        LIMIT _limit
-        FOR UPDATE SKIP LOCKED
-    ));
-    GET DIAGNOSTICS _pruned = ROW_COUNT;
-    IF _pruned > 0 THEN
-        PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
-        RETURN _pruned;
-    END IF;
-    -- Rows from before us, or written by others, may have ended without a completed_at.
-    DELETE FROM public.analysis_jobs j
-    WHERE j.id = ANY (ARRAY (
-        SELECT a.id
-        FROM public.analysis_jobs a
-        WHERE a.completed_at IS NULL
-          AND a.created_at < now() - _older_than
-          AND coalesce(a.failed_at, a.updated_at) < now() - _older_than
-          AND a.status IN ('completed', 'failed', 'cancelled')
-        LIMIT _limit
-        FOR UPDATE SKIP LOCKED
-    ));
-    GET DIAGNOSTICS _pruned = ROW_COUNT;
+    WHILE _pruned = 0 AND clock_timestamp() < _until LOOP
+        SELECT array_agg(o.row), array_agg(o.id::text) INTO _rows, _names
+        FROM (
+            SELECT a.ctid AS row, a.id
+            FROM public.analysis_jobs a
+            WHERE a.completed_at < now() - _older_than
+              AND a.status IN ('completed', 'failed', 'cancelled')
+              AND NOT EXISTS (
+                  SELECT
+                  FROM public.job_prune_holds h
+                  WHERE h.table_name = 'analysis_jobs'
+                    AND h.row_name = a.id::text
+              )
+            ORDER BY a.completed_at
+            LIMIT _limit
+            FOR UPDATE SKIP LOCKED
+        ) AS o;
+        IF _rows IS NULL THEN
+            -- Rows from before us, or written by others, may have ended without a completed_at, or
+            -- at one that is yet to come.
+            SELECT array_agg(o.row), array_agg(o.id::text) INTO _rows, _names
+            FROM (
+                SELECT a.ctid AS row, a.id
+                FROM public.analysis_jobs a
+                WHERE (a.completed_at IS NULL OR a.completed_at > now() + interval '1 day')
+                  AND a.created_at < now() - _older_than
+                  AND coalesce(
+                      CASE WHEN a.failed_at <= now() + interval '1 day' THEN a.failed_at END,
+                      CASE WHEN a.updated_at <= now() + interval '1 day' THEN a.updated_at END,
+                      a.created_at
+                  ) < now() - _older_than
+                  AND a.status IN ('completed', 'failed', 'cancelled')
+                  AND NOT EXISTS (
+                      SELECT
+                      FROM public.job_prune_holds h
+                      WHERE h.table_name = 'analysis_jobs'
+                        AND h.row_name = a.id::text
+                  )
+                LIMIT _limit
+                FOR UPDATE SKIP LOCKED
+            ) AS o;
+        END IF;
+        EXIT WHEN _rows IS NULL;
+        _pruned := public.delete_or_hold('analysis_jobs', _rows, _names);
+    END LOOP;
     PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
     RETURN _pruned;
 END

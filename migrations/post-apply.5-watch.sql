@@ -209,12 +209,54 @@ BEGIN
         AND r.bucket_at < q + interval '15 minutes'
     GROUP BY q, r.job_type;
 
-    DELETE FROM public.job_rollups r
-    WHERE (r.bucket_minutes = 1
-           AND r.bucket_at < least(now() - interval '3 days', _until - interval '1 day'))
-       OR (r.bucket_minutes = 15 AND r.bucket_at < now() - interval '400 days');
     UPDATE public.schema_info SET rolled_up_until = _until;
     RETURN _until < _settled;
+END
+$$;
+
+-- prune_rollups: deletes up to _limit rollups that nobody reads any more; how many. Those that
+-- cannot be deleted are passed over, as prune_jobs does.
+CREATE OR REPLACE FUNCTION public.prune_rollups(_limit integer)
+RETURNS integer
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+DECLARE
+    _until constant timestamptz := clock_timestamp() + interval '5 seconds';
+    _minutes_until timestamptz;
+    _rows tid[];
+    _names text[];
+    _pruned integer := 0;
+BEGIN
+    DELETE FROM public.job_prune_holds h WHERE h.held_at <= now() - interval '1 day';
+    SELECT least(now() - interval '3 days', m.rolled_up_until - interval '1 day')
+    INTO _minutes_until
+    FROM public.schema_info m;
+    WHILE _pruned = 0 AND clock_timestamp() < _until LOOP
+        SELECT array_agg(o.row), array_agg(o.name) INTO _rows, _names
+        FROM (
+            SELECT r.ctid AS row, n.name
+            FROM public.job_rollups r
+            CROSS JOIN LATERAL (
+                SELECT concat_ws(' ', r.bucket_minutes, r.bucket_at, r.job_type) AS name
+            ) AS n
+            WHERE ((r.bucket_minutes = 1 AND r.bucket_at < _minutes_until)
+                   OR (r.bucket_minutes = 15 AND r.bucket_at < now() - interval '400 days'))
+              AND NOT EXISTS (
+                  SELECT
+                  FROM public.job_prune_holds h
+                  WHERE h.table_name = 'job_rollups'
+                    AND h.row_name = n.name
+              )
+            LIMIT _limit
+            FOR UPDATE OF r SKIP LOCKED
+        ) AS o;
+        EXIT WHEN _rows IS NULL;
+        _pruned := public.delete_or_hold('job_rollups', _rows, _names);
+    END LOOP;
+    RETURN _pruned;
 END
 $$;
 
@@ -304,8 +346,17 @@ BEGIN
 END
 $$;
 
--- calculate_error_rate: 100 x failed / (failed + completed) jobs that finished in the window; 0
--- when none did.
+-- error_rate: 100 x failed / (failed + completed); 0 when there are none.
+CREATE OR REPLACE FUNCTION public.error_rate(_failed bigint, _completed bigint)
+RETURNS double precision
+LANGUAGE sql
+IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(100 * _failed::double precision / nullif(_failed + _completed, 0), 0)
+$$;
+
+-- calculate_error_rate: the error_rate of the jobs that finished in the window.
 CREATE OR REPLACE FUNCTION public.calculate_error_rate(time_window interval DEFAULT '1 hour')
 RETURNS double precision
 LANGUAGE sql
@@ -314,9 +365,7 @@ SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
-    SELECT coalesce(
-        100 * f.failed::double precision / nullif(f.failed + f.completed, 0), 0
-    )
+    SELECT public.error_rate(f.failed, f.completed)
     FROM public.finished_jobs(now() - calculate_error_rate.time_window) f
 $$;
 
@@ -397,6 +446,20 @@ AS $$
     ) AS d
 $$;
 
+-- undelivered_alerts: how many alerts have a channel that the last notice was given up for.
+CREATE OR REPLACE FUNCTION public.undelivered_alerts()
+RETURNS bigint
+LANGUAGE sql
+STABLE
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+    SELECT count(DISTINCT d.alert_id)
+    FROM public.job_alert_deliveries d
+    WHERE d.status = 'undelivered'
+$$;
+
 -- get_queue_metrics: the figures of the monitoring page as one object. "Today" began at midnight in
 -- that zone; of dead letters at most 1000 are counted.
 CREATE OR REPLACE FUNCTION public.get_queue_metrics(time_zone text DEFAULT 'UTC')
@@ -443,10 +506,8 @@ AS $$
             ) AS p
         ),
         'avg_duration_seconds', (SELECT coalesce(d.run_seconds / nullif(d.timed, 0), 0) FROM day d),
-        'error_rate_1h',
-        (SELECT coalesce(100.0 * h.failed / nullif(h.failed + h.completed, 0), 0)::float8 FROM hour h),
-        'error_rate_24h',
-        (SELECT coalesce(100.0 * d.failed / nullif(d.failed + d.completed, 0), 0)::float8 FROM day d),
+        'error_rate_1h', (SELECT public.error_rate(h.failed, h.completed) FROM hour h),
+        'error_rate_24h', (SELECT public.error_rate(d.failed, d.completed) FROM day d),
         'stuck_jobs', (
             SELECT count(*)
             FROM public.detect_stuck_jobs((extract(epoch FROM public.stuck_threshold()) / 60)::integer)
@@ -467,11 +528,7 @@ AS $$
             ) AS f
         ),
         'alerts_open', (SELECT count(*) FROM public.job_alerts a WHERE a.resolved_at IS NULL),
-        'alerts_undelivered', (
-            SELECT count(DISTINCT d.alert_id)
-            FROM public.job_alert_deliveries d
-            WHERE d.status = 'undelivered'
-        ),
+        'alerts_undelivered', public.undelivered_alerts(),
         'by_job_type', (
             SELECT coalesce(jsonb_object_agg(
                 t.job_type, jsonb_build_object('pending', t.pending, 'processing', t.processing)

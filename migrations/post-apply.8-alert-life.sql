@@ -219,7 +219,7 @@ END
 $$;
 
 -- prune_alerts: deletes up to _limit alerts that were resolved longer ago than _older_than, with
--- their history; how many.
+-- their history; how many. Those that cannot be deleted are passed over, as prune_jobs does.
 CREATE OR REPLACE FUNCTION public.prune_alerts(_older_than interval, _limit integer)
 RETURNS integer
 LANGUAGE plpgsql
@@ -228,19 +228,32 @@ SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
-    _pruned integer;
+    _until constant timestamptz := clock_timestamp() + interval '5 seconds';
+    _rows tid[];
+    _names text[];
+    _pruned integer := 0;
 BEGIN
-    DELETE FROM public.job_alerts a
-    WHERE a.id = ANY (ARRAY (
-        SELECT o.id
-        FROM public.job_alerts o
-        WHERE o.created_at < now() - _older_than
-          AND o.resolved_at < now() - _older_than
-        ORDER BY o.created_at, o.id
-        LIMIT _limit
-        FOR UPDATE SKIP LOCKED
-    ));
-    GET DIAGNOSTICS _pruned = ROW_COUNT;
+    DELETE FROM public.job_prune_holds h WHERE h.held_at <= now() - interval '1 day';
+    WHILE _pruned = 0 AND clock_timestamp() < _until LOOP
+        SELECT array_agg(o.row), array_agg(o.id::text) INTO _rows, _names
+        FROM (
+            SELECT a.ctid AS row, a.id
+            FROM public.job_alerts a
+            WHERE a.created_at < now() - _older_than
+              AND a.resolved_at < now() - _older_than
+              AND NOT EXISTS (
+                  SELECT
+                  FROM public.job_prune_holds h
+                  WHERE h.table_name = 'job_alerts'
+                    AND h.row_name = a.id::text
+              )
+            ORDER BY a.created_at, a.id
+            LIMIT _limit
+            FOR UPDATE SKIP LOCKED
+        ) AS o;
+        EXIT WHEN _rows IS NULL;
+        _pruned := public.delete_or_hold('job_alerts', _rows, _names);
+    END LOOP;
     RETURN _pruned;
 END
 $$;

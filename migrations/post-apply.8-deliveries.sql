@@ -33,8 +33,6 @@ BEGIN
     FROM public.job_alerts a
     JOIN unnest(_types, _channels) AS r (alert_type, channel) ON r.alert_type = a.alert_type
     WHERE a.id = ANY (_due)
-      -- Nobody is paged for less.
-      AND (r.channel <> 'pagerduty' OR a.severity = 'critical')
     ON CONFLICT (alert_id, channel) DO UPDATE
     SET notice = CASE WHEN d.told_at IS NULL THEN 'raised' ELSE 'reminder' END,
         round = d.round + 1,
@@ -87,6 +85,20 @@ BEGIN
     IF NOT FOUND OR _state.paused_until > now() THEN
         RETURN;
     END IF;
+    -- Nobody could record what became of these: perhaps each time it killed whoever sent it.
+    WITH lost AS (
+        UPDATE public.job_alert_deliveries d
+        SET status = 'undelivered',
+            last_error = 'whoever sent it never said what became of it'
+        WHERE d.channel = _channel
+          AND d.status = 'sending'
+          AND d.due_after <= now()
+          AND d.attempts >= 10
+        RETURNING d.alert_id, d.last_error
+    )
+    INSERT INTO public.job_alert_history (alert_id, event, channel, note)
+    SELECT l.alert_id, 'undelivered', _channel, l.last_error
+    FROM lost l;
     IF _state.hour_started_at <= now() - interval '1 hour' THEN
         _state.hour_started_at := now();
         _state.sent := 0;
@@ -133,14 +145,15 @@ $$;
 -- record_alert_deliveries: sending -> delivered, or with an error -> pending after a while, or
 -- undelivered after ten attempts or where another one is pointless. After an error the channel is
 -- left alone for _pause_seconds. Returns what each came to; a row claimed by somebody else since,
--- none.
+-- none. _refused says of whom a delivery was not taken: it counts, as one in part.
 CREATE OR REPLACE FUNCTION public.record_alert_deliveries(
     _channel text,
     _ids uuid[],
     _fences bigint[],
     _error text DEFAULT NULL,
     _final boolean DEFAULT false,
-    _pause_seconds double precision DEFAULT 0
+    _pause_seconds double precision DEFAULT 0,
+    _refused text DEFAULT NULL
 )
 RETURNS TABLE (alert_id uuid, status text)
 LANGUAGE plpgsql
@@ -179,7 +192,7 @@ BEGIN
                 ) * (1 + random() * 0.1))
             END,
             told_at = CASE WHEN _error IS NULL THEN now() ELSE d.told_at END,
-            last_error = left(_error, 500)
+            last_error = left(coalesce(_error, _refused), 500)
         FROM unnest(_ids, _fences) AS g (alert_id, fence)
         WHERE d.channel = _channel
           AND d.alert_id = g.alert_id
@@ -196,7 +209,7 @@ BEGIN
                 ELSE 'delivery_failed'
             END,
             _channel,
-            left(_error, 500)
+            left(coalesce(_error, _refused), 500)
         );
         alert_id := _recorded.alert_id;
         status := _recorded.status;
@@ -205,10 +218,14 @@ BEGIN
     IF _error IS NULL THEN
         UPDATE public.job_alerts a
         SET notified_at = now(),
-            notification_channels = CASE
-                WHEN a.notification_channels ? _channel THEN a.notification_channels
-                ELSE coalesce(a.notification_channels, '[]') || to_jsonb(_channel)
-            END
+            notification_channels =
+                CASE
+                    -- A row that somebody else wrote may hold any JSON value here.
+                    WHEN jsonb_typeof(a.notification_channels) = 'array'
+                    THEN a.notification_channels - _channel - (_channel || ' (in part)')
+                    ELSE '[]'
+                END
+                || to_jsonb(_channel || CASE WHEN _refused IS NULL THEN '' ELSE ' (in part)' END)
         WHERE a.id = ANY (_ids);
     END IF;
     UPDATE public.job_alert_channels c

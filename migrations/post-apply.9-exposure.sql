@@ -22,13 +22,15 @@ DECLARE
         'plan_alert_deliveries', 'claim_alert_deliveries', 'record_alert_deliveries', 'prune_alerts',
         'mark_finished_job', 'duration_bin', 'bin_seconds', 'merged_bins',
         'roll_up_jobs', 'finished_jobs', 'job_trends', 'queue_depths', 'get_queue_metrics',
-        'calculate_error_rate', 'detect_stuck_jobs'
+        'calculate_error_rate', 'detect_stuck_jobs', 'error_rate', 'undelivered_alerts',
+        'note_external_worker', 'due_kinds', 'unserved_kinds', 'delete_or_hold',
+        'prune_rollups'
     ];
     _tables text[] := ARRAY[
         'schema_info', 'job_queue', 'job_types', 'job_workers', 'project_file_contents',
         'job_rows', 'job_reports', 'api_keys', 'job_alert_jobs', 'job_alert_failures',
         'job_alert_deliveries', 'job_alert_channels', 'job_alert_history', 'job_rollups',
-        'job_rollup_marks'
+        'job_rollup_marks', 'job_prune_holds'
     ];
     _role text;
     _object text;

@@ -141,13 +141,14 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @dataclass
 class MailServer:
-    """Takes mail by SMTP; `refuse` is what it says to DATA instead."""
+    """Takes mail by SMTP; `refuse` is what it says to DATA instead, `refuse_receivers` to RCPT."""
 
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
     receivers: list[str] = field(default_factory=list)
     refuse: str | None = None
+    refuse_receivers: dict[str, str] = field(default_factory=dict)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 test ESMTP\r\n")
@@ -166,7 +167,10 @@ class MailServer:
         if verb.startswith("EHLO"):
             return b"250-test\r\n250 8BITMIME\r\n"
         if verb.startswith("RCPT"):
-            self.receivers.append(line.partition("<")[2].rstrip(">"))
+            receiver = line.partition("<")[2].rstrip(">")
+            if receiver in self.refuse_receivers:
+                return f"{self.refuse_receivers[receiver]}\r\n".encode()
+            self.receivers.append(receiver)
         if verb == "QUIT":
             return b"221 bye\r\n"
         if verb != "DATA":

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from wastewise_jobs.alerts.dispatcher import Dispatcher
+from wastewise_jobs.alert_names import PAGERDUTY
+from wastewise_jobs.alerts.dispatcher import Dispatcher, send
 from wastewise_jobs.alerts.links import AlertLinks
 from wastewise_jobs.alerts.model import (
     DEFAULT_ROUTES,
-    PAGERDUTY,
     Alert,
     AlertId,
     AlertPolicy,
@@ -79,10 +79,10 @@ async def send_test(settings: Settings, store: AlertStore) -> dict[str, SendOutc
     outcomes: dict[str, SendOutcome] = {}
     async with Outbound(proxies=proxies_of(settings)) as http:
         for channel in make_channels(settings, http, links):
-            outcomes[channel.name] = await channel.send(raised)
+            outcomes[channel.name] = await send(channel, lambda: raised)
             if channel.name == PAGERDUTY and outcomes[channel.name] == Sent():
                 # Whoever was paged need not close it.
-                outcomes[channel.name] = await channel.send(resolved)
+                outcomes[channel.name] = await send(channel, lambda: resolved)
     return outcomes
 
 

@@ -9,8 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from typing import Self
 from urllib.parse import urlsplit
@@ -18,10 +17,11 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from wastewise_jobs.errors import WastewiseJobsError
+from wastewise_jobs.retry_after import retry_after
 from wastewise_jobs.setting_values import is_loopback
 
 MOST_BYTES = 64 * 1024
-LONGEST_RETRY_AFTER_SECONDS = 3600.0
+LONGEST_RETRY_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,11 @@ class Outbound:
                 return Reply(
                     response.status,
                     text.decode("utf-8", errors="replace"),
-                    retry_after_seconds(response.headers.get("Retry-After")),
+                    _seconds_of(
+                        retry_after(
+                            response.headers.get("Retry-After"), longest=LONGEST_RETRY_AFTER
+                        )
+                    ),
                 )
         except TimeoutError:
             raise NoReplyError(f"no answer within {self._timeout_seconds:g} s") from None
@@ -141,22 +145,8 @@ class Outbound:
             raise NoReplyError(_reason(error)) from None
 
 
-def retry_after_seconds(value: str | None) -> float | None:
-    """A Retry-After header, seconds or a date, as seconds from now; an hour at most."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = (moment - datetime.now(UTC)).total_seconds()
-    # Also what is not a number at all: NaN is not greater than anything.
-    return min(seconds, LONGEST_RETRY_AFTER_SECONDS) if seconds > 0 else 0.0
+def _seconds_of(delay: timedelta | None) -> float | None:
+    return None if delay is None else delay.total_seconds()
 
 
 def _reason(error: Exception) -> str:

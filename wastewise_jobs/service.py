@@ -129,7 +129,13 @@ async def run_service(
         dispatcher = await opened.enter_async_context(open_dispatcher(settings, pool))
         vitals = make_vitals(pool, doorbell, maintenance, dispatcher, worker)
         if settings.metrics_port is not None:
-            port = metrics_port(settings.metrics_host, settings.metrics_port, pool, vitals)
+            port = metrics_port(
+                settings.metrics_host,
+                settings.metrics_port,
+                pool,
+                vitals,
+                silent_after=timedelta(minutes=settings.worker_heartbeat_threshold_minutes),
+            )
             metrics = await opened.enter_async_context(port)
             log.info("metrics_started", url=metrics.url)
         serve = None

@@ -12,15 +12,16 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from wastewise_jobs.alert_names import EMAIL, PAGERDUTY, SLACK, AlertType
 from wastewise_jobs.dsn import read_dsn
 
 LEAST_SECRET_BYTES = 32
 _QUOTES = frozenset("\"'`")
-ALERT_TYPES = ("job_failed", "job_stuck", "high_error_rate", "worker_down")
+ALERT_TYPES = tuple(one.value for one in AlertType)
 CHANNEL_VARIABLES = {
-    "email": "RESEND_API_KEY",
-    "slack": "SLACK_WEBHOOK_URL",
-    "pagerduty": "PAGERDUTY_KEY",
+    EMAIL: "RESEND_API_KEY",
+    SLACK: "SLACK_WEBHOOK_URL",
+    PAGERDUTY: "PAGERDUTY_KEY",
 }
 _MAIL_ADDRESS = re.compile(r"[^@\s<>,]+@[^@\s<>,]+|[^<>,\r\n]*<[^@\s<>,]+@[^@\s<>,]+>")
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -62,13 +63,17 @@ def make_vitals(
 
 
 def metrics_port(
-    host: str, port: int, pool: Pool, vitals: Vitals
+    host: str, port: int, pool: Pool, vitals: Vitals, *, silent_after: timedelta
 ) -> AbstractAsyncContextManager["Address"]:
     """Serves /metrics, /livez and /readyz without credentials while the block runs."""
     from wastewise_jobs.web.app import create_metrics_app
     from wastewise_jobs.web.server import listening
 
     app = create_metrics_app(
-        pool, vitals.exposition, late_loops=vitals.late_loops, listener=vitals.listener
+        pool,
+        vitals.exposition,
+        late_loops=vitals.late_loops,
+        listener=vitals.listener,
+        silent_after=silent_after,
     )
     return listening(app, host, port, variable_prefix="METRICS_")

@@ -465,9 +465,10 @@ class Throughput(AnswerModel):
 
 
 class WorkersHealth(AnswerModel):
-    """Whether anybody works, and whether work moves."""
+    """Whether anybody works, and whether work moves; `reasons` says what is wrong, a line each."""
 
     status: Literal["healthy", "degraded", "unhealthy"]
+    reasons: list[str]
     active_workers: int
     worker_ids: list[str]
     last_job_processed: datetime | None

@@ -20,7 +20,7 @@ WHERE datname = current_database()
   AND backend_type = 'client backend';
 
 TRUNCATE analysis_jobs, projects, job_types, job_workers, api_keys, job_alerts, job_alert_channels,
-    job_rollups, job_rollup_marks CASCADE;
+    job_rollups, job_rollup_marks, job_prune_holds CASCADE;
 
 UPDATE schema_info SET rolled_up_until = NULL, round_due_at = now(), round_until = NULL
 """

@@ -201,6 +201,16 @@ CREATE INDEX job_alerts_by_job ON public.job_alerts USING btree (job_id) WHERE (
 CREATE UNIQUE INDEX job_alerts_open ON public.job_alerts USING btree (fingerprint) WHERE (resolved_at IS NULL);
 CREATE INDEX job_alerts_to_tell ON public.job_alerts USING btree (tell_after) WHERE (tell_after IS NOT NULL);
 
+CREATE TABLE job_prune_holds (
+    table_name text NOT NULL,
+    row_name text NOT NULL,
+    reason text NOT NULL,
+    held_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT job_prune_holds_pkey PRIMARY KEY (table_name, row_name)
+);
+
+ALTER TABLE job_prune_holds ENABLE ROW LEVEL SECURITY;
+
 CREATE TABLE job_queue (
     id uuid NOT NULL,
     queue text NOT NULL,
@@ -310,7 +320,7 @@ CREATE TABLE job_workers (
     pid integer NOT NULL,
     version text NOT NULL,
     queues text[] NOT NULL,
-    job_types text[] NOT NULL,
+    job_types text[] NOT NULL DEFAULT '{*}'::text[],
     concurrency integer NOT NULL,
     running integer NOT NULL DEFAULT 0,
     started_at timestamp with time zone NOT NULL DEFAULT now(),
@@ -319,7 +329,9 @@ CREATE TABLE job_workers (
     memory_bytes bigint,
     loop_lag_seconds real,
     draining boolean NOT NULL DEFAULT false,
-    CONSTRAINT job_workers_pkey PRIMARY KEY (worker_id)
+    kind text NOT NULL DEFAULT 'worker'::text,
+    CONSTRAINT job_workers_pkey PRIMARY KEY (worker_id),
+    CONSTRAINT job_workers_kind_check CHECK ((kind = ANY (ARRAY['worker'::text, 'external'::text])))
 ) WITH (fillfactor=50);
 
 ALTER TABLE job_workers ENABLE ROW LEVEL SECURITY;
@@ -583,6 +595,13 @@ FUNCTION default_job_priority(_job_type text)
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
+FUNCTION delete_or_hold(_table_name text, _rows tid[], _row_names text[])
+    RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off
+    SET lock_timeout=200ms;
+
 FUNCTION detect_stuck_jobs(threshold_minutes integer DEFAULT 30)
     RETURNS TABLE(job_id uuid, started_at timestamp with time zone, duration_minutes double precision, job_type text, user_id uuid)
     LANGUAGE sql SECURITY DEFINER
@@ -595,6 +614,13 @@ FUNCTION drop_forged_transition()
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
+
+FUNCTION due_kinds()
+    RETURNS TABLE(queue text, job_type text, due_since timestamp with time zone, job_id uuid)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off
+    SET enable_seqscan=off;
 
 FUNCTION duration_bin(_seconds double precision)
     RETURNS integer
@@ -612,6 +638,11 @@ FUNCTION enqueue_jobs(_ids uuid[], _job_types text[], _inputs text[], _user_ids 
     SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off;
+
+FUNCTION error_rate(_failed bigint, _completed bigint)
+    RETURNS double precision
+    LANGUAGE sql
+    SET search_path=pg_catalog, pg_temp;
 
 FUNCTION fail_jobs(_ids uuid[], _fences bigint[], _messages text[], _codes text[], _details text[], _kinds text[])
     RETURNS SETOF uuid
@@ -643,7 +674,7 @@ FUNCTION follow_job()
 
 FUNCTION get_next_job(worker_identifier text)
     RETURNS uuid
-    LANGUAGE sql SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
@@ -713,6 +744,12 @@ FUNCTION mirror_jobs_to_projects(_ids uuid[])
     SET enable_mergejoin=off
     SET lock_timeout=200ms;
 
+FUNCTION note_external_worker(_worker_id text)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
 FUNCTION note_requeued_jobs(_ids uuid[])
     RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -758,6 +795,12 @@ FUNCTION prune_jobs(_older_than interval, _limit integer)
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
+FUNCTION prune_rollups(_limit integer)
+    RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
 FUNCTION queue_depths()
     RETURNS TABLE(queue text, job_type text, priority integer, state text, jobs bigint, oldest_due_at timestamp with time zone)
     LANGUAGE sql SECURITY DEFINER
@@ -797,7 +840,7 @@ FUNCTION raise_updated_jobs()
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
-FUNCTION record_alert_deliveries(_channel text, _ids uuid[], _fences bigint[], _error text DEFAULT NULL::text, _final boolean DEFAULT false, _pause_seconds double precision DEFAULT 0)
+FUNCTION record_alert_deliveries(_channel text, _ids uuid[], _fences bigint[], _error text DEFAULT NULL::text, _final boolean DEFAULT false, _pause_seconds double precision DEFAULT 0, _refused text DEFAULT NULL::text)
     RETURNS TABLE(alert_id uuid, status text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=pg_catalog, pg_temp
@@ -938,6 +981,18 @@ FUNCTION snooze_alert(_id uuid, _until timestamp with time zone, _actor text, _n
 
 FUNCTION stuck_threshold()
     RETURNS interval
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION undelivered_alerts()
+    RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION unserved_kinds(_silent_after interval DEFAULT '00:05:00'::interval, _due_for interval DEFAULT NULL::interval)
+    RETURNS TABLE(queue text, job_type text, due_since timestamp with time zone, job_id uuid, says text)
     LANGUAGE sql SECURITY DEFINER
     SET search_path=pg_catalog, pg_temp
     SET jit=off;

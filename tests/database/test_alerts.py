@@ -1,6 +1,7 @@
 """An alert's life in SQL: raised once for each cause, acknowledged, snoozed, resolved."""
 
 import asyncio
+import re
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,6 +18,8 @@ from tests.factories import (
     make_job,
     make_running,
 )
+from wastewise_jobs.alert_names import AlertType
+from wastewise_jobs.alerts.model import DEFAULT_ROUTES
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.jobs.model import ClaimedJob
 from wastewise_jobs.jobs.outcome import Completed, Failed
@@ -52,6 +55,16 @@ async def raise_one(connection: Connection, severity: str = "warning", seen: int
         seen,
     )
     return alert_id
+
+
+async def test_the_types_that_python_names_are_those_that_a_row_may_have(
+    connection: Connection,
+) -> None:
+    allowed = await connection.fetchval(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE conname = 'job_alerts_alert_type_check'"
+    )
+    assert set(re.findall(r"'(\w+)'", allowed)) == set(AlertType) == set(DEFAULT_ROUTES)
 
 
 async def fail(store: JobStore, *jobs: ClaimedJob, message: str = "no luck") -> None:

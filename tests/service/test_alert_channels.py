@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.receivers import MailServer, Receiver, mail_server
 from tests.service.alerts import (
+    come_due,
     delivered,
     dispatching,
     events,
@@ -17,6 +19,7 @@ from tests.service.alerts import (
     statuses_are,
 )
 from tests.support import eventually
+from wastewise_jobs.alerts.model import AlertPolicy, Severity
 from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.settings import Settings, load_settings
@@ -85,16 +88,48 @@ async def test_pagerduty_hears_of_the_whole_life_under_one_key(
     assert "Acknowledge" not in mails(outside)[1]["text"]
 
 
-async def test_nobody_is_paged_for_less_than_critical(
+@pytest.mark.parametrize("severity", list(Severity))
+async def test_pagerduty_is_told_of_every_severity_that_is_routed_there(
+    pool: Pool, outside: Receiver, settings: Settings, severity: Severity
+) -> None:
+    routes = {"job_stuck": ("pagerduty",)}
+    async with dispatching(pool, settings, AlertPolicy(routes=routes)):
+        await raise_one(pool, kind="job_stuck", severity=severity)
+        await eventually(lambda: delivered(pool, "pagerduty"))
+    assert [body["payload"]["severity"] for body in outside.taken] == [severity]
+
+
+async def test_figures_are_told_as_people_read_them(
     pool: Pool, outside: Receiver, settings: Settings
 ) -> None:
+    details = {
+        "percent": 100 / 3,
+        "failed": 12_345,
+        "timeout_seconds": 5400.0,
+        "due_since": "2026-03-01T12:00:00.123456+00:00",
+        "pid": 12_345,
+        "ratio": 1 / 3,
+        "checks_under": 1,
+        "cause": "inner word",
+    }
+    await pool.execute(
+        "SELECT public.raise_alert('x', 'high_error_rate', 'critical', 'too many', $1)", details
+    )
     async with dispatching(pool, settings):
-        await raise_one(pool, severity="error")
-        await eventually(lambda: delivered(pool, "email", "slack"))
-        await raise_one(pool, severity="critical")
         await eventually(lambda: delivered(pool, "email", "slack", "pagerduty"))
-    assert events(outside) == ["trigger"]
-    assert len(mails(outside)) == 2
+    (mail,) = mails(outside)
+    assert mail["subject"] == "WasteWise [critical] High error rate: 33.3 %"
+    assert {*mail["text"].partition("First seen")[2].splitlines()[1:7]} == {
+        "Percent: 33.3 %",
+        "Failed: 12,345",
+        "Timeout: 1 h 30 min",
+        "Due since: 2026-03-01 12:00:00 UTC",
+        "Pid: 12345",
+        "Ratio: 0.33",
+    }
+    for body in outside.taken:
+        assert "33.33" not in str(body)
+        assert "inner word" not in str(body)
 
 
 @pytest.fixture
@@ -150,6 +185,57 @@ async def test_a_mail_server_that_refuses_is_believed(
     assert (
         await pool.fetchval("SELECT last_error FROM job_alert_deliveries")
         == f"SMTP {said[:3]}: {said[4:]}"
+    )
+
+
+async def test_who_is_refused_among_the_receivers_is_told_as_a_delivery_in_part(
+    pool: Pool, post_office: MailServer
+) -> None:
+    post_office.refuse_receivers = {"b@example.com": "550 no such user"}
+    with capture_logs() as logs:
+        async with dispatching(pool, smtp_settings(post_office)):
+            alert_id = await raise_one(pool, kind="job_stuck")
+            await eventually(lambda: delivered(pool, "email"))
+            (alert,) = await AlertStore(pool).by_id([alert_id])
+            assert alert.channels == ["email (in part)"]
+            assert alert.notified_at is not None
+            said = "1 of 2 receivers refused: b***@example.com (550)"
+            assert await pool.fetchval("SELECT last_error FROM job_alert_deliveries") == said
+            assert await _notes(pool) == [None, said]
+            post_office.refuse_receivers = {}
+            await come_due(pool)
+            await eventually(lambda: len(post_office.mails) == 2)
+            await eventually(lambda: delivered(pool, "email"))
+    (alert,) = await AlertStore(pool).by_id([alert_id])
+    assert alert.channels == ["email"]
+    (logged,) = [one for one in logs if one["event"] == "alert_delivered_in_part"]
+    assert (logged["log_level"], logged["error"]) == ("warning", said)
+
+
+async def _notes(pool: Pool) -> list[str | None]:
+    rows = await pool.fetch("SELECT note FROM job_alert_history ORDER BY created_at")
+    return [row["note"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("codes", "status"), [(("550", "553"), "undelivered"), (("450", "550"), "pending")]
+)
+async def test_who_refuses_every_receiver_has_taken_nothing(
+    pool: Pool, post_office: MailServer, codes: tuple[str, str], status: str
+) -> None:
+    names = ("a@example.com", "b@example.com")
+    post_office.refuse_receivers = {
+        name: f"{code} no" for name, code in zip(names, codes, strict=True)
+    }
+    async with dispatching(pool, smtp_settings(post_office)):
+        await raise_one(pool, kind="job_stuck")
+        await eventually(lambda: statuses_are(pool, {"email": status}))
+        await eventually(lambda: _attempted(pool))
+    row = await pool.fetchrow("SELECT notified_at, notification_channels FROM job_alerts")
+    assert row is not None
+    assert (row["notified_at"], row["notification_channels"]) == (None, [])
+    assert await pool.fetchval("SELECT last_error FROM job_alert_deliveries") == (
+        f"2 of 2 receivers refused: a***@example.com ({codes[0]}), b***@example.com ({codes[1]})"
     )
 
 

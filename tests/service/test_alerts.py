@@ -1,5 +1,6 @@
 """Alerts on their way: the outbox and the dispatcher, with receivers beyond HTTP."""
 
+import html
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from uuid import UUID
@@ -9,6 +10,7 @@ import pytest
 from tests.factories import claim
 from tests.receivers import Receiver, receiver
 from tests.service.alerts import (
+    LINKS,
     channel_settings,
     come_due,
     delivered,
@@ -23,7 +25,8 @@ from tests.service.alerts import (
     was_recorded,
 )
 from tests.support import eventually
-from wastewise_jobs.alerts.model import AlertPolicy
+from wastewise_jobs.alerts.dispatcher import Dispatcher
+from wastewise_jobs.alerts.model import AlertPolicy, Message, SendOutcome
 from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.outcome import Completed
@@ -41,10 +44,10 @@ async def test_a_failed_job_is_told_once_by_mail_and_in_slack(
     assert mail["from"] == "WasteWise <alerts@example.com>"
     assert mail["to"] == ["a@example.com", "b@example.com"]
     assert mail["subject"] == "WasteWise [error] Job failed: complete_analysis"
-    job_url = f"https://jobs.example.com/api/jobs/{job_id}"
+    job_url = LINKS.job(await pool.fetchval("SELECT id FROM public.job_alerts"), job_id)
     for text in (mail["text"], mail["html"]):
         assert "row 12 is no number" in text
-        assert job_url in text
+        assert job_url in html.unescape(text)
         assert "https://jobs.example.com/alerts/" in text
     assert post["blocks"][0]["text"]["text"] == "🟠 Job failed: complete_analysis"
     assert [button["url"] for button in post["blocks"][-1]["elements"]][1] == job_url
@@ -140,6 +143,84 @@ async def test_a_channel_that_asks_for_patience_is_left_alone_that_long(
     assert 1700 < left <= 1800
 
 
+@pytest.mark.parametrize(
+    ("asked", "least", "most"),
+    [
+        ("Fri, 31 Dec 99999 23:59:59 GMT", 3500, 3600),
+        ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", 3500, 3600),
+        ("99999999999999999999", 3500, 3600),
+        ("1.5", -10, 2),
+        ("-5", 0, 15),
+        ("nan", 0, 15),
+        ("soon", 0, 15),
+    ],
+)
+async def test_whatever_patience_is_asked_for_it_is_one_attempt_and_recorded(
+    pool: Pool, outside: Receiver, settings: Settings, asked: str, least: int, most: int
+) -> None:
+    outside.script = [(429, {"Retry-After": asked})]
+    async with dispatching(pool, settings):
+        await raise_one(pool, kind="job_stuck")
+        await eventually(lambda: was_recorded(pool, "delivery_failed", 1))
+        left = await pool.fetchval(
+            "SELECT extract(epoch FROM paused_until - now()) FROM public.job_alert_channels"
+        )
+    assert len(outside.arrived) == 1
+    assert least < left <= most
+
+
+class Broken:
+    """A channel that fails in a way that nobody has thought of."""
+
+    name = "email"
+    per_hour = 1000
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.sent = 0
+
+    async def send(self, message: Message) -> SendOutcome:
+        del message
+        self.sent += 1
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [OverflowError("too large"), KeyError("\0\udc00"), Exception()])
+async def test_a_channel_that_raises_is_tried_ten_times_and_given_up(
+    pool: Pool, error: Exception
+) -> None:
+    channel, store = Broken(error), AlertStore(pool)
+    dispatcher = Dispatcher(store=store, channels=[channel], policy=AlertPolicy())
+    await raise_one(pool, kind="job_stuck")
+    await store.plan({"job_stuck": ["email"]}, timedelta(hours=1))
+    for _ in range(12):
+        await dispatcher.send_next(channel)
+        await pool.execute("UPDATE public.job_alert_deliveries SET due_after = now()")
+        await pool.execute("UPDATE public.job_alert_channels SET paused_until = NULL")
+    assert channel.sent == 10
+    assert await statuses(pool) == {"email": "undelivered"}
+    said = await pool.fetchval("SELECT last_error FROM public.job_alert_deliveries")
+    assert said.startswith(type(error).__name__)
+    assert await was_recorded(pool, "delivery_failed", 9)
+    assert await was_recorded(pool, "undelivered", 1)
+
+
+async def test_what_kills_whoever_sends_it_is_given_up_too(pool: Pool) -> None:
+    channel, store = Broken(OSError()), AlertStore(pool)
+    await raise_one(pool, kind="job_stuck")
+    await store.plan({"job_stuck": ["email"]}, timedelta(hours=1))
+
+    async def claimed() -> int:
+        lease, gap = timedelta(seconds=60), timedelta(minutes=15)
+        found = await store.claim("email", per_hour=100, digest_gap=gap, lease=lease)
+        await pool.execute("UPDATE public.job_alert_deliveries SET due_after = now()")
+        return len(found)
+
+    assert [await claimed() for _ in range(12)] == [1] * 10 + [0] * 2
+    assert await statuses(pool) == {channel.name: "undelivered"}
+    assert await was_recorded(pool, "undelivered", 1)
+
+
 async def test_a_slow_channel_holds_up_no_other(
     pool: Pool, outside: Receiver, settings: Settings
 ) -> None:
@@ -224,7 +305,7 @@ async def test_a_flood_of_causes_is_one_digest(
     for number in range(100):
         await raise_one(pool, f"cause {number}", severity="error" if number else "critical")
     async with dispatching(pool, settings):
-        await eventually(lambda: was_recorded(pool, "delivered", 201))
+        await eventually(lambda: was_recorded(pool, "delivered", 300))
         # Beyond the hour's ceiling nothing more goes out before the next digest may.
         await pool.execute("UPDATE job_alert_channels SET sent = 1000")
         await raise_one(pool, "late", severity="error")
@@ -237,7 +318,7 @@ async def test_a_flood_of_causes_is_one_digest(
     assert events(outside) == ["trigger"]
     assert (
         await pool.fetchval("SELECT count(*) FROM job_alert_deliveries WHERE status = 'pending'")
-        == 2
+        == 3
     )
     await pool.execute("UPDATE job_alert_channels SET digest_at = now() - interval '16 minutes'")
     async with dispatching(pool, settings):

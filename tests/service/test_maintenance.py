@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from tests.conftest import connected
 from tests.factories import at, claim, enqueue, enqueue_one, insert_plainly, make_job, make_running
@@ -190,6 +191,96 @@ async def test_a_silent_worker_that_was_dismissed_stays_so(pool: Pool) -> None:
     assert await check(pool) == []
     assert await pool.fetchval("SELECT count(*) FROM job_workers") == 0
     assert await check(pool) == []
+
+
+async def test_work_that_nobody_carries_is_told_until_somebody_does(pool: Pool) -> None:
+    await insert_plainly(pool, job_type="ehco", created_at=at(minutes=-29))
+    assert await check(pool) == []
+    job_id = await insert_plainly(pool, job_type="ehco", created_at=at(minutes=-31))
+    await insert_plainly(pool, job_type="echo", queue="mail", created_at=at(minutes=-31))
+    await silent(pool, "w1", 0)
+    await pool.execute("UPDATE job_workers SET queues = '{default}'")
+    for _ in range(2):
+        (first, second) = await check(pool)
+        assert (first["alert_type"], first["severity"]) == ("job_stuck", "warning")
+        assert first["message"] == "no live worker carries ehco (queue default)"
+        assert (first["job_id"], first["occurrences"]) == (job_id, 1)
+        assert first["details"]["cause"] == "unserved"
+        assert second["message"] == "no live worker serves queue mail for echo"
+    await pool.execute("UPDATE job_workers SET job_types = '{ehco,echo}'")
+    (left,) = await check(pool)
+    assert left["details"]["queue"] == "mail"
+    await pool.execute("DELETE FROM analysis_jobs WHERE queue = 'mail'")
+    assert await check(pool) == []
+
+
+async def test_stuck_jobs_and_work_that_nobody_carries_are_causes_of_their_own(
+    pool: Pool, store: JobStore
+) -> None:
+    job = await make_running(store)
+    await pool.execute("UPDATE analysis_jobs SET started_at = now() - interval '31 minutes'")
+    await insert_plainly(pool, job_type="ehco", created_at=at(minutes=-31))
+    for _ in range(2):
+        assert [alert["details"].get("cause") for alert in await check(pool)] == [None, "unserved"]
+    await store.complete([(job, Completed())])
+    assert [alert["details"].get("cause") for alert in await check(pool)] == ["unserved"]
+
+
+async def test_what_nobody_carries_and_what_is_kept_is_a_warning_in_the_log(pool: Pool) -> None:
+    await insert_plainly(pool, job_type="ehco", created_at=at(minutes=-31))
+    await pool.execute(
+        "INSERT INTO public.job_prune_holds (table_name, row_name, reason) "
+        "SELECT 'analysis_jobs', n::text, 'on table notes' FROM generate_series(1, 3) AS n"
+    )
+    with capture_logs() as logs:
+        await check(pool)
+    told = {one["check"]: one for one in logs if one["event"] == "check_warned"}
+    for name, count in (("unserved_work", {"unserved": 1}), ("held_rows", {"held": 3})):
+        assert told[name]["log_level"] == "warning"
+        assert told[name].items() >= count.items()
+    assert told["unserved_work"]["says"] == "no live worker carries ehco (queue default)"
+    assert told["held_rows"]["says"] == "on table notes"
+
+
+async def test_who_calls_get_next_job_no_more_is_missed_by_nobody(pool: Pool) -> None:
+    await pool.fetchval("SELECT get_next_job('script')")
+    await pool.execute("UPDATE job_workers SET last_heartbeat_at = now() - interval '1 hour'")
+    assert await check(pool) == []
+    await pool.execute("UPDATE job_workers SET last_heartbeat_at = now() - interval '25 hours'")
+    assert await check(pool) == []
+    assert await pool.fetchval("SELECT count(*) FROM job_workers") == 0
+
+
+async def test_a_caller_that_is_back_after_a_day_holds_up_no_check(pool: Pool, db: str) -> None:
+    await pool.fetchval("SELECT get_next_job('script')")
+    await pool.execute("UPDATE job_workers SET last_heartbeat_at = now() - interval '25 hours'")
+    async with connected(db) as other, other.transaction():
+        await other.fetchval("SELECT get_next_job('script')")
+        assert await check(pool) == []
+
+
+async def test_a_foreign_key_on_one_job_stops_no_check(pool: Pool) -> None:
+    await finished(pool, completed=3, ago=60 * 24 * 31)
+    await pool.execute(
+        "CREATE TABLE notes (job_id uuid REFERENCES analysis_jobs);"
+        "INSERT INTO notes SELECT id FROM analysis_jobs LIMIT 1"
+    )
+    await check(pool)
+    assert await pool.fetchval("SELECT count(*) FROM analysis_jobs") == 1
+    assert await pool.fetchval("SELECT count(*) FROM job_prune_holds") == 1
+
+
+async def test_checks_that_take_for_ever_leave_the_others_their_time(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wastewise_jobs.maintenance.rounds._LONGEST_CHECK_SECONDS", 0.2)
+    good = Check("good", "INSERT INTO job_rollup_marks VALUES (now()) RETURNING 1")
+    endless = Check("endless", "SELECT 1 FROM pg_sleep(0.02)", in_steps=True)
+    waiting = Check("waiting", "SELECT count(pg_sleep(60))")
+    rounds = maintenance(pool, endless, waiting, endless, good)
+    assert await rounds.tick()
+    assert rounds.failures == {"waiting": 1}
+    assert await pool.fetchval("SELECT count(*) FROM job_rollup_marks") == 1
 
 
 async def test_finished_jobs_are_pruned_after_their_time_and_their_trends_stay(

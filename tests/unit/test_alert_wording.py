@@ -37,8 +37,23 @@ def told(kind: str, notice: Notice, details: dict[str, Any], seen: int = 1) -> T
             "Job failed: mail (12,000 times)",
         ),
         ("job_stuck", Notice.REMINDER, {"job_type": "mail"}, 1, "Job stuck: mail is still open"),
+        (
+            "job_stuck",
+            Notice.RAISED,
+            {"job_type": "mial", "cause": "unserved"},
+            1,
+            "No worker for: mial",
+        ),
         ("worker_down", Notice.RAISED, {"worker_id": "w-7"}, 1, "Worker down: w-7"),
         ("high_error_rate", Notice.RAISED, {"percent": 37.5}, 1, "High error rate: 37.5 %"),
+        ("high_error_rate", Notice.RAISED, {"percent": 100 / 3}, 1, "High error rate: 33.3 %"),
+        (
+            "high_error_rate",
+            Notice.REMINDER,
+            {"percent": "?"},
+            1,
+            "High error rate: ? is still open",
+        ),
         # By then it is another one.
         ("high_error_rate", Notice.RESOLVED, {"percent": 3}, 1, "High error rate is resolved"),
     ],

@@ -10,7 +10,7 @@ from wastewise_jobs.cli.explain import explain
 from wastewise_jobs.cli.follow import situation
 from wastewise_jobs.cli.keys import _print as print_keys
 from wastewise_jobs.cli.summary import analysis_summary, job_details, jobs_table
-from wastewise_jobs.cli.text import duration, plain
+from wastewise_jobs.cli.text import plain
 from wastewise_jobs.client import NotAuthorizedError, ProblemError, ServiceUnreachableError
 from wastewise_jobs.errors import ConfigurationError, InvalidInputError
 from wastewise_jobs.web.keys import KeyInfo
@@ -260,20 +260,6 @@ def test_only_attempts_that_have_begun_are_counted(overrides: Any, attempts: str
 )
 def test_a_job_is_described_in_a_few_words(job: JobAnswer, words: str) -> None:
     assert words in situation(job)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, "-"),
-        (0.4213, "0.42 s"),
-        (12.34, "12.3 s"),
-        (185.2, "3 min 05 s"),
-        (119.7, "2 min 00 s"),
-    ],
-)
-def test_durations_are_short(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(

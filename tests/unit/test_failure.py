@@ -17,7 +17,8 @@ from wastewise_jobs.errors import (
     RetryableError,
     WastewiseJobsError,
 )
-from wastewise_jobs.jobs.failure import LONGEST_RETRY_AFTER, FailureKind, classify
+from wastewise_jobs.jobs.failure import FailureKind, classify
+from wastewise_jobs.retry_after import LONGEST_RETRY_AFTER
 
 R, P, U = FailureKind.RETRYABLE, FailureKind.PERMANENT, FailureKind.UNKNOWN
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

@@ -54,7 +54,7 @@ async def test_no_route_is_open_without_saying_so(api: Api, web_pool: Pool) -> N
     tried = 0
     for route in application(web_pool)[ROUTES]:
         parts = {"filename": "a.csv", "format": "html", "asset": "init.js", "jobType": "echo"}
-        path = route.path.format(id=NOBODYS_ID, **parts)
+        path = route.path.format(id=NOBODYS_ID, job=NOBODYS_ID, **parts)
         reply = await api.request(route.method, path, user=None)
         if route.access == PUBLIC:
             # Open to whoever has a signed link.
@@ -73,6 +73,7 @@ async def test_no_route_is_open_without_saying_so(api: Api, web_pool: Pool) -> N
         "/docs",
         "/docs/{asset}",
         "/alerts/{id}/acknowledge",
+        "/alerts/{id}/jobs/{job}",
     }
 
 

@@ -1,5 +1,6 @@
 """The numbers that admins see, over HTTP."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +10,9 @@ import pytest
 from tests.factories import at, claim, enqueue_one, insert_plainly
 from tests.web.api import ADA, ANN, Api, serving
 from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.jobs.outcome import Completed
+from wastewise_jobs.monitoring.prometheus import Exposition
+from wastewise_jobs.workers.store import WorkerStore
 
 MONITORING = "/api/admin/jobs/monitoring"
 WORKERS = "/api/admin/workers/health"
@@ -108,17 +112,66 @@ async def test_a_job_that_waits_for_its_time_degrades_nobody(watched: Api) -> No
     assert (await seen(watched, WORKERS))["status"] == "healthy"
 
 
-async def test_whoever_claims_by_get_next_job_is_alive_for_five_minutes(watched: Api) -> None:
-    await enqueue_one(watched.jobs, job_type="echo")
-    job = await watched.pool.fetchval("SELECT get_next_job('script')")
+async def test_whoever_calls_get_next_job_is_alive_for_five_minutes(watched: Api) -> None:
+    # Also when there is nothing to claim.
+    assert await watched.pool.fetchval("SELECT get_next_job('script')") is None
     data = await seen(watched, WORKERS)
     assert (data["status"], data["workerIds"], data["workers"]) == ("healthy", ["script"], [])
-    await watched.pool.execute("UPDATE analysis_jobs SET status = 'completed' WHERE id = $1", job)
-    assert (await seen(watched, WORKERS))["workerIds"] == ["script"]
-    await watched.pool.execute(
-        "UPDATE analysis_jobs SET claimed_at = now() - interval '6 minutes' WHERE id = $1", job
-    )
+    await watched.pool.execute("UPDATE job_workers SET last_heartbeat_at = $1", at(minutes=-6))
     assert (await seen(watched, WORKERS))["status"] == "unhealthy"
+    await watched.pool.fetchval("SELECT get_next_job('script')")
+    assert (await seen(watched, WORKERS))["workerIds"] == ["script"]
+
+
+async def test_a_worker_that_stopped_cleanly_is_gone_at_once(watched: Api) -> None:
+    await beat(watched.pool, "w1")
+    job_id = await enqueue_one(watched.jobs, job_type="echo")
+    (job,) = await claim(watched.jobs, job_types=["echo"], worker_id="w1")
+    await watched.jobs.complete([(job, Completed())])
+    assert (await seen(watched, WORKERS))["workerIds"] == ["w1"]
+    await WorkerStore().goodbye("w1", executor=watched.pool)
+    data = await seen(watched, WORKERS)
+    assert (data["status"], data["workerIds"]) == ("unhealthy", [])
+    assert data["reasons"] == ["no worker is alive"]
+    assert str(job_id) == str(job.id)
+
+
+async def test_work_that_nobody_carries_is_a_reason(watched: Api) -> None:
+    await beat(watched.pool, "w1")
+    await insert_plainly(watched.pool, job_type="ehco", created_at=at(minutes=-29))
+    assert (await seen(watched, WORKERS))["reasons"] == [
+        "due jobs wait, and none has ended for 10 minutes"
+    ]
+    await insert_plainly(watched.pool, status="completed", completed_at=at(minutes=-2))
+    await insert_plainly(watched.pool, job_type="ehco", created_at=at(minutes=-91))
+    await insert_plainly(watched.pool, job_type="echo", created_at=at(minutes=-91))
+    data = await seen(watched, WORKERS)
+    assert data["status"] == "degraded"
+    (reason,) = data["reasons"]
+    assert re.fullmatch(
+        r"no live worker carries ehco \(queue default\), due for 1 h 31 min", reason
+    )
+    ready = await watched.get("/readyz", user=None)
+    assert (ready.status, ready.json["checks"]["work"]) == (200, "unserved")
+
+
+async def test_alerts_that_could_not_be_delivered_are_counted_once_everywhere(
+    watched: Api,
+) -> None:
+    await beat(watched.pool, "w1")
+    for name in ("a", "b"):
+        await watched.pool.execute(
+            "INSERT INTO public.job_alert_deliveries (alert_id, channel, notice, status) "
+            "SELECT public.raise_alert($1, 'job_stuck', 'warning', 'x'), c, 'raised', $2 "
+            "FROM unnest(ARRAY['email', 'slack']) AS c",
+            name,
+            "undelivered" if name == "a" else "delivered",
+        )
+    assert (await seen(watched, MONITORING))["alerts_undelivered"] == 1
+    data = await seen(watched, WORKERS)
+    assert (data["status"], data["reasons"]) == ("healthy", ["1 alert could not be delivered"])
+    text = (await Exposition(watched.pool).text()).decode()
+    assert "wastewise_alerts_undelivered 1.0" in text.splitlines()
 
 
 async def test_a_registered_worker_is_named_once(watched: Api) -> None:

@@ -12,5 +12,6 @@ seen of its cause only counts. The dispatcher runs in every process, looks every
 delivers from an outbox with one row for each alert and channel: at most one delivery of a row is
 under way, a process that dies leaves a row that another one sends a minute later, and the keys
 that Resend and PagerDuty know a delivery by make the repeat harmless. A slow channel holds up
-nothing but itself. What cannot be delivered is logged and counted, and raises no alert.
+nothing but itself. Whatever a channel comes to is recorded, an exception too: after ten attempts an
+alert is undelivered, which is logged and counted, and raises no alert.
 """

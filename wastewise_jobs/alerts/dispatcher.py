@@ -12,11 +12,13 @@ from datetime import timedelta
 from typing import assert_never
 
 from wastewise_jobs.alerts.model import (
+    Alert,
     AlertPolicy,
     Channel,
     Claimed,
     Message,
     NotSent,
+    SendOutcome,
     Sent,
     Severity,
     Told,
@@ -29,7 +31,6 @@ log = get_logger(__name__)
 
 # Longer than any channel takes: what is claimed for longer was left by somebody who died.
 LEASE = timedelta(seconds=60)
-_SETTLED_EVERY_SECONDS = 60.0
 _PAUSE_SECONDS = 15.0
 _LAST_SECONDS = 1.0
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
@@ -59,7 +60,7 @@ class Dispatcher:
         self._interval = interval.total_seconds()
         self._stopping = asyncio.Event()
         self._planned = {channel.name: asyncio.Event() for channel in channels}
-        self.beats: Beats = {"alerts settled": Beat(_SETTLED_EVERY_SECONDS)}
+        self.beats: Beats = {}
         if channels:
             self.beats["alerts"] = Beat(self._interval)
         for name in names:
@@ -90,8 +91,6 @@ class Dispatcher:
 
     async def _loops(self) -> None:
         async with asyncio.TaskGroup() as loops:
-            settled = self._repeat("alerts settled", self._resolve_settled, _SETTLED_EVERY_SECONDS)
-            loops.create_task(settled, name="alerts settled")
             if self._channels:
                 planning = self._repeat("alerts", self._plan, self._interval)
                 loops.create_task(planning, name="alerts")
@@ -132,10 +131,6 @@ class Dispatcher:
                 async with asyncio.timeout(jittered(seconds)):
                     await (hint or self._stopping).wait()
 
-    async def _resolve_settled(self) -> None:
-        if resolved := await self._store.resolve_settled():
-            log.info("alerts_resolved", count=resolved)
-
     async def _plan(self) -> None:
         if planned := await self._store.plan(self._routes, self._policy.repeat_after):
             log.info("alerts_planned", count=planned)
@@ -152,34 +147,34 @@ class Dispatcher:
         )
         if not claimed:
             return False
-        message = await self._message(channel.name, claimed)
-        # Pruned or dismissed since, and its deliveries with it.
-        outcome = await channel.send(message) if message.told else Sent()
-        pause = 0.0
-        match outcome:
-            case Sent():
-                log.info("alert_delivered", channel=channel.name, alerts=len(claimed))
-            case NotSent():
-                asked = outcome.retry_after_seconds
-                pause = 0.0 if outcome.final else _PAUSE_SECONDS if asked is None else asked
-                log.warning("alert_not_delivered", **_facts(channel, claimed, outcome))
-            case _:
-                assert_never(outcome)
-        lost = await self._store.record(channel.name, claimed, outcome, pause_seconds=pause)
+        alerts = await self._store.by_id([one.alert_id for one in claimed])
+        outcome = await send(channel, lambda: _message(channel.name, claimed, alerts))
+        _log(channel, claimed, outcome)
+        lost = await self._store.record(
+            channel.name, claimed, outcome, pause_seconds=_pause(outcome)
+        )
         if lost:
             ids = [str(alert_id) for alert_id in lost]
             log.error("alert_undelivered", channel=channel.name, alert_ids=ids)
         return True
 
-    async def _message(self, channel: str, claimed: Sequence[Claimed]) -> Message:
-        alerts = {
-            alert.id: alert for alert in await self._store.by_id([c.alert_id for c in claimed])
-        }
-        told = [Told(alerts[one.alert_id], one.notice) for one in claimed if one.alert_id in alerts]
-        worst_first = sorted(
-            told, key=lambda one: _RANK[Severity(one.alert.severity)], reverse=True
-        )
-        return Message(worst_first, _key(channel, claimed))
+
+async def send(channel: Channel, message: Callable[[], Message]) -> SendOutcome:
+    """Send what `message` makes, if it tells anything; what the channel raises is its outcome."""
+    try:
+        made = message()
+        # Pruned or dismissed since, and its deliveries with it.
+        return await channel.send(made) if made.told else Sent()
+    # A loop's tick: unrecorded, it would be sent again and again, however often it arrives.
+    except Exception as error:  # noqa: BLE001
+        return NotSent(f"{type(error).__name__}: {error}")
+
+
+def _message(channel: str, claimed: Sequence[Claimed], alerts: Sequence[Alert]) -> Message:
+    known = {alert.id: alert for alert in alerts}
+    told = [Told(known[one.alert_id], one.notice) for one in claimed if one.alert_id in known]
+    worst_first = sorted(told, key=lambda one: _RANK[Severity(one.alert.severity)], reverse=True)
+    return Message(worst_first, _key(channel, claimed))
 
 
 def _key(channel: str, claimed: Sequence[Claimed]) -> str:
@@ -190,6 +185,28 @@ def _key(channel: str, claimed: Sequence[Claimed]) -> str:
     return f"{channel}.digest.{hashlib.sha256(','.join(notices).encode()).hexdigest()[:32]}"
 
 
-def _facts(channel: Channel, claimed: Sequence[Claimed], outcome: NotSent) -> dict[str, object]:
+def _pause(outcome: SendOutcome) -> float:
+    match outcome:
+        case Sent() | NotSent(final=True):
+            return 0.0
+        case NotSent(retry_after_seconds=asked):
+            return _PAUSE_SECONDS if asked is None else asked
+        case _:
+            assert_never(outcome)
+
+
+def _log(channel: Channel, claimed: Sequence[Claimed], outcome: SendOutcome) -> None:
+    match outcome:
+        case Sent(""):
+            log.info("alert_delivered", channel=channel.name, alerts=len(claimed))
+        case Sent(refused):
+            log.warning("alert_delivered_in_part", **_facts(channel, claimed, refused))
+        case NotSent(reason):
+            log.warning("alert_not_delivered", **_facts(channel, claimed, reason))
+        case _:
+            assert_never(outcome)
+
+
+def _facts(channel: Channel, claimed: Sequence[Claimed], reason: str) -> dict[str, object]:
     ids = [str(one.alert_id) for one in claimed[:10]]
-    return {"channel": channel.name, "alert_ids": ids, "error": redact(outcome.reason)}
+    return {"channel": channel.name, "alert_ids": ids, "error": redact(reason)}

@@ -1,4 +1,4 @@
-"""Addresses in messages: the job, and the signed page on which an alert is acknowledged."""
+"""Addresses in messages: signed pages to acknowledge an alert, and to look at its job."""
 
 import hashlib
 import hmac
@@ -8,40 +8,54 @@ from uuid import UUID
 _DAY_SECONDS = 24 * 3600
 _GOOD_FOR_DAYS = 14
 _LONGEST_MOMENT = 11
-_PURPOSE = b"acknowledge an alert"
+_ACKNOWLEDGE = b"acknowledge an alert"
+_LOOK = b"look at a job of an alert"
 
 
 class AlertLinks:
     """Makes links under `public_url` and checks what comes back with them.
 
-    A token names its alert and its end, and is good for nothing but acknowledging that alert.
+    A token names what it is for and its end: one alert to acknowledge, or one job of one alert to
+    look at. It is good for nothing else.
     """
 
     def __init__(self, public_url: str, key: bytes) -> None:
         self._public_url = public_url.rstrip("/")
-        self._key = hmac.new(key, _PURPOSE, hashlib.sha256).digest()
+        self._acknowledge_key = hmac.new(key, _ACKNOWLEDGE, hashlib.sha256).digest()
+        self._look_key = hmac.new(key, _LOOK, hashlib.sha256).digest()
 
-    def job(self, job_id: UUID | str) -> str:
-        """Where the job can be looked at."""
-        return f"{self._public_url}/api/jobs/{job_id}"
+    def job(self, alert_id: UUID, job_id: UUID) -> str:
+        """The page that shows the job."""
+        token = _token(self._look_key, f"{alert_id}:{job_id}")
+        return f"{self._public_url}/alerts/{alert_id}/jobs/{job_id}?token={token}"
 
     def acknowledge(self, alert_id: UUID) -> str:
         """The page with the button."""
-        # Whole days: a message that is sent again says the same.
-        until = (int(time.time()) // _DAY_SECONDS + 1 + _GOOD_FOR_DAYS) * _DAY_SECONDS
-        return (
-            f"{self._public_url}/alerts/{alert_id}/acknowledge"
-            f"?token={until}.{self._signature(alert_id, until)}"
-        )
+        token = _token(self._acknowledge_key, str(alert_id))
+        return f"{self._public_url}/alerts/{alert_id}/acknowledge?token={token}"
+
+    def may_look(self, alert_id: UUID, job_id: UUID, token: str) -> bool:
+        """Whether this token is ours, for this job of this alert, and not too old."""
+        return _is_good(self._look_key, f"{alert_id}:{job_id}", token)
 
     def may_acknowledge(self, alert_id: UUID, token: str) -> bool:
         """Whether this token is ours, for this alert, and not too old."""
-        until, _, signature = token.partition(".")
-        if not (until.isascii() and until.isdigit() and len(until) <= _LONGEST_MOMENT):
-            return False
-        right = self._signature(alert_id, int(until))
-        return hmac.compare_digest(right.encode(), signature.encode()) and int(until) > time.time()
+        return _is_good(self._acknowledge_key, str(alert_id), token)
 
-    def _signature(self, alert_id: UUID, until: int) -> str:
-        text = f"{alert_id}:{until}".encode()
-        return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:43]
+
+def _token(key: bytes, subject: str) -> str:
+    # Whole days: a message that is sent again says the same.
+    until = (int(time.time()) // _DAY_SECONDS + 1 + _GOOD_FOR_DAYS) * _DAY_SECONDS
+    return f"{until}.{_signature(key, subject, until)}"
+
+
+def _is_good(key: bytes, subject: str, token: str) -> bool:
+    until, _, signature = token.partition(".")
+    if not (until.isascii() and until.isdigit() and len(until) <= _LONGEST_MOMENT):
+        return False
+    right = _signature(key, subject, int(until))
+    return hmac.compare_digest(right.encode(), signature.encode()) and int(until) > time.time()
+
+
+def _signature(key: bytes, subject: str, until: int) -> str:
+    return hmac.new(key, f"{subject}:{until}".encode(), hashlib.sha256).hexdigest()[:43]

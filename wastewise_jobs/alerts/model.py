@@ -7,16 +7,9 @@ from enum import StrEnum
 from typing import Any, NewType, Protocol
 from uuid import UUID
 
+from wastewise_jobs.alert_names import EMAIL, PAGERDUTY, SLACK, AlertType
+
 AlertId = NewType("AlertId", UUID)
-
-
-class AlertType(StrEnum):
-    """What it is about."""
-
-    JOB_FAILED = "job_failed"
-    JOB_STUCK = "job_stuck"
-    HIGH_ERROR_RATE = "high_error_rate"
-    WORKER_DOWN = "worker_down"
 
 
 class Severity(StrEnum):
@@ -45,8 +38,6 @@ class Notice(StrEnum):
     RESOLVED = "resolved"
 
 
-EMAIL, SLACK, PAGERDUTY = "email", "slack", "pagerduty"
-CHANNELS = (EMAIL, SLACK, PAGERDUTY)
 DEFAULT_ROUTES: Mapping[str, tuple[str, ...]] = {
     AlertType.JOB_FAILED: (EMAIL, SLACK),
     AlertType.JOB_STUCK: (EMAIL,),
@@ -77,6 +68,32 @@ class Alert:
     acknowledged_note: str | None = None
     snoozed_until: datetime | None = None
     resolved_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOfAlert:
+    """What whoever has an alert's message may know of its job: neither input nor result."""
+
+    id: UUID
+    job_type: str
+    status: str
+    queue: str
+    priority: int
+    retry_count: int
+    max_retries: int
+    crash_count: int
+    progress_percent: float | None
+    current_step: str | None
+    error_code: str | None
+    error_message: str | None
+    worker_id: str | None
+    user_id: UUID | None
+    project_id: UUID | None
+    created_at: datetime | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    retry_after: datetime | None
+    duration_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +154,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The channel took the message."""
+    """The channel took the message; `refused` says of whom it did not, empty when of nobody."""
+
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)

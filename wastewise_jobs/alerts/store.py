@@ -13,11 +13,14 @@ from wastewise_jobs.alerts.model import (
     AlertId,
     Claimed,
     HistoryEntry,
+    JobOfAlert,
     Notice,
     NotSent,
     SendOutcome,
 )
 from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.jobs.storable import clean_text
+from wastewise_jobs.logs import redact
 
 
 class AlertStore:
@@ -56,6 +59,11 @@ class AlertStore:
         )
         return [_alert(row) for row in rows]
 
+    async def job(self, alert_id: UUID, job_id: UUID) -> JobOfAlert | None:
+        """One of the alert's jobs; None where it is gone, or not one of them."""
+        row = await self._pool.fetchrow(sql.JOB, alert_id, job_id)
+        return JobOfAlert(**dict(row)) if row else None
+
     async def history(self, alert_id: UUID) -> list[HistoryEntry]:
         """What happened to it, newest first; the last 500 events."""
         rows = await self._pool.fetch(sql.HISTORY, alert_id)
@@ -79,10 +87,6 @@ class AlertStore:
         """`resolved`, also where it was, or None when there is no such alert."""
         answer: str | None = await self._pool.fetchval(sql.RESOLVE, alert_id, actor, note)
         return answer
-
-    async def resolve_settled(self) -> int:
-        """Resolve each job_failed whose jobs are all settled; how many."""
-        return int(await self._pool.fetchval(sql.RESOLVE_SETTLED))
 
     async def plan(self, routes: Mapping[str, Sequence[str]], repeat_after: timedelta) -> int:
         """Put whatever is to be told into the outbox; how many alerts."""
@@ -115,14 +119,18 @@ class AlertStore:
     ) -> list[AlertId]:
         """Record what became of a message; returns the alerts that it leaves undelivered."""
         failed = outcome if isinstance(outcome, NotSent) else None
+        said = outcome.reason if isinstance(outcome, NotSent) else outcome.refused
+        # Other people's words: no byte of them may keep what happened from being recorded.
+        reason = clean_text(redact(said), 500) or None
         rows = await self._pool.fetch(
             sql.RECORD,
             channel,
             [one.alert_id for one in claimed],
             [one.fence for one in claimed],
-            failed.reason if failed else None,
+            (reason or "no reason given") if failed else None,
             failed.final if failed else False,
             pause_seconds,
+            None if failed else reason,
         )
         return [AlertId(row["alert_id"]) for row in rows if row["status"] == "undelivered"]
 

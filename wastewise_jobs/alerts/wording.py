@@ -7,10 +7,13 @@ Each channel escapes for its own format.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from uuid import UUID
 
+from wastewise_jobs.alert_names import AlertType
 from wastewise_jobs.alerts.links import AlertLinks
-from wastewise_jobs.alerts.model import Alert, AlertType, Message, Notice, Severity, Told
+from wastewise_jobs.alerts.model import Alert, Message, Notice, Severity, Told
+from wastewise_jobs.in_words import duration, moment, number, percent
 from wastewise_jobs.logs import redact
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
@@ -22,6 +25,8 @@ _NAMES: Mapping[str, str] = {
     AlertType.HIGH_ERROR_RATE: "High error rate",
     AlertType.WORKER_DOWN: "Worker down",
     "test": "Test of the alerts",
+    # A cause of job_stuck.
+    "unserved": "No worker for",
 }
 _LABELS = {
     "job_type": "Job type",
@@ -35,8 +40,11 @@ _LABELS = {
     "crashes": "Worker crashes",
     "worker_id": "Worker",
 }
-# Shown on their own.
-_APART = {"error_message"}
+# Shown on their own, or nobody's business.
+_APART = {"error_message", "cause", "checks_under"}
+# Digits that count nothing.
+_NAMES_OF_THINGS = {"pid"}
+_UNIT = re.compile(r"_(?:seconds|percent)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +88,24 @@ def worded(message: Message, links: AlertLinks) -> WordedMessage:
 def _worded(told: Told, links: AlertLinks) -> Worded:
     alert = told.alert
     resolved = told.notice is Notice.RESOLVED
-    job_id = alert.details.get("last_job_id") or alert.job_id
+    job_id = _job_of(alert)
     return Worded(
         title=title_of(told),
         mark="[resolved]" if resolved else f"[{alert.severity}]",
         severity="resolved" if resolved else alert.severity,
         text=clean(str(alert.details.get("error_message") or alert.message)),
         facts=list(_facts(alert)),
-        job_url=links.job(str(job_id)) if job_id else None,
+        job_url=links.job(alert.id, job_id) if job_id else None,
         acknowledge_url=None if resolved else links.acknowledge(alert.id),
     )
+
+
+def _job_of(alert: Alert) -> UUID | None:
+    # The one that was seen last; the row may say anything.
+    try:
+        return UUID(str(alert.details["last_job_id"]))
+    except (KeyError, ValueError):
+        return alert.job_id
 
 
 def title_of(told: Told) -> str:
@@ -98,13 +114,14 @@ def title_of(told: Told) -> str:
     Whoever is woken reads this first: which job type, which worker, how many in a hundred.
     """
     alert = told.alert
-    name = _NAMES.get(alert.alert_type, alert.alert_type)
+    kind = "unserved" if alert.details.get("cause") == "unserved" else alert.alert_type
+    name = _NAMES.get(kind, kind)
     about = alert.details.get("job_type") or alert.details.get("worker_id")
-    percent = alert.details.get("percent")
+    share = alert.details.get("percent")
     if about:
         name = f"{name}: {clean(str(about), 100)}"
-    elif percent is not None and told.notice is not Notice.RESOLVED:
-        name = f"{name}: {percent} %"
+    elif share is not None and told.notice is not Notice.RESOLVED:
+        name = f"{name}: {_said('percent', share)}"
     times = f" ({alert.occurrences:,} times)" if alert.occurrences > 1 else ""
     match told.notice:
         case Notice.RESOLVED:
@@ -125,19 +142,40 @@ def _facts(alert: Alert) -> Iterator[tuple[str, str]]:
         yield "Resolved", moment(alert.resolved_at)
     for name, value in alert.details.items():
         if name not in _APART and not isinstance(value, dict | list):
-            label = _LABELS.get(name, name.replace("_", " ").capitalize())
-            yield clean(label, 60), clean(str(value), 200)
+            label = _LABELS.get(name) or _UNIT.sub("", name).replace("_", " ").capitalize()
+            yield clean(label, 60), clean(_said(name, value), 200)
+
+
+def _said(name: str, value: object) -> str:
+    """A figure as its name says what it is; anything else as it stands."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int() | float() if name not in _NAMES_OF_THINGS:
+            return _figure(name, value)
+        case str() if name.endswith(("_at", "_since")):
+            return _moment_of(value)
+        case _:
+            return "-" if value is None else str(value)
+
+
+def _figure(name: str, value: float) -> str:
+    if name.endswith("percent"):
+        return percent(value)
+    return duration(value) if name.endswith("_seconds") else number(value)
+
+
+def _moment_of(value: str) -> str:
+    try:
+        return moment(datetime.fromisoformat(value))
+    except (ValueError, OverflowError):
+        return value
 
 
 def clean(text: str, longest: int = _LONGEST_TEXT) -> str:
     """Redacted, without control characters, cut."""
     text = _CONTROL.sub(" ", redact(text)).strip()
     return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def moment(value: datetime) -> str:
-    """In UTC, to the second."""
-    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def worst(message: Message) -> str:

@@ -21,16 +21,19 @@ app = typer.Typer(help="Alerts: a test of the channels, what is open, an acknowl
 @app.command()
 def test() -> None:
     """Send a test alert through every configured channel, and say what became of each."""
+    from wastewise_jobs.alert_names import CHANNELS
     from wastewise_jobs.alerting import send_test
-    from wastewise_jobs.alerts.model import CHANNELS, NotSent
+    from wastewise_jobs.alerts.model import NotSent
 
     settings, outcomes = _with_store(send_test)
     for name in CHANNELS:
         outcome = outcomes.get(name)
         if isinstance(outcome, NotSent):
             typer.echo(f"{name:<9}  failed: {outcome.reason}")
+        elif outcome is None:
+            typer.echo(f"{name:<9}  not configured")
         else:
-            typer.echo(f"{name:<9}  {'sent' if outcome else 'not configured'}")
+            typer.echo(f"{name:<9}  sent{f', but {outcome.refused}' if outcome.refused else ''}")
     if not settings.channels or any(isinstance(one, NotSent) for one in outcomes.values()):
         raise typer.Exit(1)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -24,6 +24,9 @@ from wastewise_jobs.db.migrate import (
 from wastewise_jobs.db.opening import Addresses, direct_connection, pooled_connection
 from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.errors import SchemaMismatchError, WastewiseJobsError
+from wastewise_jobs.in_words import count
+from wastewise_jobs.monitoring.unserved import unserved
+from wastewise_jobs.monitoring.workers import undelivered_words
 from wastewise_jobs.service import CONNECTIONS_BESIDE_POOL
 from wastewise_jobs.settings import Settings
 
@@ -53,9 +56,22 @@ SELECT
         LIMIT $1) AS missing)
 """
 _WORKERS = """
-SELECT count(*) FROM public.job_workers
-WHERE last_heartbeat_at > now() - make_interval(mins => $1) AND NOT draining
+SELECT
+    count(*) FILTER (WHERE kind = 'worker' AND NOT draining) AS workers,
+    count(*) FILTER (WHERE kind = 'external') AS callers
+FROM public.job_workers
+WHERE last_heartbeat_at > now() - make_interval(mins => $1)
 """
+_HELD = """
+SELECT count(*) AS held, max(h.reason) AS reason
+FROM (
+    SELECT p.reason
+    FROM public.job_prune_holds p
+    WHERE p.held_at > now() - interval '1 day'
+    LIMIT 10000
+) AS h
+"""
+_UNDELIVERED = "SELECT public.undelivered_alerts()"
 _REPAIR = "SELECT public.repair_job_queue()"
 
 
@@ -108,6 +124,9 @@ async def examine(settings: Settings, addresses: Addresses, *, repair: bool) -> 
             ("clock", lambda: _clock(connection)),
             ("queue", lambda: _queue(connection, repair=repair)),
             ("workers", lambda: _workers(connection, settings)),
+            ("work", lambda: _work(connection, settings)),
+            ("pruning", lambda: _pruning(connection)),
+            ("alerts", lambda: _alerts(connection)),
             ("public", lambda: _public(connection)),
         ]
         findings = [await _ask(name, check) for name, check in checks]
@@ -218,10 +237,39 @@ async def _queue(connection: Connection, *, repair: bool) -> Finding:
 
 
 async def _workers(connection: Connection, settings: Settings) -> Finding:
-    alive = await connection.fetchval(_WORKERS, settings.worker_heartbeat_threshold_minutes)
-    if not alive:
+    row = await connection.fetchrow(_WORKERS, settings.worker_heartbeat_threshold_minutes)
+    workers, callers = (row["workers"], row["callers"]) if row is not None else (0, 0)
+    says = f"{workers:,} running"
+    if callers:
+        says += f", {count(callers, 'caller')} of get_next_job"
+    if not workers + callers:
         return note("workers", "none is running", "start one: `wastewise-jobs worker`")
-    return good("workers", f"{alive} running")
+    return good("workers", says)
+
+
+async def _work(connection: Connection, settings: Settings) -> Finding:
+    silent_after = timedelta(minutes=settings.worker_heartbeat_threshold_minutes)
+    left = await unserved(connection, silent_after)
+    if not left:
+        return good("work", "somebody carries whatever is due")
+    says = "\n".join(one.words for one in left)
+    return problem("work", says, "deploy a worker that carries it, or cancel the jobs")
+
+
+async def _pruning(connection: Connection) -> Finding:
+    row = await connection.fetchrow(_HELD)
+    if row is None or not row["held"]:
+        return good("pruning", "nothing is kept from it")
+    says = f"{count(row['held'], 'row')} cannot be deleted: {row['reason']}"
+    return note("pruning", says, "ON DELETE CASCADE or SET NULL in that table lets them go")
+
+
+async def _alerts(connection: Connection) -> Finding:
+    undelivered = await connection.fetchval(_UNDELIVERED)
+    if not undelivered:
+        return good("alerts", "none is undelivered")
+    says = undelivered_words(undelivered)
+    return note("alerts", says, "run `wastewise-jobs alerts list`, then `alerts test`")
 
 
 async def _public(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:

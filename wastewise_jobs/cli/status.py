@@ -39,6 +39,7 @@ def status(*, as_json: AsJson = False) -> None:
         import orjson
 
         said = {"queue": metrics.figures, "fleet": fleet, "status": fleet.status, "alerts": alerts}
+        said["reasons"] = fleet.reasons
         typer.echo(orjson.dumps(said, default=str))
     else:
         _print(metrics.figures, fleet, alerts)
@@ -66,10 +67,13 @@ def _print(figures: dict[str, Any], fleet: "Fleet", alerts: "Sequence[Alert]") -
     from rich.text import Text
 
     from wastewise_jobs.cli.console import stdout
+    from wastewise_jobs.cli.text import plain
 
     console = stdout()
     word = fleet.status.value
     console.print(Text(word, style=_STYLES[word]), _sentence(figures), sep="  ")
+    for reason in fleet.reasons:
+        console.print(Text(f"! {plain(reason)}", style="yellow"))
     console.print(_queues(figures))
     if fleet.workers:
         console.print()
@@ -80,16 +84,16 @@ def _print(figures: dict[str, Any], fleet: "Fleet", alerts: "Sequence[Alert]") -
 
 
 def _sentence(figures: dict[str, Any]) -> str:
-    from wastewise_jobs.cli.text import duration
+    from wastewise_jobs.in_words import duration, percent
 
     oldest = figures["oldest_due_seconds"]
     waits = f", the oldest due for {duration(oldest)}" if oldest is not None else ""
     return (
         f"{figures['total_pending']:,} pending{waits}; "
-        f"{figures['total_processing']:,} processing, {figures['stuck_jobs']:,} stuck; "
+        f"{figures['total_processing']:,} processing, {figures['stuck_jobs']:,} stuck\n"
         f"today {figures['total_completed_today']:,} completed, "
         f"{figures['total_failed_today']:,} failed; "
-        f"{figures['error_rate_1h']:.1f} % errors in the last hour"
+        f"{percent(figures['error_rate_1h'])} errors in the last hour"
     )
 
 

@@ -14,7 +14,8 @@ from rich.pretty import Pretty
 from rich.table import Table
 from rich.text import Text
 
-from wastewise_jobs.cli.text import LONGEST_ERROR, day_or_time, duration, moment, plain
+from wastewise_jobs.cli.text import LONGEST_ERROR, day_or_time, moment, plain
+from wastewise_jobs.in_words import duration
 from wastewise_jobs.wire import JobAnswer, JobSummary
 
 STATUS_STYLES = {

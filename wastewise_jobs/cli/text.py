@@ -38,14 +38,3 @@ def day_or_time(value: datetime, *, short: bool = False) -> str:
     if not short:
         return day(value)
     return local.strftime("%b %d" if local.year == today.year else "%Y-%m")
-
-
-def duration(seconds: float | None) -> str:
-    """`0.42 s`, `12.3 s`, `3 min 05 s`."""
-    minute, ten = 60, 10
-    if seconds is None:
-        return "-"
-    if seconds < minute:
-        return f"{seconds:.2f} s" if seconds < ten else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), minute)
-    return f"{minutes} min {rest:02d} s"

@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Self
 
 import aiohttp
@@ -26,6 +25,7 @@ from wastewise_jobs.client.errors import (
     UnexpectedAnswerError,
     problem_error,
 )
+from wastewise_jobs.retry_after import http_date, retry_after
 
 MOST_BYTES = 128 * 1024 * 1024
 REPEATABLE_STATUSES = frozenset({429, 502, 503, 504})
@@ -198,16 +198,9 @@ def _error_of(answer: Answer) -> ClientError:
 
 
 def _retry_after_seconds(headers: Mapping[str, str]) -> float:
-    value = headers.get("Retry-After", "")
-    if value.isascii() and value.isdigit():
-        return float(value)
-    try:
-        # Against the answer's own Date: the service's clock need not be ours.
-        then, now = parsedate_to_datetime(value), parsedate_to_datetime(headers.get("Date", ""))
-        seconds: float = (then - now).total_seconds()
-        return max(0.0, seconds)
-    except (TypeError, ValueError):
-        return 0.0
+    # Against the answer's own Date: the service's clock need not be ours.
+    asked = retry_after(headers.get("Retry-After"), now=http_date(headers.get("Date", "")))
+    return 0.0 if asked is None else asked.total_seconds()
 
 
 def _backoff(attempt: int) -> float:

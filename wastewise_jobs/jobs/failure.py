@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 from pydantic import ValidationError
@@ -26,9 +25,9 @@ from wastewise_jobs.errors import (
 )
 from wastewise_jobs.jobs.model import JsonObject
 from wastewise_jobs.jobs.storable import clean_text, storable_object
+from wastewise_jobs.retry_after import LONGEST_RETRY_AFTER, retry_after
 
 DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
-LONGEST_RETRY_AFTER = timedelta(hours=24)
 _LONGEST_CHAIN = 10
 _LONGEST_SEARCHED_TEXT = 4096
 
@@ -270,19 +269,8 @@ def _retry_after(error: BaseException, now: datetime) -> timedelta | None:
         if isinstance(headers, Mapping):
             for name, value in headers.items():
                 if str(name).lower() == "retry-after":
-                    return _parsed_retry_after(str(value).strip(), now)
+                    return retry_after(str(value), now=now)
     return None
-
-
-def _parsed_retry_after(value: str, now: datetime) -> timedelta | None:
-    """RFC 9110 section 10.2.3: seconds or an HTTP date; fractions are taken too."""
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
-        return timedelta(seconds=float(value))
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)) - now
 
 
 _RETRYABLE_SQLSTATES = ("08", "25006", "25P03", "40", "53", "55", "57", "58")

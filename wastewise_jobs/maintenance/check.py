@@ -7,12 +7,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`statement` answers in one row of numbers, which is logged where any is not 0.
+    """`statement` answers in one row, which is logged where any number in it is not 0.
 
-    A check that works in steps is repeated while its first number says that there is more.
+    A check that works in steps is repeated while its first number says that there is more. What a
+    loud one finds is a warning.
     """
 
     name: str
     statement: str
     arguments: Sequence[Any] = ()
     in_steps: bool = False
+    loud: bool = False

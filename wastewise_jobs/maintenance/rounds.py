@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from wastewise_jobs.db.loops import Beat, log_failed_tick, log_recovered
 from wastewise_jobs.db.pool import Pool
@@ -13,10 +15,11 @@ from wastewise_jobs.maintenance.check import Check
 
 log = get_logger(__name__)
 
-_CHECK_SECONDS = 20.0
 _STEPS_A_ROUND = 25
 # For this long a round is its process's alone. Whoever dies in one delays the next by no more.
 _ROUND = timedelta(minutes=3)
+_LAST_SECONDS = 10.0
+_LONGEST_CHECK_SECONDS = 20.0
 
 _BEGIN = """
 UPDATE public.schema_info
@@ -27,7 +30,7 @@ WHERE round_due_at <= now()
 RETURNING round_until
 """
 _END = "UPDATE public.schema_info SET round_until = NULL WHERE round_until = $1"
-_LIMIT = f"SET LOCAL statement_timeout = {round(_CHECK_SECONDS * 1000)}"
+_LIMIT = "SELECT set_config('statement_timeout', $1, true)"
 
 
 class Maintenance:
@@ -47,6 +50,9 @@ class Maintenance:
     ) -> None:
         self._pool = pool
         self.checks = checks
+        # However slow each is, the last one has its turn as well.
+        share = (_ROUND.total_seconds() - _LAST_SECONDS) / max(len(checks), 1)
+        self._check_seconds = min(share, _LONGEST_CHECK_SECONDS)
         self._interval = interval
         self._jitter = jitter
         self._on_round = on_round
@@ -80,7 +86,7 @@ class Maintenance:
             return False
         self._until = until
         try:
-            async with asyncio.timeout(_ROUND.total_seconds() - 10):
+            async with asyncio.timeout(_ROUND.total_seconds() - _LAST_SECONDS / 2):
                 await self._round()
         finally:
             await self._pool.execute(_END, until)
@@ -95,27 +101,42 @@ class Maintenance:
 
     async def _carried_out(self, check: Check) -> bool:
         try:
-            found = await self._ask(check)
+            async with asyncio.timeout(self._check_seconds):
+                found = await self._ask(check)
         except Exception as error:  # noqa: BLE001 - a loop's tick: the other checks go on
             self.failures[check.name] += 1
             text = f"{type(error).__name__}: {error}"
             log.error("check_failed", check=check.name, error=text)  # noqa: TRY400 - says it all
             return False
-        if any(found.values()):
-            log.info("check_found", check=check.name, **found)
+        if any(value for value in found.values() if isinstance(value, int)):
+            if check.loud:
+                log.warning("check_warned", check=check.name, **found)
+            else:
+                log.info("check_found", check=check.name, **found)
         return True
 
-    async def _ask(self, check: Check) -> Counter[str]:
-        found: Counter[str] = Counter()
+    async def _ask(self, check: Check) -> Mapping[str, Any]:
+        counted: Counter[str] = Counter()
+        said: dict[str, str] = {}
+        step_until = time.monotonic() + self._check_seconds / 2
         for _ in range(_STEPS_A_ROUND if check.in_steps else 1):
             self.beat.stamp()
-            async with (
-                self._pool.acquire(timeout=_CHECK_SECONDS) as connection,
-                connection.transaction(),
-            ):
-                await connection.execute(_LIMIT)
-                row = await connection.fetchrow(check.statement, *check.arguments)
-            found.update({name: int(value) for name, value in row.items()} if row else {})
-            if not row or not row[0]:
+            row = await self._answer(check)
+            for name, value in row.items():
+                if isinstance(value, str):
+                    said[name] = value
+                elif value is not None:
+                    counted[name] += int(value)
+            if not row or not next(iter(row.values())) or time.monotonic() > step_until:
                 break
-        return found
+        return {**counted, **said}
+
+    async def _answer(self, check: Check) -> Mapping[str, Any]:
+        seconds = self._check_seconds
+        async with (
+            self._pool.acquire(timeout=seconds) as connection,
+            connection.transaction(),
+        ):
+            await connection.execute(_LIMIT, str(round(seconds * 900)))
+            row = await connection.fetchrow(check.statement, *check.arguments)
+        return dict(row) if row else {}

@@ -44,10 +44,8 @@ ORDER BY 1, 2, 3
 """
 _REST = """
 SELECT
-    (
-        SELECT count(*) FROM public.job_alert_deliveries d WHERE d.status = 'undelivered'
-    ) AS undelivered,
-    (SELECT count(*) FROM public.job_workers) AS workers,
+    public.undelivered_alerts() AS undelivered,
+    (SELECT count(*) FROM public.job_workers w WHERE w.kind = 'worker') AS workers,
     (
         SELECT extract(epoch FROM now() - s.rolled_up_until)::float8 FROM public.schema_info s
     ) AS rollup_age_seconds
@@ -155,7 +153,7 @@ def _other_figures(row: asyncpg.Record | None) -> Iterator[Metric]:
         return
     yield _gauge(
         "wastewise_alerts_undelivered",
-        "Deliveries that were given up after repeated failure.",
+        "Alerts with a channel that the last notice was given up for.",
         row["undelivered"],
     )
     yield _gauge(

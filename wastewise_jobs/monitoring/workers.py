@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.in_words import count
 from wastewise_jobs.monitoring.reading import bounded_read
+from wastewise_jobs.monitoring.unserved import Unserved, unserved
 
 _WORKERS = """
 SELECT
@@ -14,51 +16,49 @@ SELECT
     last_heartbeat_at, cpu_percent, memory_bytes, loop_lag_seconds, draining,
     last_heartbeat_at > now() - $1::interval AS alive
 FROM public.job_workers
+WHERE kind = 'worker'
 ORDER BY started_at, worker_id
 LIMIT 1000
 """
-# Whoever claims by get_next_job has no row in job_workers, only jobs. Of the finished ones the
-# newest are looked at: where more than that finish in five minutes, others are there to be seen.
-_CLAIMERS = """
-SELECT DISTINCT c.worker_id
-FROM (
-    SELECT j.worker_id, j.claimed_at
-    FROM public.job_queue q
-    CROSS JOIN LATERAL (
-        SELECT a.worker_id, a.claimed_at FROM public.analysis_jobs a WHERE a.id = q.id OFFSET 0
-    ) AS j
-    WHERE q.leased
-    UNION ALL
-    (
-        SELECT a.worker_id, a.claimed_at
-        FROM public.analysis_jobs a
-        WHERE a.completed_at > now() - $1::interval
-        ORDER BY a.completed_at DESC
-        LIMIT 1000
-    )
-) AS c
-WHERE c.worker_id IS NOT NULL
-  AND c.claimed_at > now() - $1::interval
-ORDER BY c.worker_id
+# Of callers of get_next_job nothing more is known than when they called last.
+_EXTERNAL = """
+SELECT worker_id
+FROM public.job_workers
+WHERE kind = 'external'
+  AND last_heartbeat_at > now() - $1::interval
+ORDER BY worker_id
+LIMIT 1000
 """
 # A job that ended in the last ten minutes, or one that has been due for as long and waits.
 _MOVES = """
 SELECT
-    (
-        SELECT a.completed_at
-        FROM public.analysis_jobs a
-        WHERE a.completed_at <= now()
-          AND a.status IN ('completed', 'failed')
-        ORDER BY a.completed_at DESC
-        LIMIT 1
+    coalesce(
+        (
+            SELECT max(n.completed_at)
+            FROM (
+                SELECT a.completed_at, a.status
+                FROM public.analysis_jobs a
+                WHERE a.completed_at <= now()
+                  AND a.completed_at > '2000-01-01 00:00:00+00'
+                ORDER BY a.completed_at DESC
+                LIMIT 1000
+            ) AS n
+            WHERE n.status IN ('completed', 'failed')
+        ),
+        -- Those were all cancelled: to the minute is good enough.
+        (
+            SELECT r.bucket_at
+            FROM public.job_rollups r
+            WHERE r.bucket_minutes = 1
+              AND r.completed + r.failed > 0
+            ORDER BY r.bucket_at DESC
+            LIMIT 1
+        )
     ) AS last_job_at,
     EXISTS (
-        SELECT
-        FROM public.job_queue q
-        WHERE NOT q.leased
-          AND (q.due OR q.retry_after <= now())
-          AND greatest(q.created_at, q.retry_after) < now() - interval '10 minutes'
+        SELECT FROM public.due_kinds() d WHERE d.due_since < now() - interval '10 minutes'
     ) AS waited,
+    public.undelivered_alerts() AS alerts_undelivered,
     (
         SELECT f.completed + f.failed
         FROM public.finished_jobs(now() - interval '1 hour') f
@@ -73,7 +73,7 @@ _STANDS_STILL = timedelta(minutes=10)
 
 
 class FleetStatus(StrEnum):
-    """`unhealthy`: nobody is there. `degraded`: somebody is, but due jobs wait and none ends."""
+    """`unhealthy`: nobody is there. `degraded`: somebody is, but due jobs wait for nobody."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -107,8 +107,10 @@ class Fleet:
 
     workers: Sequence[WorkerView]
     alive_ids: Sequence[str]
+    unserved: Sequence[Unserved]
     last_job_at: datetime | None
     waited: bool
+    alerts_undelivered: int
     last_hour: int
     last_day: int
     read_at: datetime
@@ -118,8 +120,25 @@ class Fleet:
         """An idle fleet on an empty queue is healthy."""
         if not self.alive_ids:
             return FleetStatus.UNHEALTHY
+        if self.unserved or self._stands_still:
+            return FleetStatus.DEGRADED
+        return FleetStatus.HEALTHY
+
+    @property
+    def reasons(self) -> list[str]:
+        """What is wrong, a line each; empty while nothing is."""
+        reasons = [] if self.alive_ids else ["no worker is alive"]
+        if self._stands_still:
+            reasons.append("due jobs wait, and none has ended for 10 minutes")
+        reasons += [one.words for one in self.unserved]
+        if self.alerts_undelivered:
+            reasons.append(undelivered_words(self.alerts_undelivered))
+        return reasons
+
+    @property
+    def _stands_still(self) -> bool:
         moves = self.last_job_at is not None and self.read_at - self.last_job_at < _STANDS_STILL
-        return FleetStatus.DEGRADED if self.waited and not moves else FleetStatus.HEALTHY
+        return self.waited and not moves
 
     @property
     def minutes_since_last_job(self) -> float | None:
@@ -140,12 +159,17 @@ class FleetStore:
         """The fleet of this moment."""
         async with bounded_read(self._pool) as connection:
             rows = await connection.fetch(_WORKERS, self._silent_after)
-            claimers = await connection.fetch(_CLAIMERS, timedelta(minutes=5))
+            external = await connection.fetch(_EXTERNAL, self._silent_after)
+            left = await unserved(connection, self._silent_after)
             moves = await connection.fetchrow(_MOVES)
         if moves is None:
             raise RuntimeError("a SELECT without FROM gave no row")
         workers = [WorkerView(**dict(row)) for row in rows]
-        registered = {worker.worker_id for worker in workers}
         alive = [worker.worker_id for worker in workers if worker.alive]
-        others = [row[0] for row in claimers if row[0] not in registered]
-        return Fleet(workers, [*alive, *others], **dict(moves))
+        callers = [row["worker_id"] for row in external]
+        return Fleet(workers, [*alive, *callers], left, **dict(moves))
+
+
+def undelivered_words(alerts: int) -> str:
+    """What everybody says of undelivered_alerts()."""
+    return f"{count(alerts, 'alert')} could not be delivered"

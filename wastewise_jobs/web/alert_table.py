@@ -8,6 +8,7 @@ from wastewise_jobs.web.route import PUBLIC, Route
 
 ALERTS = "Alerts"
 PAGE = "/alerts/{id}/acknowledge"
+JOB_PAGE = "/alerts/{id}/jobs/{job}"
 
 
 def alert_routes(alerts: AlertsResource) -> tuple[Route, ...]:
@@ -71,6 +72,16 @@ def alert_routes(alerts: AlertsResource) -> tuple[Route, ...]:
             "The page that a message leads to; its link is signed",
             answers={200: "text/html"},
             refusals=(no.LINK_NOT_VALID, no.ALERT_NOT_FOUND),
+            tag=ALERTS,
+        ),
+        Route(
+            "GET",
+            JOB_PAGE,
+            alerts.job,
+            PUBLIC,
+            "The job that a message is about; its link is signed",
+            answers={200: "text/html"},
+            refusals=(no.LINK_NOT_VALID, no.JOB_NOT_FOUND),
             tag=ALERTS,
         ),
         Route(

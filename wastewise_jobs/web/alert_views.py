@@ -1,24 +1,16 @@
-"""Alerts as the API says them, and the page on which one is acknowledged. Pure."""
+"""Alerts as the API says them. Pure."""
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import Field
 
-from wastewise_jobs.alerts.model import Alert, HistoryEntry, Notice, Told
-from wastewise_jobs.alerts.wording import clean, title_of
+from wastewise_jobs.alerts.model import Alert, AlertStatus, HistoryEntry
 from wastewise_jobs.logs import redact
 from wastewise_jobs.wire import AnswerModel, Moment, Pagination, RequestModel
 
-AlertStatusName = Literal["open", "acknowledged", "snoozed", "resolved"]
-AlertTypeName = Literal["job_failed", "job_stuck", "high_error_rate", "worker_down"]
-SeverityName = Literal["warning", "error", "critical"]
 Note = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
@@ -29,7 +21,7 @@ class AlertAnswer(AnswerModel):
     job_id: UUID | None
     type: str = Field(validation_alias="alert_type")
     severity: str
-    status: AlertStatusName
+    status: AlertStatus
     message: str
     details: dict[str, Any]
     occurrences: int
@@ -95,38 +87,3 @@ def alert_details(alert: Alert, history: Sequence[HistoryEntry]) -> AlertDetails
 def _values(alert: Alert) -> dict[str, Any]:
     values = {name: getattr(alert, name) for name in Alert.__slots__}
     return {**values, "message": redact(alert.message), "details": redact(dict(alert.details))}
-
-
-def acknowledge_page(alert: Alert) -> str:
-    """What it is about, and a button where there is something to acknowledge."""
-    page = _environment().get_template("acknowledge.html.j2")
-    text = clean(str(alert.details.get("error_message") or alert.message))
-    return page.render(
-        alert=alert, title=title_of(Told(alert, Notice.RAISED)), text=text, style=_style()
-    )
-
-
-@cache
-def page_policy() -> str:
-    """Our one style, a form that leads back to us, and nothing else."""
-    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    )
-
-
-@cache
-def _style() -> str:
-    return _environment().get_template("acknowledge.css").render()
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("wastewise_jobs.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

@@ -1,27 +1,25 @@
 """Alerts over HTTP: for admins, and the signed page that a message leads to."""
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
+from wastewise_jobs.alert_names import AlertType
 from wastewise_jobs.alerts.links import AlertLinks
-from wastewise_jobs.alerts.model import Alert, AlertFilter
+from wastewise_jobs.alerts.model import Alert, AlertFilter, AlertStatus, Severity
 from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.logs import get_logger
+from wastewise_jobs.web.alert_pages import acknowledge_page, job_page, page_policy
 from wastewise_jobs.web.alert_views import (
     AcknowledgeRequest,
     AlertList,
-    AlertStatusName,
-    AlertTypeName,
-    SeverityName,
     SnoozeRequest,
-    acknowledge_page,
     alert_answer,
     alert_details,
-    page_policy,
 )
 from wastewise_jobs.web.cursor import moment_cursor, read_moment_cursor
 from wastewise_jobs.web.parameters import IdInPath, Page
@@ -29,6 +27,7 @@ from wastewise_jobs.web.problems import (
     ALERT_NOT_FOUND,
     ALERT_RESOLVED,
     INVALID_VALUE,
+    JOB_NOT_FOUND,
     LINK_NOT_VALID,
     ProblemError,
 )
@@ -37,13 +36,22 @@ from wastewise_jobs.wire import FieldProblem, Pagination, WireUuid
 
 log = get_logger(__name__)
 
+_OLD_LINK = "this link is too old, or a part of it is missing"
+
+
+def _one_of(names: type[StrEnum]) -> WithJsonSchema:
+    # In place: a parameter of the document has no definitions of its own.
+    return WithJsonSchema({"type": "string", "enum": [name.value for name in names]})
+
 
 class AlertListQuery(Page):
     """Which alerts; `job` also finds those that only count the job."""
 
-    status: list[AlertStatusName] = Field(default_factory=list, max_length=4)
-    type: AlertTypeName | None = None
-    severity: SeverityName | None = None
+    status: list[Annotated[AlertStatus, _one_of(AlertStatus)]] = Field(
+        default_factory=list, max_length=4
+    )
+    type: Annotated[AlertType, _one_of(AlertType)] | None = None
+    severity: Annotated[Severity, _one_of(Severity)] | None = None
     job: WireUuid | None = None
 
 
@@ -51,6 +59,12 @@ class LinkQuery(Parameters):
     """What proves that the link is ours."""
 
     token: Annotated[str, Field(max_length=200)] = ""
+
+
+class JobOfAlertInPath(IdInPath):
+    """An alert and one of its jobs."""
+
+    job: WireUuid
 
 
 class AlertsResource:
@@ -127,7 +141,7 @@ class AlertsResource:
     async def page(self, call: Call[IdInPath, LinkQuery, NoBody]) -> web.StreamResponse:
         """A button. Mail scanners follow links: looking changes nothing."""
         self._check(call.path.id, call.query.token)
-        return _page(await self._alert(call.path.id))
+        return _page(acknowledge_page(await self._alert(call.path.id)))
 
     async def press(self, call: Call[IdInPath, LinkQuery, NoBody]) -> web.StreamResponse:
         """The button was pressed."""
@@ -137,14 +151,21 @@ class AlertsResource:
             await self._store.acknowledge(alert.id, by=None, actor="link")
             log.info("alert_answered", alert_id=str(alert.id), answer="acknowledged")
             alert = await self._alert(alert.id)
-        return _page(alert)
+        return _page(acknowledge_page(alert))
+
+    async def job(self, call: Call[JobOfAlertInPath, LinkQuery, NoBody]) -> web.StreamResponse:
+        """The job that the message is about, for whoever has the message."""
+        if not self._links.may_look(call.path.id, call.path.job, call.query.token):
+            raise ProblemError(LINK_NOT_VALID, f"{_OLD_LINK}; `wastewise-jobs jobs show` shows it")
+        job = await self._store.job(call.path.id, call.path.job)
+        if job is None:
+            raise ProblemError(JOB_NOT_FOUND, "the job is gone, or was never this alert's")
+        return _page(job_page(job))
 
     def _check(self, alert_id: UUID, token: str) -> None:
         if not self._links.may_acknowledge(alert_id, token):
             raise ProblemError(
-                LINK_NOT_VALID,
-                "this link is too old, or a part of it is missing; "
-                "`wastewise-jobs alerts ack` acknowledges too",
+                LINK_NOT_VALID, f"{_OLD_LINK}; `wastewise-jobs alerts ack` acknowledges too"
             )
 
     async def _done(self, alert_id: UUID, done: str | None, wanted: str) -> web.StreamResponse:
@@ -166,9 +187,9 @@ def _no_such_alert() -> ProblemError:
     return ProblemError(ALERT_NOT_FOUND, "there is no such alert")
 
 
-def _page(alert: Alert) -> web.Response:
+def _page(text: str) -> web.Response:
     return web.Response(
-        text=acknowledge_page(alert),
+        text=text,
         content_type="text/html",
         charset="utf-8",
         headers={"Content-Security-Policy": page_policy(), "Cache-Control": "no-store"},

@@ -87,7 +87,9 @@ def create_app(
     catalogue = Catalogue(job_types)
     batcher = EnqueueBatcher(job_store, project_store)
     watcher = JobWatcher(job_store)
-    health = HealthResource(pool=pool, late_loops=late_loops, listener=listener)
+    health = HealthResource(
+        pool=pool, late_loops=late_loops, listener=listener, silent_after=silent_after
+    )
     docs = DocsResource()
     monitoring = MonitoringResource(
         metrics=MetricsStore(pool, time_zone=time_zone),
@@ -150,9 +152,12 @@ def create_metrics_app(
     *,
     late_loops: Callable[[], Sequence[str]] = tuple,
     listener: Callable[[], str] | None = None,
+    silent_after: timedelta = timedelta(minutes=5),
 ) -> web.Application:
     """/metrics, /livez and /readyz without credentials, for a port that not everybody reaches."""
-    health = HealthResource(pool=pool, late_loops=late_loops, listener=listener)
+    health = HealthResource(
+        pool=pool, late_loops=late_loops, listener=listener, silent_after=silent_after
+    )
     app = web.Application(middlewares=[identify, explain_errors()])
     app.on_response_prepare.append(on_every_answer((), behind_tls=False))
     mount(

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import cast
 
 import asyncpg
@@ -11,6 +12,8 @@ from aiohttp import web
 from wastewise_jobs.db.migrate import check_schema
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.errors import SchemaMismatchError
+from wastewise_jobs.monitoring.reading import bounded_read
+from wastewise_jobs.monitoring.unserved import unserved
 from wastewise_jobs.web.problems import database_unavailable
 from wastewise_jobs.web.route import Call, NoBody, NoParameters, answer
 from wastewise_jobs.wire import HealthAnswer
@@ -18,6 +21,8 @@ from wastewise_jobs.wire import HealthAnswer
 _LOOK_SECONDS = 5.0
 # Anybody may ask; the database is asked once a second at most.
 _REMEMBERED_SECONDS = 1.0
+_WORK = "work"
+_WORK_SECONDS = 1.0
 # A connection that survived a failover can still lead to the old primary: reading works there.
 _IS_WRITABLE = """
 SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'
@@ -29,7 +34,8 @@ class HealthResource:
 
     `late_loops` names the loops of this process that have not ticked for three intervals;
     `listener` says in a word how the LISTEN connection is, None where there is none. Without a
-    listener only latency is lost, so it is shown and decides nothing.
+    listener only latency is lost, and work that no worker carries is no fault of this process:
+    both are shown and decide nothing.
     """
 
     def __init__(
@@ -38,8 +44,10 @@ class HealthResource:
         pool: Pool,
         late_loops: Callable[[], Sequence[str]],
         listener: Callable[[], str] | None,
+        silent_after: timedelta = timedelta(minutes=5),
     ) -> None:
         self._pool = pool
+        self._silent_after = silent_after
         self._late_loops = late_loops
         self._listener = listener
         self._looking = asyncio.Lock()
@@ -62,7 +70,7 @@ class HealthResource:
         """200 while the database can be written and has the right schema."""
         del call
         checks = dict(await self._checks())
-        good = all(value == "ok" for value in checks.values())
+        good = all(value == "ok" for name, value in checks.items() if name != _WORK)
         if self._listener is not None:
             checks["listener"] = self._listener()
         status = "stopping" if self._stopping else "ready" if good else "not_ready"
@@ -86,4 +94,13 @@ class HealthResource:
             return {"database": "ok", "schema": "mismatch"}
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             return {"database": "unreachable" if database_unavailable(error) else "unusable"}
-        return {"database": "ok" if writable else "read_only", "schema": "ok"}
+        seen = {"database": "ok" if writable else "read_only", "schema": "ok"}
+        return {**seen, **await self._work()}
+
+    async def _work(self) -> dict[str, str]:
+        """A word where there is work that nobody can do: what it is called is not for everybody."""
+        try:
+            async with asyncio.timeout(_WORK_SECONDS), bounded_read(self._pool) as connection:
+                return {_WORK: "unserved"} if await unserved(connection, self._silent_after) else {}
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            return {}

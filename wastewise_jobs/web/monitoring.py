@@ -79,6 +79,7 @@ class MonitoringResource:
         fleet = await self._fleet.fleet()
         data = WorkersHealth(
             status=fleet.status.value,
+            reasons=fleet.reasons,
             active_workers=len(fleet.alive_ids),
             worker_ids=list(fleet.alive_ids),
             last_job_processed=fleet.last_job_at,

@@ -5,13 +5,23 @@ alerts is one incident of its own, which a person closes; acknowledgements and r
 go to their own.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import orjson
 
+from wastewise_jobs.alert_names import PAGERDUTY
 from wastewise_jobs.alerts.channels import outcome_of
 from wastewise_jobs.alerts.links import AlertLinks
-from wastewise_jobs.alerts.model import PAGERDUTY, Message, Notice, NotSent, SendOutcome, Sent, Told
+from wastewise_jobs.alerts.model import (
+    Message,
+    Notice,
+    NotSent,
+    SendOutcome,
+    Sent,
+    Severity,
+    Told,
+)
 from wastewise_jobs.alerts.wording import worded, worst
 from wastewise_jobs.outbound import NoReplyError, Outbound
 
@@ -19,6 +29,12 @@ Event = dict[str, Any]
 Action = Literal["trigger", "acknowledge", "resolve"]
 
 _LONGEST_SUMMARY = 1024
+# Ours and PagerDuty's.
+_SEVERITIES: Mapping[str, str] = {
+    Severity.CRITICAL: "critical",
+    Severity.ERROR: "error",
+    Severity.WARNING: "warning",
+}
 
 
 class PagerDutyChannel:
@@ -77,7 +93,7 @@ class PagerDutyChannel:
             "payload": {
                 "summary": f"WasteWise {words.subject}"[:_LONGEST_SUMMARY],
                 "source": "wastewise-jobs",
-                "severity": worst(message),
+                "severity": _SEVERITIES.get(worst(message), "info"),
                 "timestamp": alert.last_seen_at.isoformat(),
                 "class": alert.alert_type,
                 "custom_details": {

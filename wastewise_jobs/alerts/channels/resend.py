@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import orjson
 
+from wastewise_jobs.alert_names import EMAIL
 from wastewise_jobs.alerts.channels import outcome_of
 from wastewise_jobs.alerts.channels.mail import compose
 from wastewise_jobs.alerts.links import AlertLinks
-from wastewise_jobs.alerts.model import EMAIL, Message, NotSent, SendOutcome, Sent
+from wastewise_jobs.alerts.model import Message, NotSent, SendOutcome, Sent
 from wastewise_jobs.outbound import NoReplyError, Outbound
 
 _CONFLICT = 409

@@ -9,9 +9,10 @@ from typing import Any
 
 import orjson
 
+from wastewise_jobs.alert_names import SLACK
 from wastewise_jobs.alerts.channels import outcome_of
 from wastewise_jobs.alerts.links import AlertLinks
-from wastewise_jobs.alerts.model import SLACK, Message, NotSent, SendOutcome
+from wastewise_jobs.alerts.model import Message, NotSent, SendOutcome
 from wastewise_jobs.alerts.wording import Worded, worded
 from wastewise_jobs.outbound import NoReplyError, Outbound
 

@@ -8,19 +8,23 @@ blocks, so it runs in a thread.
 import asyncio
 import smtplib
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.message import EmailMessage
 from email.utils import formatdate, parseaddr
 from urllib.parse import unquote, urlsplit
 
+from wastewise_jobs.alert_names import EMAIL
 from wastewise_jobs.alerts.channels.mail import compose
 from wastewise_jobs.alerts.links import AlertLinks
-from wastewise_jobs.alerts.model import EMAIL, Message, NotSent, SendOutcome, Sent
+from wastewise_jobs.alerts.model import Message, NotSent, SendOutcome, Sent
 from wastewise_jobs.logs import redact
 
 _STEP_SECONDS = 10.0
 _WHOLE_SECONDS = 45.0
 _FIRST_FINAL_REPLY = 500
+
+# Whom the server refused, and with what.
+Refused = Mapping[str, tuple[int, bytes]]
 
 
 class SmtpChannel:
@@ -50,13 +54,14 @@ class SmtpChannel:
         mail = self._mail(message)
         try:
             async with asyncio.timeout(_WHOLE_SECONDS):
-                await asyncio.to_thread(self._deliver, mail)
+                refused = await asyncio.to_thread(self._deliver, mail)
         except TimeoutError:
             return NotSent("the mail server did not answer in time")
         except smtplib.SMTPRecipientsRefused as error:
             codes = [code for code, _ in error.recipients.values()]
             return NotSent(
-                f"every receiver was refused: {codes}", final=min(codes) >= _FIRST_FINAL_REPLY
+                _said_of(error.recipients, len(self._receivers)),
+                final=bool(codes) and min(codes) >= _FIRST_FINAL_REPLY,
             )
         except smtplib.SMTPResponseException as error:
             said = error.smtp_error
@@ -65,7 +70,7 @@ class SmtpChannel:
             return NotSent(f"SMTP {error.smtp_code}: {redact(text[:200])}", final=final)
         except (smtplib.SMTPException, OSError) as error:
             return NotSent(f"{type(error).__name__}: {redact(str(error)[:200])}")
-        return Sent()
+        return Sent(_said_of(refused, len(self._receivers)) if refused else "")
 
     def _mail(self, message: Message) -> EmailMessage:
         composed = compose(message, self._links)
@@ -81,7 +86,7 @@ class SmtpChannel:
         mail.add_alternative(composed.html, subtype="html")
         return mail
 
-    def _deliver(self, mail: EmailMessage) -> None:
+    def _deliver(self, mail: EmailMessage) -> Refused:
         host = self._url.hostname or ""
         context = ssl.create_default_context()
         if self._url.scheme == "smtps":
@@ -99,4 +104,17 @@ class SmtpChannel:
                 raise smtplib.SMTPException("the server offers no TLS, the password stays here")
             if self._url.username:
                 server.login(unquote(self._url.username), unquote(self._url.password or ""))
-            server.send_message(mail)
+            return server.send_message(mail)
+
+
+def _said_of(refused: Refused, receivers: int) -> str:
+    """Such as `1 of 2 receivers refused: b***@example.com (550)`, no address in full."""
+    named = [f"{_masked(address)} ({code})" for address, (code, _) in list(refused.items())[:5]]
+    more = len(refused) - len(named)
+    others = f" and {more} more" if more > 0 else ""
+    return f"{len(refused)} of {receivers} receivers refused: {', '.join(named)}{others}"
+
+
+def _masked(address: str) -> str:
+    name, _, domain = address.rpartition("@")
+    return f"{name[:1]}***@{domain}"

@@ -6,13 +6,16 @@ from datetime import timedelta
 
 from wastewise_jobs.maintenance.check import Check
 from wastewise_jobs.maintenance.checks.error_rate import error_rate
+from wastewise_jobs.maintenance.checks.held_rows import held_rows
 from wastewise_jobs.maintenance.checks.prune import prune
 from wastewise_jobs.maintenance.checks.prune_alerts import prune_alerts
+from wastewise_jobs.maintenance.checks.prune_rollups import prune_rollups
 from wastewise_jobs.maintenance.checks.roll_up import roll_up
 from wastewise_jobs.maintenance.checks.settled_failures import settled_failures
 from wastewise_jobs.maintenance.checks.silent_workers import silent_workers
 from wastewise_jobs.maintenance.checks.stuck_jobs import stuck_jobs
 from wastewise_jobs.maintenance.checks.undelivered import undelivered
+from wastewise_jobs.maintenance.checks.unserved_work import unserved_work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +34,13 @@ def all_checks(thresholds: Thresholds) -> Sequence[Check]:
     return (
         stuck_jobs(thresholds.stuck_minutes),
         silent_workers(thresholds.silent_worker),
+        unserved_work(thresholds.silent_worker, thresholds.stuck_minutes),
         error_rate(thresholds.error_rate, thresholds.error_rate_jobs),
         settled_failures(),
         undelivered(),
         roll_up(),
         prune(thresholds.retention),
         prune_alerts(thresholds.retention),
+        prune_rollups(),
+        held_rows(),
     )

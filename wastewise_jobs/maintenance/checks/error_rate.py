@@ -9,7 +9,7 @@ WITH seen AS MATERIALIZED (
     SELECT
         f.failed,
         f.completed,
-        public.calculate_error_rate('1 hour'::interval) AS percent
+        public.error_rate(f.failed, f.completed) AS percent
     FROM public.finished_jobs(now() - interval '1 hour') f
 ),
 high AS MATERIALIZED (
@@ -30,7 +30,8 @@ raised AS (
         'high_error_rate'::text,
         'critical'::text,
         round(h.percent::numeric, 1) || ' % of the jobs that finished in the last hour failed ('
-            || h.failed || ' of ' || h.failed + h.completed || ')',
+            || to_char(h.failed, 'FM999,999,999,990') || ' of '
+            || to_char(h.failed + h.completed, 'FM999,999,999,990') || ')',
         jsonb_build_object(
             'percent', h.percent,
             'failed', h.failed,

@@ -5,7 +5,8 @@ from datetime import timedelta
 from wastewise_jobs.maintenance.check import Check
 
 # Whoever resolves the alert of a worker that stays silent has dismissed it: its row goes. So does
-# that of a worker that everybody has forgotten for a week.
+# that of a worker that everybody has forgotten for a week. Who calls get_next_job no more is not
+# missed: it may have been a script.
 _STATEMENT = """
 WITH silent AS MATERIALIZED (
     SELECT
@@ -20,6 +21,19 @@ WITH silent AS MATERIALIZED (
         ) AS dismissed
     FROM public.job_workers w
     WHERE w.last_heartbeat_at < now() - $1::interval
+      AND w.kind = 'worker'
+),
+forgotten AS (
+    DELETE FROM public.job_workers w
+    WHERE w.worker_id = ANY (ARRAY (
+        SELECT e.worker_id
+        FROM public.job_workers e
+        WHERE e.kind = 'external'
+          AND e.last_heartbeat_at < now() - interval '1 day'
+        ORDER BY e.worker_id
+        -- One that is back may be in a transaction of hours.
+        FOR UPDATE SKIP LOCKED
+    ))
 ),
 gone AS (
     DELETE FROM public.job_workers w

@@ -29,7 +29,11 @@ raised AS (
         o.fingerprint,
         'job_stuck'::text,
         'warning'::text,
-        o.job_type || ' has been processing for ' || o.minutes || ' minutes',
+        o.job_type || ' has been processing for ' || CASE
+            WHEN o.minutes < 120 THEN o.minutes || ' min'
+            WHEN o.minutes < 2880 THEN floor(o.minutes / 60) || ' h'
+            ELSE floor(o.minutes / 1440) || ' d'
+        END,
         jsonb_build_object(
             'job_type', o.job_type,
             'worker_id', o.worker_id,
@@ -54,6 +58,8 @@ resolved AS (
     FROM public.job_alerts a
     WHERE a.alert_type = 'job_stuck'
       AND a.resolved_at IS NULL
+      -- Those belong to another check.
+      AND NOT starts_with(a.fingerprint, 'job_stuck:unserved:')
       AND a.fingerprint NOT IN (SELECT s.fingerprint FROM stuck s)
     HAVING count(*) > 0
 )

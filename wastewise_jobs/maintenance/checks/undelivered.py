@@ -2,11 +2,7 @@
 
 from wastewise_jobs.maintenance.check import Check
 
-_STATEMENT = """
-SELECT count(*) AS undelivered
-FROM public.job_alert_deliveries d
-WHERE d.status = 'undelivered'
-"""
+_STATEMENT = "SELECT public.undelivered_alerts() AS undelivered"
 
 
 def undelivered() -> Check:
