@@ -106,11 +106,15 @@ class _TestLink:
 
     @asynccontextmanager
     async def transaction(self, context: JobContext) -> AsyncIterator[Connection]:
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+        context.completed = True
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
         if self._connection is None:
             raise RuntimeError("job.transaction() needs perform(..., connection=)")
-        async with self._connection.transaction():
-            yield self._connection
-        context.completed = True
+        yield self._connection
 
 
 async def drain(jobs: Jobs, pool: Pool) -> WorkerStats:

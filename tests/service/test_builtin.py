@@ -12,8 +12,7 @@ import pytest
 from tests.service.workers import Bench, bench
 from wastewise_jobs.analysis.sample import sample_files, sample_property
 from wastewise_jobs.db.pool import Pool
-from wastewise_jobs.handlers.builtin import REGULATORY_RESEARCH, builtin_jobs
-from wastewise_jobs.handlers.offload import Offload
+from wastewise_jobs.handlers.builtin import REGULATORY_RESEARCH, builtin
 from wastewise_jobs.jobs.ids import new_job_id
 from wastewise_jobs.jobs.model import JobView, NewJob
 from wastewise_jobs.projects.model import NewProject
@@ -23,15 +22,8 @@ USER = UUID("5f2b6a52-3c1d-4e8f-9a6b-2d5e8c1f0a37")
 
 
 @pytest.fixture
-async def offload() -> AsyncIterator[Offload]:
-    offload = Offload(1)
-    yield offload
-    offload.close()
-
-
-@pytest.fixture
-async def built_in(db: str, pool: Pool, offload: Offload) -> AsyncIterator[Bench]:
-    async with bench(db, builtin_jobs(pool, offload)) as made:
+async def built_in(db: str) -> AsyncIterator[Bench]:
+    async with bench(db, builtin) as made:
         yield made
 
 
@@ -230,12 +222,9 @@ async def test_a_job_that_the_front_end_inserted_is_analysed(built_in: Bench, po
     assert (job.status, job.priority) == ("completed", 2)
 
 
-async def test_the_research_type_is_known_and_says_why_it_is_refused(
-    pool: Pool, offload: Offload
-) -> None:
+def test_the_research_type_is_known_and_says_why_it_is_refused() -> None:
     types: dict[str, Any] = {
-        info.job_type: info
-        for info in [*builtin_jobs(pool, offload).job_types(), REGULATORY_RESEARCH]
+        info.job_type: info for info in [*builtin.job_types(), REGULATORY_RESEARCH]
     }
 
     assert sorted(types) == [

@@ -1,4 +1,5 @@
 import asyncio
+import os
 import sys
 from pathlib import Path
 from uuid import UUID
@@ -18,6 +19,7 @@ from tests.service.process_handlers import (
 from tests.service.workers import bench, everything_agrees
 from tests.support import eventually
 from wastewise_jobs.jobs.model import ClaimedJob
+from wastewise_jobs.workers.processes import MEMORY_BYTES
 
 
 async def test_a_child_process_runs_jobs_and_is_used_again(db: str) -> None:
@@ -147,7 +149,13 @@ async def test_a_child_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
         sys.executable, "-m", "wastewise_jobs.workers.child", stdin=asyncio.subprocess.PIPE
     )
     assert child.stdin is not None
-    setup = {"path": sys.path, "log_level": "INFO", "log_format": "json"}
+    setup: dict[str, object] = {
+        "path": sys.path,
+        "log_level": "INFO",
+        "log_format": "json",
+        "dsn": None,
+    }
+    setup |= {"lease_seconds": 1, "memory_bytes": MEMORY_BYTES, "parent": os.getpid()}
     values: dict[str, object] = dict.fromkeys(ClaimedJob.__dataclass_fields__, 0)
     order = Order(act="until cancelled", path=str(note))
     values |= {"id": str(UUID(int=1)), "user_id": None, "project_id": None}

@@ -206,7 +206,7 @@ DELETE_ROWS = "DELETE FROM public.job_rows WHERE job_id = $1"
 
 INSERT_ROWS = """
 INSERT INTO public.job_rows (job_id, position, data)
-SELECT $1, r.position, r.data::jsonb
+SELECT $1, $3::integer + r.position, r.data::jsonb
 FROM unnest($2::text[]) WITH ORDINALITY AS r (data, position)
 """
 

@@ -29,7 +29,7 @@ from wastewise_jobs.workers.lanes import make_lanes
 from wastewise_jobs.workers.look import LookLoop
 from wastewise_jobs.workers.loop_watch import LoopWatch
 from wastewise_jobs.workers.outside import settle_outside
-from wastewise_jobs.workers.processes import Processes
+from wastewise_jobs.workers.processes import MEMORY_BYTES, Processes
 from wastewise_jobs.workers.runs import Runs
 from wastewise_jobs.workers.slots import Lane, LastChance
 from wastewise_jobs.workers.stats import WorkerStats
@@ -67,6 +67,7 @@ class Worker:
         concurrency: int = 100,
         threads: int | None = None,
         processes: int | None = None,
+        process_memory_bytes: int = MEMORY_BYTES,
         queues: Mapping[str, int | None] | None = None,
         lease: timedelta = timedelta(seconds=30),
         heartbeat_interval: timedelta = timedelta(seconds=10),
@@ -89,7 +90,14 @@ class Worker:
         self._threads = Threads("wastewise handler")
         store = JobStore(pool)
         last_chance = LastChance()
-        self._processes = Processes(store, log_level=log_level, log_format=log_format)
+        self._processes = Processes(
+            store,
+            log_level=log_level,
+            log_format=log_format,
+            dsn=dsn,
+            lease=lease,
+            memory_bytes=process_memory_bytes,
+        )
         entries = make_entries(jobs, self._threads, self._processes)
         cores = os.cpu_count() or 1
         capacities = {

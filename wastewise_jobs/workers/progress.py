@@ -35,7 +35,7 @@ class ProgressBoard:
         """Remember it until the next flush."""
         with self._lock:
             first = not self._newest
-            self._newest[run] = _merged(self._newest.get(run), progress)
+            self._newest[run] = merged(self._newest.get(run), progress)
         if first:
             # A thread may outlive the loop.
             with contextlib.suppress(RuntimeError):
@@ -76,7 +76,8 @@ class ProgressBoard:
                 self._on_lost(run)
 
 
-def _merged(before: Progress | None, now: Progress) -> Progress:
+def merged(before: Progress | None, now: Progress) -> Progress:
+    """The newest of everything, and no longer than it can be stored."""
     step = clean_text(now.step, _LONGEST_STEP_BYTES) if now.step is not None else None
     if before is None:
         return Progress(now.percent, step, now.steps_completed, now.total_steps)
