@@ -130,7 +130,6 @@ async def drain(jobs: Jobs, pool: Pool) -> WorkerStats:
         pool,
         store,
         entries=make_entries(jobs, threads, processes),
-        worker_id=_WORKER_ID,
         lease=_LEASE,
         patience=5.0,
         last_chance=LastChance(),

@@ -6,7 +6,7 @@ to repeat, and job by job or not, is the caller's decision, because it knows wha
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -200,6 +200,10 @@ class JobStore:
         )
         return {row[0] for row in rows}
 
+    async def completed_before(self, jobs: Sequence[ClaimedJob]) -> set[JobId]:
+        """Return the jobs that were completed under these very leases."""
+        return {row[0] for row in await self._pool.fetch(sql.COMPLETED_UNDER, *_leases(jobs))}
+
     async def retry(
         self, outcomes: Sequence[tuple[ClaimedJob, RetryLater]]
     ) -> dict[JobId, Retried]:
@@ -230,14 +234,15 @@ class JobStore:
         worker_id: str,
         queues: Sequence[str] | None,
         job_types: Sequence[str],
-        known: Collection[JobId],
+        known: Sequence[ClaimedJob],
     ) -> set[JobId]:
-        """Give back what the worker holds of these kinds and does not know of; returns the jobs.
+        """Give back the leases of these kinds that the worker holds and does not know of.
 
-        For after a claim whose answer was lost; no claim of these kinds may be under way.
+        Returns their jobs. For after a claim whose answer was lost; no claim of these kinds may be
+        under way.
         """
         rows = await self._pool.fetch(
-            sql.RELEASE_UNKNOWN, worker_id, queues, job_types, list(known)
+            sql.RELEASE_UNKNOWN, worker_id, queues, job_types, *_leases(known)
         )
         return {row[0] for row in rows}
 

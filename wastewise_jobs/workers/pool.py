@@ -111,7 +111,6 @@ class Worker:
             pool,
             store,
             entries=entries,
-            worker_id=self.worker_id,
             lease=lease,
             patience=stop_patience.total_seconds(),
             last_chance=last_chance,
@@ -130,7 +129,7 @@ class Worker:
                 last_chance=last_chance,
                 stats=self.stats,
                 start=partial(self._runs.start, lane),
-                known=self._runs.ids,
+                known=self._runs.jobs,
                 nothing_due=self._look.wake.hint,
             )
             for lane in self.lanes
@@ -313,7 +312,8 @@ class Worker:
         # Whoever may NOTIFY may say anything: only what the heartbeat finds in the database stops
         # a run. A job that is not here may be in a claim whose answer is still on its way.
         with contextlib.suppress(ValueError):
-            here = UUID(payload) in self._runs.ids()
+            job_id = UUID(payload)
+            here = any(job.id == job_id for job in self._runs.jobs())
             self._nudge_heartbeat(after=_LOOK_SOON_SECONDS if here else _LOOK_AGAIN_SECONDS)
 
     def _nudge_heartbeat(self, *, after: float) -> None:

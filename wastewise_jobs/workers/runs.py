@@ -47,7 +47,6 @@ class Runs:
         store: JobStore,
         *,
         entries: Mapping[str, Entry],
-        worker_id: str,
         lease: timedelta,
         patience: float,
         last_chance: LastChance,
@@ -62,9 +61,7 @@ class Runs:
         self._last_chance = last_chance
         self._journal = journal
         self._on_worn_out = on_worn_out
-        self._settler = Settler(
-            store, worker_id=worker_id, journal=journal, on_settled=self._settled
-        )
+        self._settler = Settler(store, journal=journal, on_settled=self._settled)
         self._progress = ProgressBoard(store, on_lost=self.lose)
         self._transactions = Transactions(
             pool,
@@ -100,6 +97,7 @@ class Runs:
         self._quiet.clear()
         if log.is_enabled_for(logging.DEBUG):
             _tell_claims(jobs)
+        self._lose_earlier_runs({job.id for job in jobs})
         for job in jobs:
             run = Run(job, entries[job.job_type], lane, self, lease_until)
             unsettled.add(run)
@@ -108,6 +106,12 @@ class Runs:
             else:
                 run.task = loop.create_task(self._live(run))
         self._busy.set()
+
+    def _lose_earlier_runs(self, ids: set[JobId]) -> None:
+        """Somebody has sent a job round again that still runs here: this claim proves it."""
+        for run in self.unsettled:
+            if run.job.id in ids:
+                run.request_stop(Stop.LEASE_LOST, patience=self._patience)
 
     async def quiet(self) -> None:
         """Wait until everything is settled."""
@@ -123,9 +127,9 @@ class Runs:
         """Somebody wants the job cancelled."""
         run.request_stop(Stop.CANCEL, patience=self._patience)
 
-    def ids(self) -> set[JobId]:
-        """The jobs that were claimed here and are not settled."""
-        return {run.job.id for run in self.unsettled}
+    def jobs(self) -> list[ClaimedJob]:
+        """What was claimed here and is not settled; one job perhaps twice, under two fences."""
+        return [run.job for run in self.unsettled]
 
     def lose(self, run: Run) -> None:
         """The lease is lost: stop the handler, drop its outcome.
