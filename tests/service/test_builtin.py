@@ -222,6 +222,12 @@ async def test_a_job_that_the_front_end_inserted_is_analysed(built_in: Bench, po
     assert (job.status, job.priority) == ("completed", 2)
 
 
+def test_what_computes_runs_where_it_can_be_killed() -> None:
+    computing = {handler.job_type: handler.options.run_in for handler in builtin}
+    assert computing.pop("cleanup") == "loop"
+    assert set(computing.values()) == {"process"}
+
+
 def test_the_research_type_is_known_and_says_why_it_is_refused() -> None:
     types: dict[str, Any] = {
         info.job_type: info for info in [*builtin.job_types(), REGULATORY_RESEARCH]
