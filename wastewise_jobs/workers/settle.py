@@ -14,6 +14,7 @@ import asyncpg
 
 from wastewise_jobs.db.loops import Backoff, log_failed_tick, log_recovered
 from wastewise_jobs.jobs.failure import FailureKind
+from wastewise_jobs.jobs.failure_numbers import CHANGED_SQLSTATES
 from wastewise_jobs.jobs.model import JobId
 from wastewise_jobs.jobs.outcome import (
     Cancelled,
@@ -40,8 +41,8 @@ _TROUBLE_SQLSTATES = ("08", "25006", "53", "57P", "58")
 _BUSY_SQLSTATES = ("40", "55P03", "57014")
 # 22 data, 23 constraints, 54 limits: the value's own fault.
 _HOPELESS_SQLSTATES = ("22", "23", "54")
-# Any other refusal may pass: a trigger of others that is being mended, functions of ours that are
-# being replaced.
+# What a deploy is replacing, or has still to bring, is waited for while the lease can be renewed. Any
+# other refusal may pass: a trigger of others that is being mended.
 _DOUBT_SECONDS = 10.0
 # All outcomes may be refused for the same reason: one line a second tells it.
 _TELL_SECONDS = 1.0
@@ -251,8 +252,8 @@ class _Pipe:
             error, repeated = await self._offer([item], repeated)
             if error is None:
                 return
-            busy = _state(error).startswith(_BUSY_SQLSTATES)
-            if not busy and time.monotonic() > doubtful_until:
+            passing = _state(error).startswith(_BUSY_SQLSTATES + CHANGED_SQLSTATES)
+            if not passing and time.monotonic() > doubtful_until:
                 self._replace(item, error)
                 return
 

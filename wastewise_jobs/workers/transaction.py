@@ -60,6 +60,10 @@ class Transactions:
                 raise RetryableError(message, code=DATABASE_UNAVAILABLE) from error
             try:
                 yield connection
+            except asyncpg.FeatureNotSupportedError:
+                # Plans that were made before a migration: what this session holds is of no use.
+                drop(connection)
+                raise
             finally:
                 try:
                     await _reset(connection)
