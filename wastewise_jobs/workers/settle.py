@@ -41,8 +41,8 @@ _TROUBLE_SQLSTATES = ("08", "25006", "53", "57P", "58")
 _BUSY_SQLSTATES = ("40", "55P03", "57014")
 # 22 data, 23 constraints, 54 limits: the value's own fault.
 _HOPELESS_SQLSTATES = ("22", "23", "54")
-# What a deploy is replacing, or has still to bring, is waited for while the lease can be renewed. Any
-# other refusal may pass: a trigger of others that is being mended.
+# What a deploy is replacing, or has still to bring, is waited for while the lease can be renewed.
+# Any other refusal may pass: a trigger of others that is being mended.
 _DOUBT_SECONDS = 10.0
 # All outcomes may be refused for the same reason: one line a second tells it.
 _TELL_SECONDS = 1.0
