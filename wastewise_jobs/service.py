@@ -54,9 +54,6 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-# The listener and the heartbeat of a process have connections of their own.
-CONNECTIONS_BESIDE_POOL = 2
-
 # After the grace period: for outcomes to be written; then nobody waits for the database any more.
 _LAST_STATEMENTS_SECONDS = 0.9
 
@@ -109,7 +106,7 @@ async def run_service(
                 timeout_seconds=settings.database_timeout_seconds,
             )
         )
-        await _log_connection_budget(pool, settings)
+        await _log_connection_budget(pool, settings, parts)
         doorbell = Doorbell(pool, enabled=settings.notify_enabled)
         maintenance = _maintenance(settings, pool)
         jobs = carried_jobs(parts)
@@ -395,8 +392,9 @@ def job_types_of(jobs: Jobs, settings: Settings, *, builtin: bool) -> list[JobTy
     return [*carried, REGULATORY_RESEARCH]
 
 
-async def _log_connection_budget(pool: Pool, settings: Settings) -> None:
-    budget = settings.database_pool_size + CONNECTIONS_BESIDE_POOL
+async def _log_connection_budget(pool: Pool, settings: Settings, parts: Parts) -> None:
+    beside = settings.connections_beside_pool if parts.worker else 2
+    budget = settings.database_pool_size + beside
     room = await pool.fetchval(_ROOM)
     if budget > room:
         log.warning("connections_over_budget", needed=budget, server_allows=room)
@@ -404,6 +402,6 @@ async def _log_connection_budget(pool: Pool, settings: Settings) -> None:
     log.info(
         "connections_budgeted",
         pool=settings.database_pool_size,
-        beside_pool=CONNECTIONS_BESIDE_POOL,
+        beside_pool=beside,
         server_allows=room,
     )

@@ -188,6 +188,11 @@ class Settings(BaseSettings):
         return self.database_url is None
 
     @property
+    def connections_beside_pool(self) -> int:
+        """Of a worker: the listener, the heartbeat, and one for each process that computes."""
+        return 2 + (self.worker_processes or os.cpu_count() or 1)
+
+    @property
     def auth_configured(self) -> bool:
         """Whether tokens can be verified."""
         return self.jwt_secret is not None or self.jwt_jwks_url is not None

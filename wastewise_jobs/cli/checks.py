@@ -24,7 +24,6 @@ from wastewise_jobs.db.migrate import (
 from wastewise_jobs.db.opening import Addresses, direct_connection, pooled_connection
 from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.errors import SchemaMismatchError, WastewiseJobsError
-from wastewise_jobs.service import CONNECTIONS_BESIDE_POOL
 from wastewise_jobs.settings import Settings
 
 OLDEST_SERVER, NEWEST_SERVER = 14, 18
@@ -185,7 +184,7 @@ async def _listener(connection: Connection, addresses: Addresses, settings: Sett
 async def _connections(connection: Connection, settings: Settings) -> Finding:
     row = await connection.fetchrow(_BUDGET)
     most, used = (row["most"], row["used"]) if row is not None else (0, 0)
-    budget = settings.database_pool_size + CONNECTIONS_BESIDE_POOL
+    budget = settings.database_pool_size + settings.connections_beside_pool
     says = f"a process uses up to {budget} of {most}, {used} are in use"
     if budget > most:
         advice = "lower DATABASE_POOL_SIZE or raise max_connections"
