@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from wastewise_jobs.children.process import Child
 
 # A child that keeps more than this share of its limit would fail the next one's work for it.
-_MOST_KEPT = 0.25
+_MOST_KEPT = 0.5
 
 
 class ChildPool:

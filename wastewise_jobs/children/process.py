@@ -68,8 +68,12 @@ class Child:
 
     def kill(self) -> None:
         """The child and whatever it has started."""
-        if self.alive:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
+        if not self.alive:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if sys.platform == "win32":
+                self._process.kill()
+            else:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
 

@@ -137,6 +137,7 @@ async def complete_analysis(job: JobContext, input: FilesInput) -> None:
         steps.next()
         workbook = render_xlsx(analysis, extraction)
     steps.next()
+    result = {**analysis.to_json(), "reports": _links(job.id)}
     async with job.transaction() as connection:
         await _store(connection).save_rows(job.id, _row_texts(extraction), connection=connection)
         await _save_reports(job.id, html, workbook, connection)
@@ -149,7 +150,7 @@ async def complete_analysis(job: JobContext, input: FilesInput) -> None:
         )
         if not recorded:
             raise _no_project()
-        job.set_result({**analysis.to_json(), "reports": _links(job.id)})
+        job.set_result(result)
 
 
 @builtin.handler(
