@@ -339,45 +339,6 @@ async def test_a_deploy_that_passes_costs_nothing(db: str, monkeypatch: pytest.M
         assert worker.stats.not_storable == 0
 
 
-DEPLOYED = {
-    "a table that is not there yet": "SELECT * FROM not_yet",
-    "a column that is not there yet": "SELECT not_yet FROM bills",
-    "a function that is not there yet": "SELECT not_yet(n) FROM bills",
-    "a plan from before": "SELECT * FROM bills",
-}
-
-
-@pytest.mark.parametrize("statement", DEPLOYED.values(), ids=DEPLOYED)
-async def test_code_that_meets_another_schema_is_run_again(db: str, statement: str) -> None:
-    jobs = Jobs()
-    held = asyncio.Lock()
-
-    @jobs.handler("reads")
-    async def reads(job: JobContext) -> None:
-        # One after the other, so that they have the same connection.
-        async with held, job.transaction() as connection:
-            cursor = await connection.cursor(statement)
-            await cursor.fetch(1)
-
-    async with bench(db, jobs) as b, b.worker() as worker:
-        await b.pool.execute("CREATE TABLE bills (n integer)")
-        if statement == "SELECT * FROM bills":
-            await b.until((await reads.enqueue()).id, "completed")
-            await b.pool.execute("ALTER TABLE bills ALTER n TYPE text")
-        job_id = (await reads.enqueue()).id
-        await eventually(lambda: worker.stats.retried + worker.stats.failed == 1)
-        job = await b.job(job_id)
-        assert (job.status, job.error_code) == ("pending", "DATABASE_CHANGED")
-        # What a migration brings.
-        await b.pool.execute("""
-            CREATE TABLE not_yet (n integer);
-            ALTER TABLE bills ADD not_yet integer;
-            CREATE FUNCTION not_yet(n integer) RETURNS integer LANGUAGE sql AS 'SELECT 1';
-            UPDATE analysis_jobs SET retry_after = NULL;
-        """)
-        await b.until(job_id, "completed")
-
-
 async def test_an_answer_that_was_lost_is_remembered_through_a_refusal(
     db: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

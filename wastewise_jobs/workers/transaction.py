@@ -61,7 +61,8 @@ class Transactions:
             try:
                 yield connection
             except asyncpg.FeatureNotSupportedError:
-                # Plans that were made before a migration: what this session holds is of no use.
+                # A plan that was made before a migration: other sessions hold such ones as well.
+                await self._pool.expire_connections()
                 drop(connection)
                 raise
             finally:
