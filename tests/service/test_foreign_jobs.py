@@ -56,10 +56,10 @@ async def test_a_project_that_changes_hands_while_its_analysis_runs_is_not_writt
 ) -> None:
     project_id = await sample_project(pool)
     # At the last moment: its reports are written, its project is not.
-    await pool.execute(f"""
+    await pool.execute("""
         CREATE FUNCTION give_away() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
-            UPDATE public.projects SET user_id = '{MALLORY}', status = 'draft';
+            UPDATE public.projects SET user_id = gen_random_uuid(), status = 'draft';
             RETURN NULL;
         END $$;
         CREATE TRIGGER give_away AFTER INSERT ON job_reports
