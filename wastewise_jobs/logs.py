@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final, TextIO, cast
 
 import orjson
@@ -26,7 +27,10 @@ MASK = "***"
 _DEEPEST = 8
 _LONGEST_REMEMBERED = 100
 _OUTAGE_FORGOTTEN_SECONDS = 60.0
-_LONGEST_EXCEPTION = 16 * 1024
+# Of a text in a record and of a whole line, in characters; of a list or object, in items.
+_LONGEST_TEXT = 16 * 1024
+_LONGEST_LINE = 256 * 1024
+_MOST_ITEMS = 200
 
 # Every event that this package logs, and what it tells. A test compares it with the code.
 EVENTS: Final[Mapping[str, str]] = {
@@ -163,20 +167,45 @@ _facts: ContextVar[Callable[[], Mapping[str, object]] | None] = ContextVar("fact
 def redact(value: Any, *, depth: int = _DEEPEST) -> Any:  # noqa: ANN401 - any logged value
     """The same value without secrets: passwords in URLs, tokens, keys, webhooks.
 
-    Looks into dicts, lists and tuples; whatever lies deeper than `depth` is dropped.
+    Looks into dicts, lists and tuples; whatever lies deeper than `depth` is dropped, and so is the
+    middle of a long text and the end of a long list.
     """
+    return _redacted(value, depth, _Room())
+
+
+class _Room:
+    """What one record may still hold: nobody pays for what no line would show."""
+
+    def __init__(self) -> None:
+        self._left = _LONGEST_LINE
+
+    def cut(self, text: str) -> str:
+        """An error may hold a whole document; its beginning and its end say what happened."""
+        most = min(_LONGEST_TEXT, self._left)
+        self._left -= min(len(text), most)
+        if len(text) <= most:
+            return text
+        half = most // 2
+        return f"{text[:half]}\n[...]\n{text[len(text) - half :]}"
+
+
+def _redacted(value: Any, depth: int, room: _Room) -> Any:  # noqa: ANN401 - any logged value
     if isinstance(value, str):
-        return _redact_text(value) if len(value) > _LONGEST_REMEMBERED else _redact_short(value)
+        text = room.cut(value)
+        return _redact_text(text) if len(text) > _LONGEST_REMEMBERED else _redact_short(text)
     if not isinstance(value, dict | list | tuple):
         return value
     if depth == 0:
         return "..."
+    more = len(value) - _MOST_ITEMS
     if isinstance(value, dict):
-        return {
-            key: MASK if _names_secret(str(key)) and item else redact(item, depth=depth - 1)
-            for key, item in value.items()
+        kept = {
+            key: MASK if _names_secret(str(key)) and item else _redacted(item, depth - 1, room)
+            for key, item in islice(value.items(), _MOST_ITEMS)
         }
-    return [redact(item, depth=depth - 1) for item in value]
+        return {**kept, "...": f"and {more} more"} if more > 0 else kept
+    items = [_redacted(item, depth - 1, room) for item in value[:_MOST_ITEMS]]
+    return [*items, f"... and {more} more"] if more > 0 else items
 
 
 _SECRET_NAME = re.compile(
@@ -245,19 +274,9 @@ def _common(*, as_json: bool) -> list[Processor]:
         structlog.processors.StackInfoRenderer(),
         # Before redaction: an exception's text is as likely as any to hold a DSN.
         structlog.processors.format_exc_info,
-        _cut_exception,
         _redact_record,
         _event_first,
     ]
-
-
-def _cut_exception(_logger: object, _name: str, record: EventDict) -> EventDict:
-    """An error may hold a whole document; its beginning and its end say what happened."""
-    text = record.get("exception")
-    if isinstance(text, str) and len(text) > _LONGEST_EXCEPTION:
-        half = _LONGEST_EXCEPTION // 2
-        record["exception"] = f"{text[:half]}\n[...]\n{text[-half:]}"
-    return record
 
 
 def _renderer(*, as_json: bool) -> Processor:
@@ -286,6 +305,7 @@ class _Stderr:
 
     def msg(self, line: str) -> None:
         stream: TextIO = sys.stderr
+        line = line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} [...]"
         try:
             stream.write(line + "\n")
             stream.flush()

@@ -33,7 +33,6 @@ from wastewise_jobs.errors import (
     InvalidInputError,
     WorkerWornOutError,
 )
-from wastewise_jobs.handlers.offload import Offload
 from wastewise_jobs.handlers.registry import Jobs
 from wastewise_jobs.jobs.model import JobTypeInfo
 from wastewise_jobs.jobs.store import JobStore
@@ -54,9 +53,6 @@ if TYPE_CHECKING:
     from wastewise_jobs.web.server import Address
 
 log = get_logger(__name__)
-
-# The listener and the heartbeat of a process have connections of their own.
-CONNECTIONS_BESIDE_POOL = 2
 
 # After the grace period: for outcomes to be written; then nobody waits for the database any more.
 _LAST_STATEMENTS_SECONDS = 0.9
@@ -110,12 +106,10 @@ async def run_service(
                 timeout_seconds=settings.database_timeout_seconds,
             )
         )
-        await _log_connection_budget(pool, settings)
-        offload = Offload(settings.worker_processes)
-        opened.callback(offload.close)
+        await _log_connection_budget(pool, settings, parts)
         doorbell = Doorbell(pool, enabled=settings.notify_enabled)
         maintenance = _maintenance(settings, pool)
-        jobs = carried_jobs(pool, offload, parts)
+        jobs = carried_jobs(parts)
         jobs.bind(JobStore(pool), doorbell.ring, notifies=settings.notify_enabled)
         worker = None
         if parts.worker:
@@ -239,13 +233,13 @@ def require_auth(settings: Settings, parts: Parts) -> None:
         )
 
 
-def carried_jobs(pool: Pool, offload: Offload, parts: Parts) -> Jobs:
+def carried_jobs(parts: Parts) -> Jobs:
     """The handlers of this process: the built-in ones and the application's."""
     jobs = Jobs()
     if parts.builtin:
-        from wastewise_jobs.handlers.builtin import builtin_jobs
+        from wastewise_jobs.handlers.builtin import builtin
 
-        jobs = builtin_jobs(pool, offload)
+        jobs.include(builtin)
     if parts.app_jobs is not None:
         try:
             jobs.include(parts.app_jobs)
@@ -280,6 +274,7 @@ def make_worker(
         concurrency=settings.worker_concurrency,
         threads=settings.worker_threads,
         processes=settings.worker_processes,
+        process_memory_bytes=settings.compute_memory_mb * 1024 * 1024,
         queues=queues,
         lease=timedelta(seconds=settings.lease_seconds),
         heartbeat_interval=timedelta(seconds=settings.heartbeat_seconds),
@@ -381,13 +376,12 @@ async def database(settings: Settings, *, stop: Stop | None = None) -> AsyncIter
 
 async def prepare_schema(addresses: Addresses, settings: Settings) -> list[str]:
     """Bring the schema up to date and register the built-in job types; what was applied."""
-    from wastewise_jobs.handlers.builtin import builtin_jobs
+    from wastewise_jobs.handlers.builtin import builtin
 
     applied = await migrate(addresses.direct, variable=addresses.direct_variable)
     async with open_pool(addresses, size=2) as pool:
         await pool.execute(_SET_STUCK_THRESHOLD, settings.job_stuck_threshold_minutes)
-        jobs = builtin_jobs(pool, Offload())
-        await JobTypeStore(pool).register(job_types_of(jobs, settings, builtin=True))
+        await JobTypeStore(pool).register(job_types_of(builtin, settings, builtin=True))
     return applied
 
 
@@ -404,8 +398,9 @@ def job_types_of(jobs: Jobs, settings: Settings, *, builtin: bool) -> list[JobTy
     return [*carried, REGULATORY_RESEARCH]
 
 
-async def _log_connection_budget(pool: Pool, settings: Settings) -> None:
-    budget = settings.database_pool_size + CONNECTIONS_BESIDE_POOL
+async def _log_connection_budget(pool: Pool, settings: Settings, parts: Parts) -> None:
+    beside = settings.connections_beside_pool if parts.worker else 2
+    budget = settings.database_pool_size + beside
     room = await pool.fetchval(_ROOM)
     if budget > room:
         log.warning("connections_over_budget", needed=budget, server_allows=room)
@@ -413,6 +408,6 @@ async def _log_connection_budget(pool: Pool, settings: Settings) -> None:
     log.info(
         "connections_budgeted",
         pool=settings.database_pool_size,
-        beside_pool=CONNECTIONS_BESIDE_POOL,
+        beside_pool=beside,
         server_allows=room,
     )

@@ -141,6 +141,7 @@ class Settings(BaseSettings):
     worker_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 100
     worker_threads: Annotated[int, Field(ge=1, le=1000)] | None = None
     worker_processes: Annotated[int, Field(ge=1, le=1000)] | None = None
+    compute_memory_mb: Annotated[int, Field(ge=256, le=1_048_576)] = 1024
     lease_seconds: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = 30.0
     heartbeat_seconds: Seconds = 10.0
     poll_interval_seconds: Seconds = 5.0
@@ -185,6 +186,11 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether we run a PostgreSQL of our own."""
         return self.database_url is None
+
+    @property
+    def connections_beside_pool(self) -> int:
+        """Of a worker: the listener, the heartbeat, and one for each process that computes."""
+        return 2 + (self.worker_processes or os.cpu_count() or 1)
 
     @property
     def auth_configured(self) -> bool:

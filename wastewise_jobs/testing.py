@@ -106,11 +106,15 @@ class _TestLink:
 
     @asynccontextmanager
     async def transaction(self, context: JobContext) -> AsyncIterator[Connection]:
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+        context.completed = True
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
         if self._connection is None:
             raise RuntimeError("job.transaction() needs perform(..., connection=)")
-        async with self._connection.transaction():
-            yield self._connection
-        context.completed = True
+        yield self._connection
 
 
 async def drain(jobs: Jobs, pool: Pool) -> WorkerStats:
@@ -126,7 +130,6 @@ async def drain(jobs: Jobs, pool: Pool) -> WorkerStats:
         pool,
         store,
         entries=make_entries(jobs, threads, processes),
-        worker_id=_WORKER_ID,
         lease=_LEASE,
         patience=5.0,
         last_chance=LastChance(),

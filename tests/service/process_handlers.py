@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from wastewise_jobs import JobContext, Jobs, PermanentError, RetryableError
 
 jobs = Jobs()
+MEMORY = 256 * 1024 * 1024
 
 
 class Order(BaseModel):
@@ -50,6 +51,28 @@ def in_process(job: JobContext, input: Order) -> dict[str, Any]:
     return {}
 
 
+@jobs.handler("harms", run_in="process", max_retries=5)
+def harms(job: JobContext, input: Order) -> None:
+    match input.act:
+        case "hold the interpreter":
+            job.progress(1, "about to hang")
+            # As a C function that never gives up the interpreter's lock: no thread runs any more.
+            ctypes.PyDLL(None).sleep(1000)
+        case "fill":
+            bytearray(2 * MEMORY)
+        case "fill slowly":
+            hoard: list[bytes] = []
+            while True:
+                hoard.append(os.urandom(1024))
+        case "abort":
+            os.abort()
+        case "flood":
+            for n in range(200_000):
+                job.progress(n / 2000, f"{n} " + "x" * 2000)
+        case "flood with one":
+            job.progress(1, "x" * 20 * 1024 * 1024)
+
+
 def _die(how: str) -> None:
     if how == "exit":
         os._exit(7)
@@ -79,3 +102,11 @@ def _report_for_ever(job: JobContext) -> None:
 def says_nothing(job: JobContext) -> None:
     # Long enough for what others say in its name to be written.
     time.sleep(0.5)
+
+
+@jobs.handler("sets_in_process", run_in="process")
+async def sets_in_process(job: JobContext, input: dict[str, str]) -> None:
+    async with job.transaction() as connection:
+        await connection.execute(input["statement"])
+    async with job.connection() as connection:
+        assert await connection.fetchval("SELECT current_user = session_user")

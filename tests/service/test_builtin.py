@@ -13,8 +13,7 @@ from jsonschema import Draft202012Validator
 from tests.service.workers import Bench, bench
 from wastewise_jobs.analysis.sample import sample_files, sample_property
 from wastewise_jobs.db.pool import Pool
-from wastewise_jobs.handlers.builtin import REGULATORY_RESEARCH, builtin_jobs
-from wastewise_jobs.handlers.offload import Offload
+from wastewise_jobs.handlers.builtin import REGULATORY_RESEARCH, builtin
 from wastewise_jobs.jobs.ids import new_job_id
 from wastewise_jobs.jobs.model import JobView, NewJob
 from wastewise_jobs.projects.model import NewProject
@@ -24,15 +23,8 @@ USER = UUID("5f2b6a52-3c1d-4e8f-9a6b-2d5e8c1f0a37")
 
 
 @pytest.fixture
-async def offload() -> AsyncIterator[Offload]:
-    offload = Offload(1)
-    yield offload
-    offload.close()
-
-
-@pytest.fixture
-async def built_in(db: str, pool: Pool, offload: Offload) -> AsyncIterator[Bench]:
-    async with bench(db, builtin_jobs(pool, offload)) as made:
+async def built_in(db: str) -> AsyncIterator[Bench]:
+    async with bench(db, builtin) as made:
         yield made
 
 
@@ -175,10 +167,8 @@ async def test_the_input_decides_what_files_leave_open(
     assert not open_codes & {warning["code"] for warning in job.result["warnings"]}
 
 
-async def test_a_choice_that_is_none_is_refused_at_submission_by_its_field(
-    pool: Pool, offload: Offload
-) -> None:
-    schemas = {info.job_type: info.input_schema for info in builtin_jobs(pool, offload).job_types()}
+def test_a_choice_that_is_none_is_refused_at_submission_by_its_field() -> None:
+    schemas = {info.job_type: info.input_schema for info in builtin.job_types()}
     for job_type in ("complete_analysis", "invoice_extraction"):
         validator = Draft202012Validator(schemas[job_type])
         wrong = {"dateOrder": "dym", "decimal": ";", "locations": ["", "Oak"]}
@@ -268,12 +258,15 @@ async def test_a_job_that_the_front_end_inserted_is_analysed(built_in: Bench, po
     assert (job.status, job.priority) == ("completed", 2)
 
 
-async def test_the_research_type_is_known_and_says_why_it_is_refused(
-    pool: Pool, offload: Offload
-) -> None:
+def test_what_computes_runs_where_it_can_be_killed() -> None:
+    computing = {handler.job_type: handler.options.run_in for handler in builtin}
+    assert computing.pop("cleanup") == "loop"
+    assert set(computing.values()) == {"process"}
+
+
+def test_the_research_type_is_known_and_says_why_it_is_refused() -> None:
     types: dict[str, Any] = {
-        info.job_type: info
-        for info in [*builtin_jobs(pool, offload).job_types(), REGULATORY_RESEARCH]
+        info.job_type: info for info in [*builtin.job_types(), REGULATORY_RESEARCH]
     }
 
     assert sorted(types) == [

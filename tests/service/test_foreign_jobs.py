@@ -9,22 +9,18 @@ import pytest
 from tests.factories import insert_plainly
 from tests.service.test_builtin import USER, sample_project
 from tests.service.workers import Bench, bench
-from wastewise_jobs.db.pool import Connection, Pool
-from wastewise_jobs.handlers.builtin import builtin_jobs
-from wastewise_jobs.handlers.offload import Offload
+from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.handlers.builtin import builtin
 from wastewise_jobs.jobs.model import JobView
-from wastewise_jobs.projects.analysis_store import AnalysisStore
 from wastewise_jobs.projects.model import MAX_FILES
 
 MALLORY = uuid4()
 
 
 @pytest.fixture
-async def built_in(db: str, pool: Pool) -> AsyncIterator[Bench]:
-    offload = Offload(1)
-    async with bench(db, builtin_jobs(pool, offload)) as made:
+async def built_in(db: str) -> AsyncIterator[Bench]:
+    async with bench(db, builtin) as made:
         yield made
-    offload.close()
 
 
 async def run(made: Bench, **columns: Any) -> JobView:
@@ -56,20 +52,19 @@ async def test_a_job_on_somebody_elses_project_reads_and_writes_nothing_of_it(
 
 
 async def test_a_project_that_changes_hands_while_its_analysis_runs_is_not_written(
-    built_in: Bench, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    built_in: Bench, pool: Pool
 ) -> None:
     project_id = await sample_project(pool)
-    record = AnalysisStore.record
-
-    async def too_late(
-        store: AnalysisStore, *args: Any, connection: Connection, **more: Any
-    ) -> bool:
-        await connection.execute(
-            "UPDATE projects SET user_id = $1, status = 'draft' WHERE id = $2", MALLORY, project_id
-        )
-        return await record(store, *args, connection=connection, **more)
-
-    monkeypatch.setattr(AnalysisStore, "record", too_late)
+    # At the last moment: its reports are written, its project is not.
+    await pool.execute("""
+        CREATE FUNCTION give_away() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            UPDATE public.projects SET user_id = gen_random_uuid(), status = 'draft';
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER give_away AFTER INSERT ON job_reports
+        FOR EACH ROW EXECUTE FUNCTION give_away();
+    """)
 
     job = await run(built_in, user_id=USER, project_id=project_id)
 

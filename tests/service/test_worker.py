@@ -306,9 +306,19 @@ async def test_a_trigger_that_guards_one_job_stops_no_other(
             assert worker.stats.not_storable == 2
 
 
-async def test_a_refusal_that_passes_costs_nothing(db: str) -> None:
+async def test_a_deploy_that_passes_costs_nothing(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # However long it takes.
+    monkeypatch.setattr(settle, "_DOUBT_SECONDS", 0.0)
     jobs = Jobs()
     started, go_on = asyncio.Event(), asyncio.Event()
+    complete, offered = JobStore.complete, 0
+
+    async def counted(store: JobStore, *args: Any, **more: Any) -> set[JobId]:
+        nonlocal offered
+        offered += 1
+        return await complete(store, *args, **more)
+
+    monkeypatch.setattr(JobStore, "complete", counted)
 
     @jobs.handler("plain")
     async def plain(job: JobContext) -> str:
@@ -323,6 +333,7 @@ async def test_a_refusal_that_passes_costs_nothing(db: str) -> None:
         with capture_logs() as logs:
             go_on.set()
             await eventually(lambda: any(line["event"] == "job_outcome_refused" for line in logs))
+            await eventually(lambda: offered > 4)
         await b.pool.execute("ALTER FUNCTION hidden RENAME TO complete_jobs")
         assert (await b.until(job_id, "completed", "failed")).result == "kept"
         assert worker.stats.not_storable == 0

@@ -1,12 +1,14 @@
 import asyncio
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.service.workers import bench, everything_agrees
 from tests.support import eventually
-from wastewise_jobs import JobContext, Jobs
+from wastewise_jobs import JobContext, Jobs, RetryableError
 
 
 class Odd(BaseException):
@@ -124,3 +126,42 @@ async def test_a_front_end_may_change_a_job_while_it_runs(db: str, change: str) 
         go_on.set()
         job = await b.until(job_id, "completed", "cancelled")
     assert (job.status, job.result) == ("completed", False)
+
+
+HUGE = "x" * 2_000_000
+
+
+def raises(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda _: raises(ValueError(HUGE)),
+        lambda _: raises(RetryableError(HUGE, code=HUGE, details={HUGE: HUGE})),
+        lambda _: raises(type("E" * 100_000, (Exception,), {})(HUGE)),
+        lambda _: raises(ExceptionGroup(HUGE, [ValueError(HUGE)] * 1000)),
+        lambda _: {"result": HUGE},
+        lambda _: HUGE,
+        lambda job: job.log.error(HUGE, more=HUGE),
+        lambda job: [job.progress(n % 100, HUGE[: n * 1000]) for n in range(2000)] and None,
+    ],
+)
+async def test_whatever_a_handler_says_is_cut_to_what_can_be_kept(
+    db: str, harm: Callable[[JobContext], object]
+) -> None:
+    jobs = Jobs()
+
+    @jobs.handler("floods")
+    def floods(job: JobContext) -> object:
+        return harm(job)
+
+    # What a line may hold is the business of the logs' own tests.
+    with capture_logs():
+        async with bench(db, jobs) as b, b.worker() as worker:
+            job_id = (await floods.enqueue()).id
+            await eventually(lambda: worker.stats.claimed == 1 and worker.running == 0, within=60)
+            size = "SELECT octet_length(j::text) FROM analysis_jobs j WHERE id = $1"
+            assert await b.pool.fetchval(size, job_id) < 100_000
+            assert await b.status(job_id) in {"pending", "failed", "completed"}

@@ -1,4 +1,5 @@
 import asyncio
+import os
 import sys
 from pathlib import Path
 from uuid import UUID
@@ -9,15 +10,20 @@ import pytest
 
 from tests.service import process_handlers
 from tests.service.process_handlers import (
+    MEMORY,
     Order,
     async_in_process,
+    harms,
     in_process,
     leaves_a_thread,
     says_nothing,
 )
 from tests.service.workers import bench, everything_agrees
 from tests.support import eventually
-from wastewise_jobs.jobs.model import ClaimedJob
+from wastewise_jobs.jobs.model import ClaimedJob, Progress
+from wastewise_jobs.workers.processes import MEMORY_BYTES
+from wastewise_jobs.workers.progress import ProgressBoard
+from wastewise_jobs.workers.run import Run
 
 
 async def test_a_child_process_runs_jobs_and_is_used_again(db: str) -> None:
@@ -147,7 +153,13 @@ async def test_a_child_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
         sys.executable, "-m", "wastewise_jobs.workers.child", stdin=asyncio.subprocess.PIPE
     )
     assert child.stdin is not None
-    setup = {"path": sys.path, "log_level": "INFO", "log_format": "json"}
+    setup: dict[str, object] = {
+        "path": sys.path,
+        "log_level": "INFO",
+        "log_format": "json",
+        "dsn": None,
+    }
+    setup |= {"lease_seconds": 1, "memory_bytes": MEMORY_BYTES, "parent": os.getpid()}
     values: dict[str, object] = dict.fromkeys(ClaimedJob.__dataclass_fields__, 0)
     order = Order(act="until cancelled", path=str(note))
     values |= {"id": str(UUID(int=1)), "user_id": None, "project_id": None}
@@ -158,6 +170,68 @@ async def test_a_child_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
     await eventually(lambda: note.exists() and note.read_text())
     child.stdin.close()
     assert await asyncio.wait_for(child.wait(), timeout=10) == 1
+
+
+async def test_computations_that_hang_leave_the_worker_able(db: str) -> None:
+    """Whatever holds them, they are killed in time; and nobody's time runs while he waits."""
+    async with bench(db, process_handlers.jobs) as b, b.worker(processes=2) as worker:
+        hangs = Order(act="hold the interpreter")
+        hanging = [(await harms.enqueue(hangs, timeout=1)).id for _ in range(4)]
+        other = (await in_process.enqueue(Order(act="work"), priority=10, timeout=10)).id
+        await b.until(other, "completed", within=60)
+        assert worker.stats.timeouts == 4
+        for job_id in hanging:
+            job = await b.job(job_id)
+            assert (job.status, job.error_code) == ("pending", "TIMEOUT")
+        assert worker.stuck == 0
+        assert _children_of_this_process() <= 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces this limit")
+@pytest.mark.parametrize("act", ["fill", "fill slowly", "abort"])
+async def test_a_job_that_wants_too_much_memory_fails_and_says_what_to_do(
+    db: str, act: str
+) -> None:
+    async with (
+        bench(db, process_handlers.jobs) as b,
+        b.worker(processes=1, process_memory_bytes=MEMORY),
+    ):
+        job = await b.until((await harms.enqueue(Order(act=act))).id, "failed", "completed")
+        assert (job.error_code, job.retry_count) == ("OUT_OF_MEMORY", 0)
+        assert "256 MB" in (job.error_message or "")
+        assert "COMPUTE_MEMORY_MB" in (job.error_message or "")
+        await b.until((await in_process.enqueue(Order(act="work"))).id, "completed")
+
+
+@pytest.mark.parametrize("act", ["flood", "flood with one"])
+async def test_a_child_that_floods_with_progress_is_heard_now_and_then(
+    db: str, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = 0
+    put = ProgressBoard.put
+
+    def counted(board: ProgressBoard, run: Run, progress: Progress) -> None:
+        nonlocal heard
+        heard += 1
+        put(board, run, progress)
+
+    monkeypatch.setattr(ProgressBoard, "put", counted)
+    async with bench(db, process_handlers.jobs) as b, b.worker(processes=1):
+        await b.until((await harms.enqueue(Order(act=act))).id, "completed", within=60)
+    # A few times a second, not two hundred thousand times.
+    assert 0 < heard < 1000
+
+
+def _children_of_this_process() -> int:
+    children = psutil.Process().children(recursive=True)
+    return sum("wastewise_jobs.workers.child" in _command_of(child) for child in children)
+
+
+def _command_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def _alive(pid: int) -> bool:

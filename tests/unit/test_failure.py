@@ -1,13 +1,19 @@
 import errno
 import json
+import socket
+import ssl
+import urllib.error
 from datetime import UTC, datetime, timedelta
+from email.message import Message
 from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import asyncpg
+import psycopg
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
@@ -30,6 +36,14 @@ class HttpError(Exception):
         self.__dict__.update(attributes)
 
 
+class Odd(Exception):  # noqa: N818 - its name is part of the code
+    """Has numbers of the same names that mean something else."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__()
+        self.__dict__.update(attributes)
+
+
 class Invoice(BaseModel):
     total: float
 
@@ -48,6 +62,16 @@ def client_response_error(status: int, **headers: str) -> aiohttp.ClientResponse
         status=status,
         headers={k.replace("_", "-"): v for k, v in headers.items()},  # type: ignore[arg-type]
     )
+
+
+KEY = ConnectionKey(
+    "x", 443, is_ssl=True, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None
+)
+
+
+def tls_alert() -> ssl.SSLError:
+    """OpenSSL's number is 1, which is EPERM in another list."""
+    return ssl.SSLError(1, "[SSL: TLSV1_ALERT_INTERNAL_ERROR] tlsv1 alert internal error")
 
 
 def caused(outer: Exception, cause: Exception) -> Exception:
@@ -74,6 +98,24 @@ def caused(outer: Exception, cause: Exception) -> Exception:
         (FileNotFoundError(errno.ENOENT, "no"), P, "ENOENT"),
         (FileNotFoundError("gone"), P, "ENOENT"),
         (OSError("odd"), U, "OSERROR"),
+        (tls_alert(), R, "TLS_FAILED"),
+        (ssl.SSLCertVerificationError(1, "expired"), R, "TLS_FAILED"),
+        (ssl.SSLZeroReturnError(errno.EACCES, "closed"), R, "TLS_FAILED"),
+        (aiohttp.ClientConnectorSSLError(KEY, tls_alert()), R, "CONNECTION_FAILED"),
+        (aiohttp.ClientConnectorError(KEY, tls_alert()), R, "CONNECTION_FAILED"),
+        (aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(1, "x")), R, "CONNECTION_FAILED"),
+        (caused(aiohttp.ClientOSError(1, "alert"), tls_alert()), R, "CONNECTION_FAILED"),
+        (aiohttp.ClientConnectorError(KEY, OSError(errno.EACCES, "no")), P, "EACCES"),
+        (caused(OSError(1, "copied"), tls_alert()), R, "TLS_FAILED"),
+        (caused(FileNotFoundError("gone"), ssl.SSLError("odd")), P, "ENOENT"),
+        (socket.gaierror(errno.EPERM, "not in this list"), R, "CONNECTION_FAILED"),
+        (socket.herror(errno.ENOENT, "not in this list"), R, "CONNECTION_FAILED"),
+        (Odd(errno=errno.EPERM), U, "ODD"),
+        (Odd(status=404), U, "ODD"),
+        (Odd(status_code=404, code=410), U, "ODD"),
+        (Odd(response=SimpleNamespace(status=404)), U, "ODD"),
+        (Odd(status=503, headers={}), R, "HTTP_503"),
+        (urllib.error.HTTPError("http://x", 404, "no", Message(), None), P, "HTTP_404"),
         (aiohttp.ServerDisconnectedError(), R, "CONNECTION_FAILED"),
         (aiohttp.ClientPayloadError("cut"), R, "CONNECTION_FAILED"),
         (client_response_error(503), R, "HTTP_503"),
@@ -85,7 +127,22 @@ def caused(outer: Exception, cause: Exception) -> Exception:
         (asyncpg.TooManyConnectionsError("x"), R, "DATABASE_UNAVAILABLE"),
         (asyncpg.IdleInTransactionSessionTimeoutError("x"), R, "DATABASE_UNAVAILABLE"),
         (asyncpg.UniqueViolationError("x"), P, "DATABASE_REFUSED"),
-        (asyncpg.UndefinedTableError("x"), P, "DATABASE_REFUSED"),
+        (asyncpg.FeatureNotSupportedError("x"), P, "DATABASE_REFUSED"),
+        (asyncpg.InvalidCachedStatementError("x"), R, "DATABASE_CHANGED"),
+        (asyncpg.UndefinedTableError("x"), R, "DATABASE_CHANGED"),
+        (asyncpg.UndefinedColumnError("x"), R, "DATABASE_CHANGED"),
+        (asyncpg.UndefinedFunctionError("x"), R, "DATABASE_CHANGED"),
+        (asyncpg.UndefinedObjectError("x"), R, "DATABASE_CHANGED"),
+        (asyncpg.PostgresSyntaxError("x"), P, "DATABASE_REFUSED"),
+        (psycopg.errors.UndefinedTable("x"), R, "DATABASE_CHANGED"),
+        (psycopg.errors.FeatureNotSupported("cached plan must not change"), R, "DATABASE_CHANGED"),
+        (psycopg.errors.UniqueViolation("x"), P, "DATABASE_REFUSED"),
+        (psycopg.errors.InvalidPassword("x"), U, "INVALID_PASSWORD"),
+        (psycopg.OperationalError("the server sleeps"), R, "DATABASE_UNAVAILABLE"),
+        (Odd(sqlstate="42000"), U, "ODD"),
+        (Odd(sqlstate="40001", errno=errno.EPERM), U, "ODD"),
+        (caused(Odd(orig=1), asyncpg.UndefinedTableError("x")), R, "DATABASE_CHANGED"),
+        (Odd(orig=asyncpg.DeadlockDetectedError("x")), R, "DATABASE_UNAVAILABLE"),
         (asyncpg.RaiseError("x"), U, "RAISE_ERROR"),
         (asyncpg.InterfaceError("connection is closed"), R, "CONNECTION_FAILED"),
         (ZeroDivisionError("division by zero"), U, "ZERO_DIVISION_ERROR"),

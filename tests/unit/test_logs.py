@@ -219,6 +219,31 @@ def test_endless_values_are_cut(err: Err) -> None:
     assert '"..."' in err.getvalue()
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 20_000_000,
+        ["x"] * 1_000_000,
+        dict.fromkeys(range(1_000_000)),
+        [["x" * 9000] * 99] * 99,
+    ],
+)
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_flood_in_one_record_is_cut_and_says_so(err: Err, form: str, value: object) -> None:
+    configure_logging("INFO", form)
+    get_logger().info("job_claimed", value=value)
+    assert len(err.getvalue()) < 300_000
+    assert "[...]" in err.getvalue() or "more" in err.getvalue()
+
+
+def test_a_flood_in_the_text_of_a_record_is_cut(err: Err) -> None:
+    configure_logging("INFO", "json")
+    get_logger().info("x" * 20_000_000)
+    logging.getLogger("library").error("y" * 20_000_000)
+    assert len(err.getvalue()) < 100_000
+    assert len(records(err)) == 2
+
+
 def test_a_closed_stderr_never_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     configure_logging("INFO", "json")
     log = get_logger()

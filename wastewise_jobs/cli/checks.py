@@ -27,7 +27,6 @@ from wastewise_jobs.errors import SchemaMismatchError, WastewiseJobsError
 from wastewise_jobs.in_words import count
 from wastewise_jobs.monitoring.unserved import unserved
 from wastewise_jobs.monitoring.workers import undelivered_words
-from wastewise_jobs.service import CONNECTIONS_BESIDE_POOL
 from wastewise_jobs.settings import Settings
 
 OLDEST_SERVER, NEWEST_SERVER = 14, 18
@@ -204,7 +203,7 @@ async def _listener(connection: Connection, addresses: Addresses, settings: Sett
 async def _connections(connection: Connection, settings: Settings) -> Finding:
     row = await connection.fetchrow(_BUDGET)
     most, used = (row["most"], row["used"]) if row is not None else (0, 0)
-    budget = settings.database_pool_size + CONNECTIONS_BESIDE_POOL
+    budget = settings.database_pool_size + settings.connections_beside_pool
     says = f"a process uses up to {budget} of {most}, {used} are in use"
     if budget > most:
         advice = "lower DATABASE_POOL_SIZE or raise max_connections"

@@ -48,9 +48,6 @@ _SERVER_KEEPALIVES = {
 _JSONB_VERSION = b"\x01"
 _UNUSABLE_SQLSTATES = ("08", "25006", "57P01", "57P02", "57P03")
 
-# asyncpg's own on release, which costs a round trip. Run it after code that is not ours.
-RESET_SESSION = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL"
-
 
 class PooledConnection(_Connection):
     """A connection that needs no clean-up on release: our statements leave no session state.
@@ -102,12 +99,12 @@ class PooledConnection(_Connection):
     def _drop_unless(self, waiters: "Sequence[asyncio.Future[None]]") -> None:
         if all(waiter.done() for waiter in waiters) and not self.is_closed():
             return
-        _drop(self)
+        drop(self)
         # What has cut this one off has hardly spared those that wait beside it: each would keep
         # somebody waiting until the limit, one after the other.
         for other in list(self.others):
             if other.idle:
-                _drop(other)
+                drop(other)
 
 
 def create_pool(
@@ -126,7 +123,7 @@ def create_pool(
     """
     siblings: weakref.WeakSet[PooledConnection] = weakref.WeakSet()
     address = read_dsn(dsn).or_of_environment()
-    doubts = Doubts(address, siblings, _drop) if len(address.hosts) > 1 else None
+    doubts = Doubts(address, siblings, drop) if len(address.hosts) > 1 else None
 
     async def init(connection: Connection) -> None:
         if isinstance(connection, PooledConnection):
@@ -202,12 +199,13 @@ async def prepare_connection(connection: Connection) -> None:
             return
         if isinstance(held, PooledConnection) and held.doubts is not None:
             held.doubts.pass_over(held)
-        _drop(held)
+        drop(held)
 
     connection.add_query_logger(close_if_unusable)
 
 
-def _drop(connection: object) -> None:
+def drop(connection: object) -> None:
+    """Be rid of a connection that nobody may have again; its pool takes it back all the same."""
     # terminate() would get into the way of the release that follows; a connection whose
     # transport is gone is dropped there, and the caller sees the error that led here.
     transport = getattr(connection, "_transport", None)

@@ -1,16 +1,16 @@
 """The WasteWise job types: the hand-over from the queue to the analysis.
 
-Reads and writes happen here, arithmetic in child processes (`offload`). A complete analysis writes
-its rows, its reports, its project and its completion in one transaction: a reader never sees a
-project that is done without its reports, and a second run of the same job replaces nothing.
+The heavy ones run whole in a child process, what they read and write included: the worker holds
+nothing of a project, and no more projects are in memory than there are processes. A complete
+analysis writes its rows, its reports, its project and its completion in one transaction: a reader
+never sees a project that is done without its reports, and a second run replaces nothing.
 """
 
-import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar, TypeVarTuple
+from typing import Annotated, Literal, cast
 from uuid import UUID
 
 import orjson
@@ -33,18 +33,16 @@ from wastewise_jobs.analysis import (
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.errors import PermanentError
 from wastewise_jobs.handlers.context import JobContext
-from wastewise_jobs.handlers.offload import Offload
 from wastewise_jobs.handlers.registry import Jobs
 from wastewise_jobs.jobs.model import JobId, JobTypeInfo
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.projects.analysis_store import AnalysisStore, FileRow
 from wastewise_jobs.projects.model import MAX_FILES
 
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
-
 _PRUNED_AT_ONCE = 500
 _RECOGNISED = {"invoice", "haul_log"}
+
+builtin = Jobs()
 
 # Known, so that its refusal says what is missing instead of "unknown job type".
 REGULATORY_RESEARCH = JobTypeInfo(
@@ -101,146 +99,140 @@ class CleanupInput(_Input):
     older_than_days: int = Field(30, ge=1, le=3650, description="days since the job finished")
 
 
-class Builtin:
-    """The handlers. They hold no connection while they compute."""
-
-    def __init__(self, pool: Pool, offload: Offload) -> None:
-        self._jobs = JobStore(pool)
-        self._projects = AnalysisStore(pool)
-        self._offload = offload
-
-    async def invoice_extraction(self, job: JobContext, input: FilesInput) -> None:
-        """Read the project's files into typed rows."""
-        steps = Steps(job, "Loading files", "Reading rows", "Saving")
-        steps.next()
-        sources = await self._sources(job, input.files)
-        steps.next()
-        summary, rows = await self._compute(_extracted_rows, sources, input.choices)
-        steps.next()
-        async with job.transaction() as connection:
-            await self._jobs.save_rows(job.id, rows, connection=connection)
-            job.set_result({**summary, "rows": len(rows)})
-
-    async def complete_analysis(self, job: JobContext, input: FilesInput) -> None:
-        """Extract, measure, recommend and report."""
-        steps = Steps(
-            job,
-            "Loading files",
-            "Reading rows",
-            "Measuring and weighing",
-            "Drawing the report",
-            "Writing the workbook",
-            "Saving",
+@builtin.handler(
+    "invoice_extraction",
+    timeout=timedelta(minutes=10),
+    run_in="process",
+    needs_project=True,
+    description="Reads the project's files into typed rows.",
+)
+async def invoice_extraction(job: JobContext, input: FilesInput) -> None:
+    """Read the project's files into typed rows."""
+    steps = Steps(job, "Loading files", "Reading rows", "Saving")
+    steps.next()
+    async with job.connection() as connection:
+        sources = await _sources(job, connection, input.files)
+    steps.next()
+    with _refusals():
+        extraction = extract(sources, input.choices)
+    summary = extraction.to_json()
+    steps.next()
+    async with job.transaction() as connection:
+        count = await _store(connection).save_rows(
+            job.id, _row_texts(extraction), connection=connection
         )
-        steps.next()
-        project_id = _project_of(job)
-        facts = await self._facts(job)
-        sources = await self._sources(job, input.files)
-        await self._projects.begin(project_id, user_id=job.user_id)
-        steps.next()
-        packed = await self._compute(_extracted, sources, input.choices)
-        steps.next()
-        analysis = await self._compute(_analysed, facts, packed)
-        steps.next()
-        html = await self._compute(render_html, analysis)
-        steps.next()
-        workbook, rows = await self._compute(_workbook_and_rows, analysis, packed)
-        steps.next()
-        result = {**analysis.to_json(), "reports": _links(job.id)}
-        async with job.transaction() as connection:
-            await self._jobs.save_rows(job.id, rows, connection=connection)
-            await self._save_reports(job.id, html, workbook, connection)
-            recorded = await self._projects.record(
-                project_id,
-                user_id=job.user_id,
-                total_savings=round(analysis.annual_savings, 2),
-                months=_months(analysis),
-                connection=connection,
-            )
-            if not recorded:
-                raise _no_project()
-            job.set_result(result)
+        job.set_result({**summary, "rows": count})
 
-    async def report_generation(self, job: JobContext, input: ReportInput) -> None:
-        """Build both reports again from a stored analysis."""
-        steps = Steps(
-            job, "Loading the analysis", "Drawing the report", "Writing the workbook", "Saving"
-        )
+
+@builtin.handler(
+    "complete_analysis",
+    timeout=timedelta(minutes=15),
+    run_in="process",
+    needs_project=True,
+    description="Reads the project's files, measures, recommends, and builds both reports.",
+)
+async def complete_analysis(job: JobContext, input: FilesInput) -> None:
+    """Extract, measure, recommend and report."""
+    steps = Steps(
+        job,
+        "Loading files",
+        "Reading rows",
+        "Measuring and weighing",
+        "Drawing the report",
+        "Writing the workbook",
+        "Saving",
+    )
+    steps.next()
+    project_id = _project_of(job)
+    async with job.connection() as connection:
+        facts = await _facts(job, connection)
+        sources = await _sources(job, connection, input.files)
+        await AnalysisStore(connection).begin(project_id, user_id=job.user_id)
+    steps.next()
+    with _refusals():
+        extraction = extract(sources, input.choices)
+        sources.clear()
         steps.next()
-        stored = await self._projects.latest_analysis(
+        analysis = analyse(facts, extraction)
+        steps.next()
+        html = render_html(analysis)
+        steps.next()
+        workbook = render_xlsx(analysis, extraction)
+    steps.next()
+    result = {**analysis.to_json(), "reports": _links(job.id)}
+    async with job.transaction() as connection:
+        await _store(connection).save_rows(job.id, _row_texts(extraction), connection=connection)
+        await _save_reports(job.id, html, workbook, connection)
+        recorded = await AnalysisStore(connection).record(
+            project_id,
+            user_id=job.user_id,
+            total_savings=round(analysis.annual_savings, 2),
+            months=_months(analysis),
+            connection=connection,
+        )
+        if not recorded:
+            raise _no_project()
+        job.set_result(result)
+
+
+@builtin.handler(
+    "report_generation",
+    timeout=timedelta(minutes=10),
+    run_in="process",
+    priority=7,
+    needs_project=True,
+    description="Builds the reports again from the stored analysis.",
+)
+async def report_generation(job: JobContext, input: ReportInput) -> None:
+    """Build both reports again from a stored analysis."""
+    steps = Steps(
+        job, "Loading the analysis", "Drawing the report", "Writing the workbook", "Saving"
+    )
+    steps.next()
+    async with job.connection() as connection:
+        stored = await AnalysisStore(connection).latest_analysis(
             _project_of(job), input.analysis_job_id, user_id=job.user_id
         )
-        if stored is None:
-            message = "the project has no such completed analysis; run complete_analysis first"
-            raise PermanentError("NO_ANALYSIS", message)
-        analysis, packed = await self._compute(_restored, stored.result, stored.rows)
+    if stored is None:
+        message = "the project has no such completed analysis; run complete_analysis first"
+        raise PermanentError("NO_ANALYSIS", message)
+    with _refusals():
+        analysis = Analysis.from_json(stored.result)
+        extraction = Extraction.from_rows(stored.rows, stored.result)
+        stored.rows.clear()
         steps.next()
-        html = await self._compute(render_html, analysis)
+        html = render_html(analysis)
         steps.next()
-        workbook, _ = await self._compute(_workbook_and_rows, analysis, packed)
-        steps.next()
-        async with job.transaction() as connection:
-            await self._save_reports(job.id, html, workbook, connection)
-            job.set_result({"analysisJobId": str(stored.job_id), "reports": _links(job.id)})
+        workbook = render_xlsx(analysis, extraction)
+    steps.next()
+    async with job.transaction() as connection:
+        await _save_reports(job.id, html, workbook, connection)
+        job.set_result({"analysisJobId": str(stored.job_id), "reports": _links(job.id)})
 
-    async def cleanup(self, job: JobContext, input: CleanupInput) -> dict[str, int]:
-        """Prune old finished jobs, a few hundred at a time."""
-        if await self._jobs.is_foreign(job.id):
-            raise PermanentError("FORBIDDEN", "only the service and admins may ask for a cleanup")
-        pruned = 0
-        while not job.cancelled:
-            count = await self._jobs.prune(timedelta(days=input.older_than_days), _PRUNED_AT_ONCE)
-            if count == 0:
-                break
-            pruned += count
-            job.progress(50, f"Pruned {pruned} jobs")
-        return {"pruned": pruned, "olderThanDays": input.older_than_days}
 
-    async def _facts(self, job: JobContext) -> PropertyFacts:
-        row = await self._projects.property_of(_project_of(job), user_id=job.user_id)
-        if row is None:
-            raise _no_project()
-        with _refusals():
-            return PropertyFacts(
-                name=row.name,
-                units=row.units,
-                city=row.city,
-                state=row.state,
-                property_type=row.property_type,
-                equipment_type=row.equipment_type,
-                containers=row.containers,
-                container_yards=row.container_yards,
-                pickups_per_week=row.pickups_per_week,
-            )
-
-    async def _sources(self, job: JobContext, names: Sequence[str] | None) -> list[SourceFile]:
-        found = await self._projects.files(
-            _project_of(job), names, user_id=job.user_id, limit=MAX_FILES + 1
-        )
-        if len(found) > MAX_FILES:
-            raise PermanentError("TOO_MANY_FILES", f"the project has more than {MAX_FILES} files")
-        missing = sorted(set(names or ()) - {file.name for file in found})
-        if missing:
-            raise PermanentError(
-                "FILE_NOT_FOUND",
-                f"the project has no file named {', '.join(missing)}",
-                details={"files": missing},
-            )
-        sources = [_source(file) for file in found if names or file.file_type != "contract"]
-        if not sources:
-            message = "the project has no files; upload its invoices and haul log first"
-            raise PermanentError("NO_FILES", message)
-        return sources
-
-    async def _compute(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        with _refusals():
-            return await self._offload.run(function, *args)
-
-    async def _save_reports(
-        self, job_id: JobId, html: str, workbook: bytes, connection: Connection
-    ) -> None:
-        for report_format, content in (("html", html.encode()), ("xlsx", workbook)):
-            await self._jobs.save_report(job_id, report_format, content, connection=connection)
+@builtin.handler(
+    "cleanup",
+    timeout=timedelta(hours=1),
+    priority=9,
+    admin_only=True,
+    description="Prunes old finished jobs.",
+)
+async def cleanup(job: JobContext, input: CleanupInput) -> dict[str, int]:
+    """Prune old finished jobs, a few hundred at a time."""
+    async with job.connection() as connection:
+        foreign = await _store(connection).is_foreign(job.id)
+    if foreign:
+        raise PermanentError("FORBIDDEN", "only the service and admins may ask for a cleanup")
+    pruned = 0
+    while not job.cancelled:
+        async with job.connection() as connection:
+            age = timedelta(days=input.older_than_days)
+            count = await _store(connection).prune(age, _PRUNED_AT_ONCE)
+        if count == 0:
+            break
+        pruned += count
+        job.progress(50, f"Pruned {pruned} jobs")
+    return {"pruned": pruned, "olderThanDays": input.older_than_days}
 
 
 class Steps:
@@ -263,38 +255,56 @@ class Steps:
         )
 
 
-def builtin_jobs(pool: Pool, offload: Offload) -> Jobs:
-    """Return the registry of the built-in job types."""
-    handlers = Builtin(pool, offload)
-    jobs = Jobs()
-    register = jobs.handler
-    register(
-        "complete_analysis",
-        timeout=timedelta(minutes=15),
-        needs_project=True,
-        description="Reads the project's files, measures, recommends, and builds both reports.",
-    )(handlers.complete_analysis)
-    register(
-        "invoice_extraction",
-        timeout=timedelta(minutes=10),
-        needs_project=True,
-        description="Reads the project's files into typed rows.",
-    )(handlers.invoice_extraction)
-    register(
-        "report_generation",
-        timeout=timedelta(minutes=10),
-        priority=7,
-        needs_project=True,
-        description="Builds the reports again from the stored analysis.",
-    )(handlers.report_generation)
-    register(
-        "cleanup",
-        timeout=timedelta(hours=1),
-        priority=9,
-        admin_only=True,
-        description="Prunes old finished jobs.",
-    )(handlers.cleanup)
-    return jobs
+async def _facts(job: JobContext, connection: Connection) -> PropertyFacts:
+    project_id = _project_of(job)
+    row = await AnalysisStore(connection).property_of(project_id, user_id=job.user_id)
+    if row is None:
+        raise _no_project()
+    with _refusals():
+        return PropertyFacts(
+            name=row.name,
+            units=row.units,
+            city=row.city,
+            state=row.state,
+            property_type=row.property_type,
+            equipment_type=row.equipment_type,
+            containers=row.containers,
+            container_yards=row.container_yards,
+            pickups_per_week=row.pickups_per_week,
+        )
+
+
+async def _sources(
+    job: JobContext, connection: Connection, names: Sequence[str] | None
+) -> list[SourceFile]:
+    found = await AnalysisStore(connection).files(
+        _project_of(job), names, user_id=job.user_id, limit=MAX_FILES + 1
+    )
+    if len(found) > MAX_FILES:
+        raise PermanentError("TOO_MANY_FILES", f"the project has more than {MAX_FILES} files")
+    missing = sorted(set(names or ()) - {file.name for file in found})
+    if missing:
+        raise PermanentError(
+            "FILE_NOT_FOUND",
+            f"the project has no file named {', '.join(missing)}",
+            details={"files": missing},
+        )
+    sources = [_source(file) for file in found if names or file.file_type != "contract"]
+    if not sources:
+        message = "the project has no files; upload its invoices and haul log first"
+        raise PermanentError("NO_FILES", message)
+    return sources
+
+
+async def _save_reports(job_id: JobId, html: str, workbook: bytes, connection: Connection) -> None:
+    store = _store(connection)
+    for report_format, content in (("html", html.encode()), ("xlsx", workbook)):
+        await store.save_report(job_id, report_format, content, connection=connection)
+
+
+def _store(connection: Connection) -> JobStore:
+    # It needs no pool for statements on one connection.
+    return JobStore(cast("Pool", connection))
 
 
 @contextmanager
@@ -331,39 +341,12 @@ def _months(analysis: Analysis) -> Decimal | None:
     return None if figure is None else round(figure.value, 2)
 
 
-# What runs in the processes of an Offload. Between two of these an extraction stays packed: reading
-# thousands of lines out of a pickle takes a tenth of a second, which the event loop does not have.
-def _extracted(sources: Sequence[SourceFile], choices: Choices) -> bytes:
-    return pickle.dumps(extract(sources, choices))
-
-
-def _unpacked(packed: bytes) -> Extraction:
-    extraction: Extraction = pickle.loads(packed)  # noqa: S301 - packed by a process of our own
-    return extraction
-
-
-def _extracted_rows(
-    sources: Sequence[SourceFile], choices: Choices
-) -> tuple[dict[str, Any], list[str]]:
-    extraction = extract(sources, choices)
-    return extraction.to_json(), _row_texts(extraction)
-
-
-def _analysed(facts: PropertyFacts, packed: bytes) -> Analysis:
-    return analyse(facts, _unpacked(packed))
-
-
-def _workbook_and_rows(analysis: Analysis, packed: bytes) -> tuple[bytes, list[str]]:
-    extraction = _unpacked(packed)
-    return render_xlsx(analysis, extraction), _row_texts(extraction)
-
-
-def _row_texts(extraction: Extraction) -> list[str]:
-    return [orjson.dumps(row).decode() for row in extraction.rows()]
-
-
-def _restored(result: dict[str, Any], rows: Sequence[dict[str, Any]]) -> tuple[Analysis, bytes]:
-    return Analysis.from_json(result), pickle.dumps(Extraction.from_rows(rows, result))
+def _row_texts(extraction: Extraction) -> Iterator[str]:
+    """The rows as they are stored; made one by one, because there may be a million."""
+    for line in extraction.invoice_lines:
+        yield orjson.dumps(line.to_row()).decode()
+    for haul in extraction.hauls:
+        yield orjson.dumps(haul.to_row()).decode()
 
 
 def _links(job_id: JobId) -> dict[str, str]:

@@ -34,6 +34,9 @@ class Link(Protocol):
     def transaction(self, context: "JobContext") -> AbstractAsyncContextManager[Connection]:
         """A transaction that ends with the completion of the job."""
 
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection that is given back as it was."""
+
 
 class JobContext:
     """The first argument of every handler. Valid for one run of one job."""
@@ -47,6 +50,7 @@ class JobContext:
         "_usage",
         "_waiter",
         "completed",
+        "holding",
         "on_cancel",
         "saw_cancellation",
     )
@@ -59,11 +63,18 @@ class JobContext:
         self._usage: AiUsage | None = None
         self._log: FilteringBoundLogger | None = None
         self._result: object = None
-        # For whoever runs the job: called by cancel(); whether its transaction completed it;
-        # whether the handler knew that it should stop.
+        # For whoever runs the job: called by cancel(); whether its transaction has the job's row,
+        # so that nobody else can take the job; whether that completed it; whether the handler knew
+        # that it should stop.
         self.on_cancel: Callable[[], None] | None = None
+        self.holding = False
         self.completed = False
         self.saw_cancellation = False
+
+    @property
+    def claimed(self) -> ClaimedJob:
+        """The job and its lease, for whoever runs it."""
+        return self._job
 
     @property
     def id(self) -> JobId:
@@ -185,10 +196,20 @@ class JobContext:
         The job's row stays locked inside: keep the block short and do slow work before it; between
         two statements PostgreSQL waits for the length of a lease, then it rolls back. Raises
         LeaseLostError, and nothing is written, if the job has been given to another worker; let
-        it pass. After the block the job is completed, whatever the handler does or returns. Only
-        for handlers that run in the loop.
+        it pass. After the block the job is completed, whatever the handler does or returns. What
+        the block has set (SET ROLE, a search path, limits) ends with it, before the completion.
+        Only for handlers that are async.
         """
         async with self._link.transaction(self) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection of the worker's, for what need not happen exactly once.
+
+        There are few: hold it for moments, not while you compute. Only for handlers that are async.
+        """
+        async with self._link.connection() as connection:
             yield connection
 
     def cancel(self) -> None:

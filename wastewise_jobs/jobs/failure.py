@@ -9,6 +9,8 @@ database's decision.
 
 import errno
 import re
+import socket
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +24,17 @@ from wastewise_jobs.errors import (
     PermanentError,
     RetryableError,
     UnknownJobTypeError,
+)
+from wastewise_jobs.jobs.failure_numbers import (
+    CHANGED,
+    REFUSED,
+    UNAVAILABLE,
+    caught,
+    http_status,
+    os_number,
+    said_by_os_number,
+    said_by_sqlstate,
+    sqlstate,
 )
 from wastewise_jobs.jobs.model import JsonObject
 from wastewise_jobs.jobs.storable import clean_text, storable_object
@@ -65,7 +78,8 @@ def classify(error: BaseException, *, now: datetime | None = None) -> Verdict:
         return _classified(error, now)
     except Exception:  # noqa: BLE001 - part of a handler's run: an error is the handler's own code
         name = type(error).__name__
-        return Verdict(FailureKind.UNKNOWN, _screaming(name), name, "the error cannot be read")
+        code, name = clean_text(_screaming(name), 100), clean_text(name)
+        return Verdict(FailureKind.UNKNOWN, code, name, "the error cannot be read")
 
 
 def _classified(error: BaseException, now: datetime | None) -> Verdict:
@@ -108,7 +122,8 @@ class _Finding:
 
 def _recognise(error: BaseException, now: datetime) -> _Finding | None:
     finding = _by_own_word(error) or _by_type(error) or _by_http_status(error, now)
-    return finding or _by_sqlstate(error) or _by_os_error(error) or _by_message(error)
+    finding = finding or _by_sqlstate(error) or _by_network_error(error) or _by_os_error(error)
+    return finding or _by_message(error)
 
 
 def _verdict(finding: _Finding, error: BaseException) -> Verdict:
@@ -119,7 +134,7 @@ def _verdict(finding: _Finding, error: BaseException) -> Verdict:
         kind=finding.kind,
         code=clean_text(str(finding.code), 100),
         message=clean_text(message),
-        reason=finding.reason,
+        reason=clean_text(finding.reason, 500),
         retry_after=_capped(finding.retry_after),
         details=storable_object(finding.details),
     )
@@ -185,6 +200,8 @@ _RETRYABLE_TYPES = {
     "http.client.IncompleteRead": "CONNECTION_FAILED",
     "asyncio.exceptions.IncompleteReadError": "CONNECTION_FAILED",
     "asyncpg.exceptions._base.InternalClientError": "DATABASE_ERROR",
+    "psycopg.OperationalError": DATABASE_UNAVAILABLE,
+    "psycopg2.OperationalError": DATABASE_UNAVAILABLE,
 }
 
 
@@ -218,8 +235,8 @@ def describe_invalid(error: ValidationError) -> str:
 def _by_type_name(error: BaseException, reason: str) -> _Finding | None:
     for base in type(error).__mro__:
         code = _RETRYABLE_TYPES.get(f"{base.__module__}.{base.__qualname__}")
-        # An HTTP status or an OS error number, where there is one, says more than the type.
-        if code and _status(error) is None and not getattr(error, "errno", None):
+        # A status or a number, where there is one, says more than the type.
+        if code and http_status(error) is None and not (os_number(error) or sqlstate(error)):
             return _Finding(FailureKind.RETRYABLE, code, reason)
     return None
 
@@ -229,7 +246,7 @@ _PERMANENT_STATUSES = frozenset({400, 401, 403, 404, 409, 410, 422})
 
 
 def _by_http_status(error: BaseException, now: datetime) -> _Finding | None:
-    status = _status(error)
+    status = http_status(error)
     kind = _kind_of_status(status) if status is not None else None
     if kind is None:
         return None
@@ -248,20 +265,6 @@ def _kind_of_status(status: int) -> FailureKind | None:
     return FailureKind.PERMANENT if status in _PERMANENT_STATUSES else None
 
 
-def _status(error: BaseException) -> int | None:
-    response = getattr(error, "response", None)
-    for owner, name in (
-        (error, "status"),
-        (error, "status_code"),
-        (response, "status_code"),
-        (response, "status"),
-    ):
-        status = getattr(owner, name, None)
-        if isinstance(status, int) and 100 <= status <= 599:  # noqa: PLR2004 - HTTP's range
-            return int(status)
-    return None
-
-
 def _retry_after(error: BaseException, now: datetime) -> timedelta | None:
     response = getattr(error, "response", None)
     for owner in (error, response):
@@ -273,61 +276,28 @@ def _retry_after(error: BaseException, now: datetime) -> timedelta | None:
     return None
 
 
-_RETRYABLE_SQLSTATES = ("08", "25006", "25P03", "40", "53", "55", "57", "58")
-_PERMANENT_SQLSTATES = ("0A", "22", "23", "42", "54")
+_SAID_BY_SQLSTATE = {
+    UNAVAILABLE: (FailureKind.RETRYABLE, DATABASE_UNAVAILABLE),
+    CHANGED: (FailureKind.RETRYABLE, "DATABASE_CHANGED"),
+    REFUSED: (FailureKind.PERMANENT, "DATABASE_REFUSED"),
+}
 
 
 def _by_sqlstate(error: BaseException) -> _Finding | None:
-    state = getattr(error, "sqlstate", None)
-    if not isinstance(state, str) or not re.fullmatch(r"[0-9A-Z]{5}", state):
+    state = sqlstate(error)
+    said = said_by_sqlstate(state, error) if state else None
+    if said is None:
         return None
-    if state.startswith(_RETRYABLE_SQLSTATES):
-        kind, code = FailureKind.RETRYABLE, DATABASE_UNAVAILABLE
-    elif state.startswith(_PERMANENT_SQLSTATES):
-        kind, code = FailureKind.PERMANENT, "DATABASE_REFUSED"
-    else:
-        return None
+    kind, code = _SAID_BY_SQLSTATE[said]
     return _Finding(kind, code, f"SQLSTATE {state}", details={"sqlstate": state})
 
 
-_PERMANENT_OS_ERRORS = frozenset(
-    {
-        errno.EACCES,
-        errno.EEXIST,
-        errno.EISDIR,
-        errno.ENAMETOOLONG,
-        errno.ENOENT,
-        errno.ENOTDIR,
-        errno.EPERM,
-        errno.EROFS,
-    }
-)
-_RETRYABLE_OS_ERRORS = frozenset(
-    {
-        errno.EAGAIN,
-        errno.EBUSY,
-        errno.ECONNABORTED,
-        errno.ECONNREFUSED,
-        errno.ECONNRESET,
-        errno.EDQUOT,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.EINTR,
-        errno.EIO,
-        errno.EMFILE,
-        errno.ENETDOWN,
-        errno.ENETRESET,
-        errno.ENETUNREACH,
-        errno.ENFILE,
-        errno.ENOBUFS,
-        errno.ENOMEM,
-        errno.ENOSPC,
-        errno.ENOTCONN,
-        errno.EPIPE,
-        errno.ESTALE,
-        errno.ETIMEDOUT,
-    }
-)
+def _by_network_error(error: BaseException) -> _Finding | None:
+    if caught(error, ssl.SSLError):
+        return _Finding(FailureKind.RETRYABLE, "TLS_FAILED", "no secure connection came about")
+    if caught(error, socket.gaierror, socket.herror):
+        return _Finding(FailureKind.RETRYABLE, "CONNECTION_FAILED", "a name was not resolved")
+    return None
 
 
 def _by_os_error(error: BaseException) -> _Finding | None:
@@ -335,11 +305,12 @@ def _by_os_error(error: BaseException) -> _Finding | None:
         return None
     if isinstance(error, TimeoutError):
         return _Finding(FailureKind.RETRYABLE, "TIMEOUT", "a time limit passed")
-    name = errno.errorcode.get(error.errno or 0)
+    number = os_number(error) or 0
+    name, said = errno.errorcode.get(number), said_by_os_number(number)
     reason = f"OS error {name}" if name else f"exception type {type(error).__name__}"
-    if error.errno in _PERMANENT_OS_ERRORS or isinstance(error, FileNotFoundError):
+    if said == REFUSED or isinstance(error, FileNotFoundError):
         return _Finding(FailureKind.PERMANENT, name or "ENOENT", reason)
-    if error.errno in _RETRYABLE_OS_ERRORS or isinstance(error, ConnectionError):
+    if said == UNAVAILABLE or isinstance(error, ConnectionError):
         return _Finding(FailureKind.RETRYABLE, name or "CONNECTION_FAILED", reason)
     return None
 

@@ -64,6 +64,16 @@ SELECT public.complete_jobs(
 )
 """
 
+# Completion leaves the fence as it is: whoever writes the status after it raises it.
+COMPLETED_UNDER = """
+SELECT j.id
+FROM unnest($1::uuid[], $2::bigint[]) AS g (id, fence)
+JOIN public.analysis_jobs j ON j.id = g.id
+WHERE j.id = ANY ($1::uuid[])
+  AND j.fence = g.fence
+  AND j.status = 'completed'
+"""
+
 RETRY = """
 SELECT id, settled, retry_after
 FROM public.retry_jobs(
@@ -93,7 +103,12 @@ FROM (
     WHERE q.leased
       AND ($2::text[] IS NULL OR q.queue = ANY ($2))
       AND q.job_type = ANY ($3::text[])
-      AND q.id <> ALL ($4::uuid[])
+      AND NOT EXISTS (
+          SELECT
+          FROM unnest($4::uuid[], $5::bigint[]) AS k (id, fence)
+          WHERE k.id = q.id
+            AND k.fence = q.fence
+      )
       AND j.worker_id = $1
 ) AS u
 WHERE u.ids IS NOT NULL
@@ -206,7 +221,7 @@ DELETE_ROWS = "DELETE FROM public.job_rows WHERE job_id = $1"
 
 INSERT_ROWS = """
 INSERT INTO public.job_rows (job_id, position, data)
-SELECT $1, r.position, r.data::jsonb
+SELECT $1, $3::integer + r.position, r.data::jsonb
 FROM unnest($2::text[]) WITH ORDINALITY AS r (data, position)
 """
 

@@ -6,10 +6,11 @@ to repeat, and job by job or not, is the caller's decision, because it knows wha
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +34,8 @@ from wastewise_jobs.jobs.model import (
 )
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
 
+# A statement's values are in memory twice, here and on their way.
+_ROWS_AT_ONCE = 2000
 # What a value of the job itself can cause; anything else is the database's trouble.
 REFUSALS = (
     asyncpg.IntegrityConstraintViolationError,
@@ -197,6 +200,10 @@ class JobStore:
         )
         return {row[0] for row in rows}
 
+    async def completed_before(self, jobs: Sequence[ClaimedJob]) -> set[JobId]:
+        """Return the jobs that were completed under these very leases."""
+        return {row[0] for row in await self._pool.fetch(sql.COMPLETED_UNDER, *_leases(jobs))}
+
     async def retry(
         self, outcomes: Sequence[tuple[ClaimedJob, RetryLater]]
     ) -> dict[JobId, Retried]:
@@ -227,14 +234,15 @@ class JobStore:
         worker_id: str,
         queues: Sequence[str] | None,
         job_types: Sequence[str],
-        known: Collection[JobId],
+        known: Sequence[ClaimedJob],
     ) -> set[JobId]:
-        """Give back what the worker holds of these kinds and does not know of; returns the jobs.
+        """Give back the leases of these kinds that the worker holds and does not know of.
 
-        For after a claim whose answer was lost; no claim of these kinds may be under way.
+        Returns their jobs. For after a claim whose answer was lost; no claim of these kinds may be
+        under way.
         """
         rows = await self._pool.fetch(
-            sql.RELEASE_UNKNOWN, worker_id, queues, job_types, list(known)
+            sql.RELEASE_UNKNOWN, worker_id, queues, job_types, *_leases(known)
         )
         return {row[0] for row in rows}
 
@@ -321,10 +329,14 @@ class JobStore:
             rows = await self._pool.fetch(sql.LIST_OF_USER, *filters, wanted.user_id)
         return [_view(row) for row in rows]
 
-    async def save_rows(self, job_id: UUID, rows: Sequence[str], *, connection: Connection) -> None:
-        """Replace the rows that the job's extraction read, each given as JSON."""
+    async def save_rows(self, job_id: UUID, rows: Iterable[str], *, connection: Connection) -> int:
+        """Replace the rows that the job's extraction read, each given as JSON; how many."""
         await connection.execute(sql.DELETE_ROWS, job_id)
-        await connection.execute(sql.INSERT_ROWS, job_id, rows)
+        count, left = 0, iter(rows)
+        while chunk := list(islice(left, _ROWS_AT_ONCE)):
+            await connection.execute(sql.INSERT_ROWS, job_id, chunk, count)
+            count += len(chunk)
+        return count
 
     async def rows(self, job_id: UUID, *, after: int, limit: int) -> list[tuple[int, Any]]:
         """Return (position, row) pairs behind position `after`; positions count from 1."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from wastewise_jobs.db.pool import Connection, Pool
+from wastewise_jobs.db.pool import Connection, Executor
 
 PROPERTY = """
 SELECT
@@ -102,30 +102,30 @@ class StoredAnalysis:
 
     job_id: UUID
     result: dict[str, object]
-    rows: Sequence[dict[str, object]]
+    rows: list[dict[str, object]]
 
 
 class AnalysisStore:
     """Reads and writes projects on behalf of the built-in handlers."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
 
     async def property_of(self, project_id: UUID, *, user_id: UUID | None) -> PropertyRow | None:
         """Return the property, or None when the user has no such project."""
-        row = await self._pool.fetchrow(PROPERTY, project_id, user_id)
+        row = await self._executor.fetchrow(PROPERTY, project_id, user_id)
         return PropertyRow(*row) if row else None
 
     async def files(
         self, project_id: UUID, names: Sequence[str] | None, *, user_id: UUID | None, limit: int
     ) -> list[FileRow]:
         """Return the project's files, all or those of these names, in the order of their names."""
-        rows = await self._pool.fetch(FILES, project_id, user_id, names, limit)
+        rows = await self._executor.fetch(FILES, project_id, user_id, names, limit)
         return [FileRow(*row) for row in rows]
 
     async def begin(self, project_id: UUID, *, user_id: UUID | None) -> None:
         """Show on the project that an analysis runs."""
-        await self._pool.execute(BEGIN, project_id, user_id)
+        await self._executor.execute(BEGIN, project_id, user_id)
 
     async def record(
         self,
@@ -147,8 +147,8 @@ class AnalysisStore:
         self, project_id: UUID, job_id: UUID | None, *, user_id: UUID | None
     ) -> StoredAnalysis | None:
         """Return the project's newest completed analysis, or the one of that job."""
-        row = await self._pool.fetchrow(LATEST_ANALYSIS, project_id, user_id, job_id)
+        row = await self._executor.fetchrow(LATEST_ANALYSIS, project_id, user_id, job_id)
         if row is None or not row["result_data"]:
             return None
-        rows = await self._pool.fetch(ROWS, row["id"])
+        rows = await self._executor.fetch(ROWS, row["id"])
         return StoredAnalysis(row["id"], row["result_data"], [entry["data"] for entry in rows])

@@ -12,6 +12,10 @@
   crashed twice a process holds one at a time, in whichever lane (`LastChance`).
 - A claim whose answer was lost may have been carried out: before the next one, the lane gives back
   what it holds in the database and does not know of.
+- A process handler's child does everything of its job, the database's part too, and is killed whole
+  when its run is stopped: so the slots of that lane bound how many projects are in memory.
+- A job that is sent round again may be claimed by the worker that still runs it. The claim ends the
+  earlier run; whatever names jobs (a beat, a statement of outcomes) names each once.
 - The heartbeat thread has its own loop and connection, so that a handler that blocks the loop does
   not lose its jobs. What it learns (lease lost, cancellation requested) it posts to the loop.
 - A run ends in one outcome. It is stopped early for one of five reasons (`Stop`); a handler that

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from wastewise_jobs.db.loops import Backoff, Beat, log_failed_tick, log_recovered
 from wastewise_jobs.db.wake import Wake
-from wastewise_jobs.jobs.model import ClaimedJob, JobId
+from wastewise_jobs.jobs.model import ClaimedJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.slots import Lane, LastChance
@@ -43,7 +43,7 @@ class ClaimLoop:
         last_chance: LastChance,
         stats: WorkerStats,
         start: Callable[[list[ClaimedJob], float], None],
-        known: Callable[[], Collection[JobId]],
+        known: Callable[[], Sequence[ClaimedJob]],
         nothing_due: Callable[[], None],
     ) -> None:
         self.lane = lane

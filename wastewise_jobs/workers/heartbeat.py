@@ -178,12 +178,14 @@ class Heartbeat:
         self, runs: list[Run], connection: "asyncpg.Connection[asyncpg.Record]"
     ) -> None:
         sent = time.monotonic()
-        jobs = [run.job for run in runs]
+        # A job that was claimed here twice has lost its earlier lease; and the answers name jobs.
+        newest = {run.job.id: run for run in sorted(runs, key=lambda run: run.job.fence)}
+        jobs = [run.job for run in newest.values()]
         beats = await self._store.heartbeat(jobs, self._lease, executor=connection)
         told = {beat.id: beat for beat in beats}
         until = sent + self._lease.total_seconds()
         held_until = sent + _HELD_ROW_SECONDS + lease_margin(self._lease)
-        for run in runs:
+        for run in newest.values():
             beat = told.get(run.job.id)
             if beat is None:
                 run.lease_until = until

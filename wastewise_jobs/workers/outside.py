@@ -37,7 +37,7 @@ async def settle_outside(
         dsn, max_size=1, application_name="wastewise-jobs last", command_timeout=within
     )
     store = JobStore(pool)
-    settler = Settler(store, worker_id=identity.worker_id, journal=journal, on_settled=settled)
+    settler = Settler(store, journal=journal, on_settled=settled)
     for run in runs:
         settler.put(run, _outcome(run))
     with contextlib.suppress(TimeoutError):

@@ -29,7 +29,7 @@ from wastewise_jobs.workers.lanes import make_lanes
 from wastewise_jobs.workers.look import LookLoop
 from wastewise_jobs.workers.loop_watch import LoopWatch
 from wastewise_jobs.workers.outside import settle_outside
-from wastewise_jobs.workers.processes import Processes
+from wastewise_jobs.workers.processes import MEMORY_BYTES, Processes
 from wastewise_jobs.workers.runs import Runs
 from wastewise_jobs.workers.slots import Lane, LastChance
 from wastewise_jobs.workers.stats import WorkerStats
@@ -67,6 +67,7 @@ class Worker:
         concurrency: int = 100,
         threads: int | None = None,
         processes: int | None = None,
+        process_memory_bytes: int = MEMORY_BYTES,
         queues: Mapping[str, int | None] | None = None,
         lease: timedelta = timedelta(seconds=30),
         heartbeat_interval: timedelta = timedelta(seconds=10),
@@ -89,7 +90,14 @@ class Worker:
         self._threads = Threads("wastewise handler")
         store = JobStore(pool)
         last_chance = LastChance()
-        self._processes = Processes(store, log_level=log_level, log_format=log_format)
+        self._processes = Processes(
+            store,
+            log_level=log_level,
+            log_format=log_format,
+            dsn=dsn,
+            lease=lease,
+            memory_bytes=process_memory_bytes,
+        )
         entries = make_entries(jobs, self._threads, self._processes)
         cores = os.cpu_count() or 1
         capacities = {
@@ -103,7 +111,6 @@ class Worker:
             pool,
             store,
             entries=entries,
-            worker_id=self.worker_id,
             lease=lease,
             patience=stop_patience.total_seconds(),
             last_chance=last_chance,
@@ -122,7 +129,7 @@ class Worker:
                 last_chance=last_chance,
                 stats=self.stats,
                 start=partial(self._runs.start, lane),
-                known=self._runs.ids,
+                known=self._runs.jobs,
                 nothing_due=self._look.wake.hint,
             )
             for lane in self.lanes
@@ -305,7 +312,8 @@ class Worker:
         # Whoever may NOTIFY may say anything: only what the heartbeat finds in the database stops
         # a run. A job that is not here may be in a claim whose answer is still on its way.
         with contextlib.suppress(ValueError):
-            here = UUID(payload) in self._runs.ids()
+            job_id = UUID(payload)
+            here = any(job.id == job_id for job in self._runs.jobs())
             self._nudge_heartbeat(after=_LOOK_SOON_SECONDS if here else _LOOK_AGAIN_SECONDS)
 
     def _nudge_heartbeat(self, *, after: float) -> None:

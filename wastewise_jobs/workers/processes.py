@@ -1,76 +1,95 @@
 """Runs handlers in child processes: one job each at a time, warm ones are used again.
 
-A child can be killed without harm to anybody else; it is started afresh (no fork), so it inherits
-no socket, and in a session of its own, so that Ctrl-C does not reach it. A child that dies fails
-the attempt of its job as WORKER_PROCESS_DIED, which is retried; the third death is permanent,
-because such a job kills whatever runs it.
+A child can be killed without harm to anybody else. One that dies fails the attempt of its job as
+WORKER_PROCESS_DIED, which is retried; the third death is permanent, because such a job kills
+whatever runs it. So is running out of the memory that a child may take: it would again.
 """
 
-import asyncio
-import contextlib
 import os
-import signal
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import orjson
 
+from wastewise_jobs.children.pool import ChildPool
+from wastewise_jobs.children.process import (
+    DIED,
+    OUT_OF_MEMORY,
+    Child,
+    ChildDiedError,
+    out_of_memory_message,
+)
+from wastewise_jobs.errors import LeaseLostError
 from wastewise_jobs.handlers.context import JobContext
 from wastewise_jobs.jobs.failure import FailureKind, Verdict
 from wastewise_jobs.jobs.model import AiUsage, Progress
-from wastewise_jobs.jobs.outcome import Completed, Outcome
+from wastewise_jobs.jobs.outcome import Completed, CompletedInTransaction, Outcome
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.run import Run, failed_outcome
 
 log = get_logger(__name__)
 
+MEMORY_BYTES = 1024 * 1024 * 1024
 _LONGEST_LINE = 16 * 1024 * 1024
-_DIED = "WORKER_PROCESS_DIED"
 _MOST_DEATHS = 3
 _CANCEL = b'{"cancel":true}\n'
 
 
-class ProcessDiedError(Exception):
-    """The child ended without an answer."""
-
-
 class Processes:
-    """Child processes, as many as jobs at once; the worker's slots are what bounds them."""
+    """Child processes, as many as jobs at once; the worker's slots are what bounds them.
 
-    def __init__(self, store: JobStore, *, log_level: str, log_format: str) -> None:
+    `dsn` is for the handlers' own connections; without one they have none.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        *,
+        log_level: str,
+        log_format: str,
+        dsn: str | None = None,
+        lease: timedelta = timedelta(seconds=30),
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
         self._store = store
-        self._setup = {"log_level": log_level, "log_format": log_format}
-        self._idle: list[_Child] = []
-        self._all: set[_Child] = set()
+        self._setup = {
+            "log_level": log_level,
+            "log_format": log_format,
+            "dsn": dsn,
+            "lease_seconds": lease.total_seconds(),
+            "memory_bytes": memory_bytes,
+            "parent": os.getpid(),
+        }
+        self._children = ChildPool(
+            "wastewise_jobs.workers.child",
+            memory_bytes=memory_bytes,
+            greet=self._greet,
+            longest_line=_LONGEST_LINE,
+        )
 
     async def run(self, run: Run) -> Outcome:
         """Run the whole job in a child; cancelling this kills the child."""
-        child: _Child | None = None
-        answered = False
         try:
-            child = await self._take()
-            outcome = await child.work(run)
-            answered = True
-        except (ProcessDiedError, OSError) as error:
+            async with self._children.child() as child:
+                return await _Work(child, run).outcome()
+        except (ChildDiedError, OSError) as error:
             return await self._died(run, error)
-        finally:
-            if child is not None and answered:
-                self._idle.append(child)
-            elif child is not None:
-                child.kill()
-                self._all.discard(child)
-        return outcome
 
-    async def _died(self, run: Run, error: Exception) -> Outcome:
+    async def _died(self, run: Run, error: ChildDiedError | OSError) -> Outcome:
         log.warning("handler_process_died", error=str(error))
+        if isinstance(error, ChildDiedError) and error.out_of_memory:
+            message = out_of_memory_message(self._children.memory_bytes)
+            reason = "the memory that a process may take"
+            return failed_outcome(Verdict(FailureKind.PERMANENT, OUT_OF_MEMORY, message, reason))
         poison = await self._deaths_before(run) + 1 >= _MOST_DEATHS
         kind = FailureKind.PERMANENT if poison else FailureKind.RETRYABLE
         reason = "the process of the handler died" + (" again and again" if poison else "")
         message = f"the process that ran the handler {error}"
-        return failed_outcome(Verdict(kind, _DIED, message, reason))
+        return failed_outcome(Verdict(kind, DIED, message, reason))
 
     async def _deaths_before(self, run: Run) -> int:
         """As the job's log of errors has them; other errors are no sign of poison."""
@@ -82,63 +101,33 @@ class Processes:
             # One more attempt does less harm than to wait here.
             return 0
         errors = job.retry_errors if job is not None else ()
-        return sum(error.get("error_code") == _DIED for error in errors)
+        return sum(error.get("error_code") == DIED for error in errors)
 
     def stop(self) -> None:
         """Kill all of them."""
-        for child in self._all:
-            child.kill()
-        self._all.clear()
-        self._idle.clear()
+        self._children.close()
 
-    async def _take(self) -> "_Child":
-        while self._idle:
-            child = self._idle.pop()
-            if child.alive:
-                return child
-            self._all.discard(child)
-        child = await _Child.start({**self._setup, "path": sys.path})
-        self._all.add(child)
-        return child
+    def _greet(self, child: Child) -> None:
+        _send(child, {**self._setup, "path": sys.path})
 
 
-class _Child:
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdin is None or process.stdout is None:
-            raise ProcessDiedError("started without pipes")
-        self._process = process
-        self._commands = process.stdin
-        self._answers = process.stdout
+class _Work:
+    """One run in its child, which speaks JSON lines."""
 
-    @classmethod
-    async def start(cls, setup: dict[str, object]) -> "_Child":
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "wastewise_jobs.workers.child",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_LONGEST_LINE,
-            start_new_session=True,
-            # The child imports this package before it is told our path.
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
-        child = cls(process)
-        child._commands.write(orjson.dumps(setup) + b"\n")
-        return child
+    def __init__(self, child: Child, run: Run) -> None:
+        self._child = child
+        self._run = run
 
-    @property
-    def alive(self) -> bool:
-        return self._process.returncode is None
-
-    async def work(self, run: Run) -> Outcome:
+    async def outcome(self) -> Outcome:
+        run = self._run
         function = run.entry.handler.function
-        self._send(
+        _send(
+            self._child,
             {
                 "module": import_name(function.__module__),
                 "name": function.__qualname__,
                 "job": run.job,
-            }
+            },
         )
         run.context.on_cancel = self._tell_cancelled
         if run.context.cancelled:
@@ -147,35 +136,50 @@ class _Child:
             while True:
                 answer = await self._answer()
                 if "done" in answer:
-                    return _outcome(answer["done"])
-                if "started" in answer:
-                    run.start_clock()
-                else:
-                    report_progress(run.context, answer["progress"])
+                    return self._outcome(answer["done"])
+                self._hear(answer)
         finally:
             run.context.on_cancel = None
+            run.context.holding = run.context.completed
 
-    def _send(self, command: dict[str, object]) -> None:
-        # asyncpg's UUIDs are of a class of their own, which orjson does not know.
-        self._commands.write(orjson.dumps(command, default=str) + b"\n")
+    def _hear(self, answer: Mapping[str, Any]) -> None:
+        if "started" in answer:
+            self._run.start_clock()
+        elif "holding" in answer:
+            self._run.context.holding = answer["holding"]
+        else:
+            report_progress(self._run.context, answer["progress"])
+
+    def _outcome(self, done: dict[str, Any]) -> Outcome:
+        match done.pop("ended"):
+            case "completed":
+                usage = AiUsage(**done["usage"]) if done["usage"] else None
+                return Completed(done["result"], usage)
+            case "completed_in_transaction":
+                self._run.context.completed = True
+                return CompletedInTransaction()
+            case "lease_lost":
+                raise LeaseLostError(self._run.job.id, self._run.job.fence)
+            case "out_of_memory":
+                raise ChildDiedError("was refused memory", out_of_memory=True)
+            case _:
+                return failed_outcome(_verdict(done))
 
     def _tell_cancelled(self) -> None:
-        if self.alive:
-            self._commands.write(_CANCEL)
+        if self._child.alive:
+            self._child.commands.write(_CANCEL)
 
     async def _answer(self) -> dict[str, Any]:
-        line = await self._answers.readline()
+        line = await self._child.answers.readline()
         if not line.endswith(b"\n"):
-            code = await self._process.wait()
-            raise ProcessDiedError(_how_it_ended(code))
+            raise await self._child.died()
         answer: dict[str, Any] = orjson.loads(line)
         return answer
 
-    def kill(self) -> None:
-        """The child and whatever it has started."""
-        if self.alive:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+
+def _send(child: Child, command: Mapping[str, object]) -> None:
+    # asyncpg's UUIDs are of a class of their own, which orjson does not know.
+    child.commands.write(orjson.dumps(command, default=str) + b"\n")
 
 
 def import_name(module: str) -> str:
@@ -184,7 +188,7 @@ def import_name(module: str) -> str:
         return module
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is None:
-        raise ProcessDiedError("a process handler cannot live in a script; put it in a module")
+        raise ChildDiedError("a process handler cannot live in a script; put it in a module")
     return str(spec.name)
 
 
@@ -199,19 +203,7 @@ def report_progress(context: JobContext, values: dict[str, Any]) -> None:
     )
 
 
-def _outcome(done: dict[str, Any]) -> Outcome:
-    if "code" not in done:
-        return Completed(done["result"], AiUsage(**done["usage"]) if done["usage"] else None)
+def _verdict(done: dict[str, Any]) -> Verdict:
     seconds = done.pop("retry_after")
     kind = FailureKind(done.pop("kind"))
-    retry_after = timedelta(seconds=seconds) if seconds else None
-    return failed_outcome(Verdict(kind=kind, retry_after=retry_after, **done))
-
-
-def _how_it_ended(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
+    return Verdict(kind=kind, retry_after=timedelta(seconds=seconds) if seconds else None, **done)

@@ -11,7 +11,7 @@ from wastewise_jobs.jobs.model import Progress
 from wastewise_jobs.jobs.storable import clean_text
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.workers.run import Run
+from wastewise_jobs.workers.run import Run, Stop
 
 log = get_logger(__name__)
 
@@ -35,7 +35,7 @@ class ProgressBoard:
         """Remember it until the next flush."""
         with self._lock:
             first = not self._newest
-            self._newest[run] = _merged(self._newest.get(run), progress)
+            self._newest[run] = merged(self._newest.get(run), progress)
         if first:
             # A thread may outlive the loop.
             with contextlib.suppress(RuntimeError):
@@ -57,8 +57,13 @@ class ProgressBoard:
         """Write what was reported since the last flush; what cannot be written is dropped."""
         with self._lock:
             reports, self._newest = self._newest, {}
-        # A run that is being settled holds its row, and its outcome says more.
-        batch = [(run, progress) for run, progress in reports.items() if not run.settling]
+        # A run that is being settled holds its row, and its outcome says more. What remains names
+        # each job once, as the answer does: an earlier run of a job has lost its lease.
+        batch = [
+            (run, progress)
+            for run, progress in reports.items()
+            if not run.settling and run.stop is not Stop.LEASE_LOST
+        ]
         if not batch:
             return
         try:
@@ -76,7 +81,8 @@ class ProgressBoard:
                 self._on_lost(run)
 
 
-def _merged(before: Progress | None, now: Progress) -> Progress:
+def merged(before: Progress | None, now: Progress) -> Progress:
+    """The newest of everything, and no longer than it can be stored."""
     step = clean_text(now.step, _LONGEST_STEP_BYTES) if now.step is not None else None
     if before is None:
         return Progress(now.percent, step, now.steps_completed, now.total_steps)

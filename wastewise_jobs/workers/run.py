@@ -62,6 +62,9 @@ class Desk(Protocol):
     def transaction(self, run: "Run") -> AbstractAsyncContextManager[Connection]:
         """A transaction that completes the job."""
 
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection for a handler."""
+
 
 # Calls a function elsewhere than in the loop, and returns its result or raises its error.
 Call = Callable[[JobContext, Any], Awaitable[object]]
@@ -146,6 +149,10 @@ class Run:
     def transaction(self, _context: JobContext) -> AbstractAsyncContextManager[Connection]:
         """For the context."""
         return self.desk.transaction(self)
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """For the context."""
+        return self.desk.connection()
 
     def request_stop(self, reason: Stop, *, patience: float) -> None:
         """End the run: tell the handler, cancel its task, and call it stuck after `patience`.

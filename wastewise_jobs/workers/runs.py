@@ -4,16 +4,12 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
 
-import asyncpg
-
-from wastewise_jobs.db.pool import RESET_SESSION, Connection, Pool
-from wastewise_jobs.errors import LeaseLostError, RetryableError
-from wastewise_jobs.jobs.failure import DATABASE_UNAVAILABLE
+from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.jobs.model import ClaimedJob, JobId, Progress
 from wastewise_jobs.jobs.outcome import Outcome, Released
 from wastewise_jobs.jobs.store import JobStore
@@ -24,20 +20,19 @@ from wastewise_jobs.workers.run import (
     Entry,
     Run,
     Stop,
-    completed,
     execute,
     lease_margin,
     stopped_outcome,
 )
 from wastewise_jobs.workers.settle import Settler
 from wastewise_jobs.workers.slots import Lane, LastChance
+from wastewise_jobs.workers.transaction import Transactions
 
 log = get_logger(__name__)
 
 _PATROL_SECONDS = 0.1
 # Claims, settling and progress must find a connection, whatever handlers do with theirs.
 _CONNECTIONS_NOT_FOR_HANDLERS = 3
-_CONNECTION_LIMIT_SECONDS = 30.0
 
 
 class Runs:
@@ -52,14 +47,12 @@ class Runs:
         store: JobStore,
         *,
         entries: Mapping[str, Entry],
-        worker_id: str,
         lease: timedelta,
         patience: float,
         last_chance: LastChance,
         journal: Journal,
         on_worn_out: Callable[[Lane], None],
     ) -> None:
-        self._pool = pool
         self._store = store
         self._entries = entries
         self._lease = lease
@@ -68,12 +61,12 @@ class Runs:
         self._last_chance = last_chance
         self._journal = journal
         self._on_worn_out = on_worn_out
-        self._settler = Settler(
-            store, worker_id=worker_id, journal=journal, on_settled=self._settled
-        )
+        self._settler = Settler(store, journal=journal, on_settled=self._settled)
         self._progress = ProgressBoard(store, on_lost=self.lose)
-        self._transactions = asyncio.Semaphore(
-            max(1, pool.get_max_size() - _CONNECTIONS_NOT_FOR_HANDLERS)
+        self._transactions = Transactions(
+            pool,
+            lease=lease,
+            most=max(1, pool.get_max_size() - _CONNECTIONS_NOT_FOR_HANDLERS),
         )
         self._loop = asyncio.get_running_loop()
         self._busy = asyncio.Event()
@@ -104,6 +97,7 @@ class Runs:
         self._quiet.clear()
         if log.is_enabled_for(logging.DEBUG):
             _tell_claims(jobs)
+        self._lose_earlier_runs({job.id for job in jobs})
         for job in jobs:
             run = Run(job, entries[job.job_type], lane, self, lease_until)
             unsettled.add(run)
@@ -112,6 +106,12 @@ class Runs:
             else:
                 run.task = loop.create_task(self._live(run))
         self._busy.set()
+
+    def _lose_earlier_runs(self, ids: set[JobId]) -> None:
+        """Somebody has sent a job round again that still runs here: this claim proves it."""
+        for run in self.unsettled:
+            if run.job.id in ids:
+                run.request_stop(Stop.LEASE_LOST, patience=self._patience)
 
     async def quiet(self) -> None:
         """Wait until everything is settled."""
@@ -127,54 +127,30 @@ class Runs:
         """Somebody wants the job cancelled."""
         run.request_stop(Stop.CANCEL, patience=self._patience)
 
-    def ids(self) -> set[JobId]:
-        """The jobs that were claimed here and are not settled."""
-        return {run.job.id for run in self.unsettled}
+    def jobs(self) -> list[ClaimedJob]:
+        """What was claimed here and is not settled; one job perhaps twice, under two fences."""
+        return [run.job for run in self.unsettled]
 
     def lose(self, run: Run) -> None:
-        """The lease is lost: stop the handler, drop its outcome."""
-        if run in self.unsettled:
+        """The lease is lost: stop the handler, drop its outcome.
+
+        Not while its own transaction holds the job's row: then it is that transaction which has
+        completed the job, and the run has not heard of it yet.
+        """
+        if run in self.unsettled and not run.context.holding:
             run.request_stop(Stop.LEASE_LOST, patience=self._patience)
 
     def report_progress(self, run: Run, progress: Progress) -> None:
         """Write it soon; called from any thread."""
         self._progress.put(run, progress)
 
-    @asynccontextmanager
-    async def transaction(self, run: Run) -> AsyncIterator[Connection]:
+    def transaction(self, run: Run) -> AbstractAsyncContextManager[Connection]:
         """A transaction on a connection of its own that ends with the completion of the job."""
-        job, context = run.job, run.context
-        async with self._transactions, self._connection() as connection:
-            try:
-                async with connection.transaction():
-                    await self._store.hold(job, idle_limit=self._lease, connection=connection)
-                    yield connection
-                    outcome = completed(context, context.result)
-                    if not await self._store.complete([(job, outcome)], executor=connection):
-                        raise LeaseLostError(job.id, job.fence)
-                context.completed = True
-            except asyncpg.InterfaceError as error:
-                if _is_gone(connection):
-                    # Whatever asyncpg says of a connection that broke under the handler.
-                    message = "the connection was lost in the job's own transaction"
-                    raise RetryableError(message, code=DATABASE_UNAVAILABLE) from error
-                raise
-            finally:
-                # The handler's statements may have left session state behind.
-                if not _is_gone(connection):
-                    await connection.execute(RESET_SESSION)
+        return self._transactions.completing(run.job, run.context)
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        try:
-            connection = await self._pool.acquire(timeout=_CONNECTION_LIMIT_SECONDS)
-        except (OSError, asyncpg.InterfaceError) as error:
-            message = f"the database cannot be reached: {type(error).__name__}"
-            raise RetryableError(message, code=DATABASE_UNAVAILABLE) from error
-        try:
-            yield connection
-        finally:
-            await self._pool.release(connection)
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection for a handler."""
+        return self._transactions.connection()
 
     async def _live(self, run: Run) -> None:
         outcome = await execute(run)
@@ -253,14 +229,6 @@ class Runs:
             run.stuck = False
         else:
             self._free([run])
-
-
-def _is_gone(connection: Connection) -> bool:
-    """Whether it is closed; one that broke has left its proxy, which then answers nothing."""
-    try:
-        return connection.is_closed()
-    except asyncpg.InterfaceError:
-        return True
 
 
 def _tell_claims(jobs: Sequence[ClaimedJob]) -> None:

@@ -14,7 +14,8 @@ import asyncpg
 
 from wastewise_jobs.db.loops import Backoff, log_failed_tick, log_recovered
 from wastewise_jobs.jobs.failure import FailureKind
-from wastewise_jobs.jobs.model import JobId, Status
+from wastewise_jobs.jobs.failure_numbers import CHANGED_SQLSTATES
+from wastewise_jobs.jobs.model import JobId
 from wastewise_jobs.jobs.outcome import (
     Cancelled,
     Completed,
@@ -40,8 +41,8 @@ _TROUBLE_SQLSTATES = ("08", "25006", "53", "57P", "58")
 _BUSY_SQLSTATES = ("40", "55P03", "57014")
 # 22 data, 23 constraints, 54 limits: the value's own fault.
 _HOPELESS_SQLSTATES = ("22", "23", "54")
-# Any other refusal may pass: a trigger of others that is being mended, functions of ours that are
-# being replaced.
+# What a deploy is replacing, or has still to bring, is waited for while the lease can be renewed.
+# Any other refusal may pass: a trigger of others that is being mended.
 _DOUBT_SECONDS = 10.0
 # All outcomes may be refused for the same reason: one line a second tells it.
 _TELL_SECONDS = 1.0
@@ -58,12 +59,10 @@ class Settler:
         self,
         store: JobStore,
         *,
-        worker_id: str,
         journal: Journal,
         on_settled: Callable[[Sequence[Run]], None],
     ) -> None:
         self._store = store
-        self._worker_id = worker_id
         self._journal = journal
         self._on_settled = on_settled
         self._completed = _Pipe("complete", self._complete, self._replace)
@@ -109,18 +108,10 @@ class Settler:
     async def _complete(self, batch: Batch, repeated: bool) -> None:  # noqa: FBT001 - see _Pipe
         won = await self._store.complete([(run.job, outcome) for run, outcome in batch])
         if repeated and len(won) < len(batch):
-            won = won | await self._completed_before(batch)
+            # An earlier sending was carried out although its answer was lost.
+            won = won | await self._store.completed_before([run.job for run, _ in batch])
         self._journal.completed([run for run, _ in batch if run.job.id in won])
         self._ended(batch, won)
-
-    async def _completed_before(self, batch: Batch) -> set[JobId]:
-        """Jobs that an earlier sending completed although its answer was lost."""
-        views = await self._store.views([run.job.id for run, _ in batch])
-        return {
-            view.id
-            for view in views
-            if view.status is Status.COMPLETED and view.worker_id == self._worker_id
-        }
 
     async def _retry(self, batch: Batch, repeated: bool) -> None:  # noqa: ARG002, FBT001
         answers = await self._store.retry([(run.job, outcome) for run, outcome in batch])
@@ -214,14 +205,21 @@ class _Pipe:
         try:
             while True:
                 await self._filled.wait()
-                batch = self._waiting[:MOST_SETTLED_TOGETHER]
-                del self._waiting[:MOST_SETTLED_TOGETHER]
+                batch = self._next_batch()
                 if not self._waiting:
                     self._filled.clear()
                 await self._settle(batch)
         finally:
             for task in self._stragglers:
                 task.cancel()
+
+    def _next_batch(self) -> list[Item]:
+        """Each job once, because the answers name jobs, and one that ran twice has two outcomes."""
+        first = self._waiting[:MOST_SETTLED_TOGETHER]
+        batch: dict[JobId, Item] = {}
+        later = [item for item in first if batch.setdefault(item[0].job.id, item) is not item]
+        self._waiting[:MOST_SETTLED_TOGETHER] = later
+        return list(batch.values())
 
     async def _settle(self, batch: list[Item]) -> None:
         error, repeated = await self._offer(batch)
@@ -254,8 +252,8 @@ class _Pipe:
             error, repeated = await self._offer([item], repeated)
             if error is None:
                 return
-            busy = _state(error).startswith(_BUSY_SQLSTATES)
-            if not busy and time.monotonic() > doubtful_until:
+            passing = _state(error).startswith(_BUSY_SQLSTATES + CHANGED_SQLSTATES)
+            if not passing and time.monotonic() > doubtful_until:
                 self._replace(item, error)
                 return
 
