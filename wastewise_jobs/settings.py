@@ -141,6 +141,7 @@ class Settings(BaseSettings):
     worker_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 100
     worker_threads: Annotated[int, Field(ge=1, le=1000)] | None = None
     worker_processes: Annotated[int, Field(ge=1, le=1000)] | None = None
+    compute_memory_mb: Annotated[int, Field(ge=256, le=1_048_576)] = 1024
     lease_seconds: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = 30.0
     heartbeat_seconds: Seconds = 10.0
     poll_interval_seconds: Seconds = 5.0
