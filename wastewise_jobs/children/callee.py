@@ -13,7 +13,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import IO, Any
 
-from wastewise_jobs.children.calls import LENGTH
+from wastewise_jobs.children.calls import LENGTH, RAISED, RETURNED
 from wastewise_jobs.children.confine import OUT_OF_MEMORY_EXIT, confine
 
 _Calls = SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]]
@@ -46,9 +46,9 @@ def _listen(calls: _Calls) -> None:
 
 def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
     try:
-        return pickle.dumps(("returned", function(*args)))
+        return pickle.dumps((RETURNED, function(*args)))
     except MemoryError:
-        return pickle.dumps(("raised", MemoryError()))
+        return pickle.dumps((RAISED, MemoryError()))
     except BaseException as error:  # noqa: BLE001 - as a handler's run: the caller gets it
         return _raised(error)
 
@@ -56,10 +56,10 @@ def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
 def _raised(error: BaseException) -> bytes:
     """The error as it is; its text, when it cannot travel."""
     try:
-        raw = pickle.dumps(("raised", error))
+        raw = pickle.dumps((RAISED, error))
         pickle.loads(raw)  # noqa: S301 - just made here
     except Exception:  # noqa: BLE001 - pickling runs the error's own code
-        return pickle.dumps(("raised", RuntimeError(f"{type(error).__name__}: {error}")))
+        return pickle.dumps((RAISED, RuntimeError(f"{type(error).__name__}: {error}")))
     return raw
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar, TypeVarTuple
 
+from wastewise_jobs.children.pool import ChildPool
 from wastewise_jobs.children.process import (
     DIED,
     OUT_OF_MEMORY,
@@ -21,6 +22,7 @@ from wastewise_jobs.errors import PermanentError, RetryableError
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+RETURNED, RAISED = "returned", "raised"
 LENGTH = struct.Struct("!Q")
 _LONGEST_ANSWER = 64 * 1024 * 1024
 
@@ -33,9 +35,9 @@ class Children:
 
     def __init__(self, most: int, *, memory_bytes: int) -> None:
         self._free = asyncio.Semaphore(most)
-        self._memory_bytes = memory_bytes
-        self._idle: list[Child] = []
-        self._all: set[Child] = set()
+        self._pool = ChildPool(
+            "wastewise_jobs.children.callee", memory_bytes=memory_bytes, greet=self._greet
+        )
 
     async def run(self, function: Callable[[*Ts], T], *args: *Ts, timeout: timedelta) -> T:  # noqa: ASYNC109 - kills
         """Return what the function returns, or raise what it raises.
@@ -45,56 +47,29 @@ class Children:
         OUT_OF_MEMORY, and RetryableError when the process died. Then, and when the call is
         cancelled, the child is killed, with whatever computes in it.
         """
-        async with self._free:
-            child: Child | None = None
-            answered = False
-            try:
-                async with asyncio.timeout(timeout.total_seconds()):
-                    child = await self._take()
-                    answer, value = await _call(child, function, args)
-                answered = not isinstance(value, MemoryError)
-            except ChildDiedError as error:
-                raise self._failure(error) from error
-            finally:
-                self._put_back(child, usable=answered)
-        if answer == "returned":
-            result: T = value
-            return result
-        if isinstance(value, MemoryError):
-            raise PermanentError(OUT_OF_MEMORY, out_of_memory_message(self._memory_bytes))
-        raise value
+        try:
+            async with (
+                self._free,
+                asyncio.timeout(timeout.total_seconds()),
+                self._pool.child() as child,
+            ):
+                answer, value = await _call(child, function, args)
+        except ChildDiedError as error:
+            if error.out_of_memory:
+                message = out_of_memory_message(self._pool.memory_bytes)
+                raise PermanentError(OUT_OF_MEMORY, message) from error
+            raise RetryableError(f"the process that computed it {error}", code=DIED) from error
+        if answer == RAISED:
+            raise value
+        result: T = value
+        return result
 
     def close(self) -> None:
         """Kill all of them: whoever still computes has lost whoever waited for it."""
-        for child in self._all:
-            child.kill()
-        self._all.clear()
-        self._idle.clear()
+        self._pool.close()
 
-    async def _take(self) -> Child:
-        while self._idle:
-            child = self._idle.pop()
-            if child.alive:
-                return child
-            self._all.discard(child)
-        child = await Child.start("wastewise_jobs.children.callee")
-        self._all.add(child)
-        _send(child, (self._memory_bytes, os.getpid(), sys.path))
-        return child
-
-    def _put_back(self, child: Child | None, *, usable: bool) -> None:
-        if child is None:
-            return
-        if usable and child in self._all:
-            self._idle.append(child)
-        else:
-            child.kill()
-            self._all.discard(child)
-
-    def _failure(self, error: ChildDiedError) -> Exception:
-        if error.out_of_memory:
-            return PermanentError(OUT_OF_MEMORY, out_of_memory_message(self._memory_bytes))
-        return RetryableError(f"the process that computed it {error}", code=DIED)
+    def _greet(self, child: Child) -> None:
+        _send(child, (self._pool.memory_bytes, os.getpid(), sys.path))
 
 
 async def _call(
@@ -109,8 +84,10 @@ async def _call(
         raw = await child.answers.readexactly(length)
     except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError):
         raise await child.died() from None
-    answer: tuple[str, Any] = pickle.loads(raw)  # noqa: S301 - our own process
-    return answer
+    answer, value = pickle.loads(raw)  # noqa: S301 - our own process
+    if isinstance(value, MemoryError):
+        raise ChildDiedError("was refused memory", out_of_memory=True)
+    return answer, value
 
 
 def _send(child: Child, value: object) -> None:

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 
+import psutil
+
 from wastewise_jobs.children.confine import OUT_OF_MEMORY_EXIT
 
 DIED = "WORKER_PROCESS_DIED"
@@ -50,6 +52,14 @@ class Child:
     def alive(self) -> bool:
         """Whether it has not been seen to end."""
         return self._process.returncode is None
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes now."""
+        try:
+            return int(psutil.Process(self._process.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
 
     async def died(self) -> ChildDiedError:
         """How it ended, once it has."""
