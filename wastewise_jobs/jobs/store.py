@@ -276,14 +276,18 @@ class JobStore:
         if await connection.fetchval(sql.HOLD, job.id, job.fence, milliseconds) is None:
             raise LeaseLostError(job.id, job.fence)
 
-    async def cancel(self, job_id: UUID, *, user_id: UUID | None) -> str | None:
+    async def cancel(
+        self, job_id: UUID, *, user_id: UUID | None, executor: Executor | None = None
+    ) -> str | None:
         """Return cancelled, requested or finished; None when the user has no such job."""
-        answer: str | None = await self._pool.fetchval(sql.CANCEL, job_id, user_id)
+        answer: str | None = await (executor or self._pool).fetchval(sql.CANCEL, job_id, user_id)
         return answer
 
-    async def requeue(self, job_id: UUID, *, user_id: UUID | None) -> str | None:
+    async def requeue(
+        self, job_id: UUID, *, user_id: UUID | None, executor: Executor | None = None
+    ) -> str | None:
         """Return requeued or not_failed; None when the user has no such job."""
-        answer: str | None = await self._pool.fetchval(sql.REQUEUE, job_id, user_id)
+        answer: str | None = await (executor or self._pool).fetchval(sql.REQUEUE, job_id, user_id)
         return answer
 
     async def get(self, job_id: UUID, *, user_id: UUID | None) -> JobView | None:

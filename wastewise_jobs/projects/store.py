@@ -4,7 +4,8 @@ Every method takes the user whose rows it may touch; None means everybody's (adm
 that act for the owner of a job). Somebody else's project is answered exactly like a missing one.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
@@ -73,13 +74,15 @@ class ProjectStore:
         rows = await self._pool.fetch(sql.OWNERS, project_ids)
         return {row["id"]: row["user_id"] for row in rows}
 
-    async def delete(self, project_id: UUID, *, user_id: UUID | None) -> str | None:
+    async def delete(
+        self, project_id: UUID, *, user_id: UUID | None, within: Connection | None = None
+    ) -> str | None:
         """Delete the project with its files and finished jobs.
 
         Returns deleted, or busy while it has unfinished jobs (nothing is changed then); None when
-        the user has no such project.
+        the user has no such project. `within` is the connection of a transaction.
         """
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._transaction(within) as connection:
             # The jobs before the project, as every transition does. A job that comes in between
             # is pending and is found by the look that follows.
             await connection.execute(sql.LOCK_JOBS, project_id, user_id)
@@ -99,12 +102,14 @@ class ProjectStore:
         file_type: str,
         mime_type: str | None,
         content: bytes,
+        within: Connection | None = None,
     ) -> PutFile | str:
         """Store or replace the file of that name.
 
         Returns not_found when the user has no such project, too_many when it holds its share.
+        `within` is the connection of a transaction.
         """
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._transaction(within) as connection:
             # Locked, so that two uploads of one name, or at the limit, come one after the other.
             if not await _lock(connection, sql.LOCK_FOR_FILES, project_id, user_id):
                 return "not_found"
@@ -137,12 +142,26 @@ class ProjectStore:
         return StoredFile(*row) if row else None
 
     async def delete_file(
-        self, project_id: UUID, file_name: str, *, user_id: UUID | None
+        self,
+        project_id: UUID,
+        file_name: str,
+        *,
+        user_id: UUID | None,
+        within: Connection | None = None,
     ) -> bool | None:
         """Return whether there was such a file; None when the user has no such project."""
-        if await self._pool.fetchval(sql.EXISTS, project_id, user_id) is None:
+        executor = within or self._pool
+        if await executor.fetchval(sql.EXISTS, project_id, user_id) is None:
             return None
-        return bool(await self._pool.fetch(sql.DELETE_FILE, project_id, file_name))
+        return bool(await executor.fetch(sql.DELETE_FILE, project_id, file_name))
+
+    @asynccontextmanager
+    async def _transaction(self, within: Connection | None) -> AsyncIterator[Connection]:
+        if within is not None:
+            yield within
+            return
+        async with self._pool.acquire() as connection, connection.transaction():
+            yield connection
 
 
 async def _lock(

@@ -51,6 +51,7 @@ from wastewise_jobs.web.table import (
     service_routes,
 )
 from wastewise_jobs.web.watch import JobWatcher
+from wastewise_jobs.web.writes import Writes
 
 ROUTES = web.AppKey("routes", tuple[Route, ...])
 WATCHER = web.AppKey("watcher", JobWatcher)
@@ -87,6 +88,7 @@ def create_app(
     catalogue = Catalogue(job_types)
     batcher = EnqueueBatcher(job_store, project_store)
     watcher = JobWatcher(job_store)
+    writes = Writes(pool)
     health = HealthResource(pool=pool, late_loops=late_loops, listener=listener)
     docs = DocsResource()
     monitoring = MonitoringResource(
@@ -100,6 +102,7 @@ def create_app(
         batcher=batcher,
         watcher=watcher,
         doorbell=doorbell,
+        writes=writes,
         priority_floor=user_priority_floor,
     )
     routes = (
@@ -108,9 +111,12 @@ def create_app(
             JobDataResource(store=job_store, projects=project_store),
             EventsResource(store=job_store, watcher=watcher, authenticator=authenticator),
         ),
-        *project_routes(ProjectsResource(store=project_store), FilesResource(store=project_store)),
-        *admin_routes(AdminResource(keys=KeyStore(pool), catalogue=catalogue)),
-        *alert_routes(AlertsResource(store=AlertStore(pool), links=links)),
+        *project_routes(
+            ProjectsResource(store=project_store, writes=writes),
+            FilesResource(store=project_store, writes=writes),
+        ),
+        *admin_routes(AdminResource(keys=KeyStore(pool), catalogue=catalogue, writes=writes)),
+        *alert_routes(AlertsResource(store=AlertStore(pool), links=links, writes=writes)),
         *monitoring_routes(monitoring),
         *service_routes(health, docs, MetricsResource(exposition or Exposition(pool))),
     )

@@ -29,6 +29,7 @@ from wastewise_jobs.web.problems import (
 from wastewise_jobs.web.reading import read_body
 from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, RawBody, answer
 from wastewise_jobs.web.views import file_answer, project_answer, project_details
+from wastewise_jobs.web.writes import Writes
 from wastewise_jobs.wire import (
     MAX_FILE_BYTES,
     FieldProblem,
@@ -58,8 +59,9 @@ class FileQuery(Parameters):
 class ProjectsResource:
     """The handlers of projects."""
 
-    def __init__(self, *, store: ProjectStore) -> None:
+    def __init__(self, *, store: ProjectStore, writes: Writes) -> None:
         self._store = store
+        self._writes = writes
 
     async def create(
         self, call: Call[NoParameters, NoParameters, ProjectRequest]
@@ -100,7 +102,11 @@ class ProjectsResource:
 
     async def delete(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """Delete the property with its files and finished jobs."""
-        match await self._store.delete(call.path.id, user_id=call.caller.sees_only):
+        async with self._writes.transaction(call.caller) as connection:
+            done = await self._store.delete(
+                call.path.id, user_id=call.caller.sees_only, within=connection
+            )
+        match done:
             case "deleted":
                 return web.Response(status=204)
             case "busy":
@@ -112,8 +118,9 @@ class ProjectsResource:
 class FilesResource:
     """The handlers of the files of a project."""
 
-    def __init__(self, *, store: ProjectStore) -> None:
+    def __init__(self, *, store: ProjectStore, writes: Writes) -> None:
         self._store = store
+        self._writes = writes
         self._uploads = Gate(_MOST_UPLOADS, TOO_MANY_UPLOADS, "uploads")
 
     async def put(self, call: Call[FileInPath, FileQuery, RawBody]) -> web.StreamResponse:
@@ -132,14 +139,16 @@ class FilesResource:
             file_type: str | None = call.query.file_type
             if file_type is None:
                 file_type = await asyncio.to_thread(recognise, name, content)
-            put = await self._store.put_file(
-                project_id,
-                user_id=user_id,
-                file_name=name,
-                file_type=file_type or "other",
-                mime_type=_media_type(call.request, name),
-                content=content,
-            )
+            async with self._writes.transaction(call.caller) as connection:
+                put = await self._store.put_file(
+                    project_id,
+                    user_id=user_id,
+                    file_name=name,
+                    file_type=file_type or "other",
+                    mime_type=_media_type(call.request, name),
+                    content=content,
+                    within=connection,
+                )
         if put == "too_many":
             raise ProblemError(TOO_MANY_FILES, f"a project holds at most {MAX_FILES} files")
         if isinstance(put, str):
@@ -180,7 +189,10 @@ class FilesResource:
     async def delete(self, call: Call[FileInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """Delete the file."""
         name = checked_name(call.path.filename)
-        deleted = await self._store.delete_file(call.path.id, name, user_id=call.caller.sees_only)
+        async with self._writes.transaction(call.caller) as connection:
+            deleted = await self._store.delete_file(
+                call.path.id, name, user_id=call.caller.sees_only, within=connection
+            )
         if deleted is None:
             raise no_such_project()
         if not deleted:
