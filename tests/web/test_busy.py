@@ -115,7 +115,7 @@ async def test_writers_who_wait_leave_connections_to_everybody_else(
     """However many users wait, and each of them as often as he likes."""
     monkeypatch.setattr(writes, "LOCK_WAIT_MILLISECONDS", 60_000)
     async with (
-        create_pool(db, min_size=1, max_size=2) as outside,
+        create_pool(db, min_size=1, max_size=3) as outside,
         create_pool(db, min_size=1, max_size=4) as pool,
         serving(pool, stop_seconds=0.1) as api,
     ):
