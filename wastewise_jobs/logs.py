@@ -58,6 +58,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "event_stream_broken": "whoever followed a job went away",
     "event_stream_unauthorized": "whoever followed a job lost the right to; the stream ended",
     "event_stream_failed": "an event stream ended early by our own fault",
+    "file_not_recognised": "an upload could not be read in its limits and was stored as other",
     "handler_process_died": "the process that ran a handler ended without an answer",
     "handler_raised": "a handler raised an error that no rule knows; with its traceback",
     "handler_stuck": "a handler did not end when it was stopped; its slot stays taken",

@@ -330,6 +330,7 @@ def _api(settings: Settings, pool: Pool, vitals: Vitals, links: AlertLinks) -> "
         alert_links=links,
         time_zone=settings.timezone,
         silent_after=timedelta(minutes=settings.worker_heartbeat_threshold_minutes),
+        recognition_memory_bytes=settings.compute_memory_mb * 1024**2,
     )
 
 

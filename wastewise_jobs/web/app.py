@@ -41,6 +41,7 @@ from wastewise_jobs.web.middleware import (
 from wastewise_jobs.web.monitoring import MonitoringResource
 from wastewise_jobs.web.openapi import openapi
 from wastewise_jobs.web.projects import FilesResource, ProjectsResource
+from wastewise_jobs.web.recognition import MEMORY_BYTES, Recogniser
 from wastewise_jobs.web.route import Rings, Route, mount
 from wastewise_jobs.web.table import (
     admin_routes,
@@ -75,6 +76,7 @@ def create_app(
     silent_after: timedelta = timedelta(minutes=5),
     alert_links: AlertLinks | None = None,
     exposition: Exposition | None = None,
+    recognition_memory_bytes: int = MEMORY_BYTES,
 ) -> web.Application:
     """The API as an aiohttp application, to be served by `web.server`.
 
@@ -89,6 +91,7 @@ def create_app(
     batcher = EnqueueBatcher(job_store, project_store)
     watcher = JobWatcher(job_store)
     writes = Writes(pool)
+    recogniser = Recogniser(memory_bytes=recognition_memory_bytes)
     health = HealthResource(pool=pool, late_loops=late_loops, listener=listener)
     docs = DocsResource()
     monitoring = MonitoringResource(
@@ -113,7 +116,7 @@ def create_app(
         ),
         *project_routes(
             ProjectsResource(store=project_store, writes=writes),
-            FilesResource(store=project_store, writes=writes),
+            FilesResource(store=project_store, writes=writes, recogniser=recogniser),
         ),
         *admin_routes(AdminResource(keys=KeyStore(pool), catalogue=catalogue, writes=writes)),
         *alert_routes(AlertsResource(store=AlertStore(pool), links=links, writes=writes)),
@@ -142,6 +145,7 @@ def create_app(
         await watcher.stop()
 
     async def clean_up(_: web.Application) -> None:
+        recogniser.close()
         await batcher.close()
         await authenticator.close()
 

@@ -1,6 +1,5 @@
 """Properties and their files over HTTP."""
 
-import asyncio
 import mimetypes
 import re
 import unicodedata
@@ -10,7 +9,6 @@ from urllib.parse import quote
 from aiohttp import web
 from pydantic import Field
 
-from wastewise_jobs.analysis import recognise
 from wastewise_jobs.projects.model import MAX_FILES, NewProject, Project
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.cursor import moment_cursor, read_moment_cursor
@@ -27,6 +25,7 @@ from wastewise_jobs.web.problems import (
     ProblemError,
 )
 from wastewise_jobs.web.reading import read_body
+from wastewise_jobs.web.recognition import Recogniser
 from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, RawBody, answer
 from wastewise_jobs.web.views import file_answer, project_answer, project_details
 from wastewise_jobs.web.writes import Writes
@@ -118,9 +117,10 @@ class ProjectsResource:
 class FilesResource:
     """The handlers of the files of a project."""
 
-    def __init__(self, *, store: ProjectStore, writes: Writes) -> None:
+    def __init__(self, *, store: ProjectStore, writes: Writes, recogniser: Recogniser) -> None:
         self._store = store
         self._writes = writes
+        self._recogniser = recogniser
         self._uploads = Gate(_MOST_UPLOADS, TOO_MANY_UPLOADS, "uploads")
 
     async def put(self, call: Call[FileInPath, FileQuery, RawBody]) -> web.StreamResponse:
@@ -136,15 +136,15 @@ class FilesResource:
             )
             if not content:
                 raise ProblemError(EMPTY_FILE, "the file is empty")
-            file_type: str | None = call.query.file_type
-            if file_type is None:
-                file_type = await asyncio.to_thread(recognise, name, content)
+            file_type: str = call.query.file_type or await self._recogniser.type_of(
+                call.caller, name, content
+            )
             async with self._writes.transaction(call.caller) as connection:
                 put = await self._store.put_file(
                     project_id,
                     user_id=user_id,
                     file_name=name,
-                    file_type=file_type or "other",
+                    file_type=file_type,
                     mime_type=_media_type(call.request, name),
                     content=content,
                     within=connection,
