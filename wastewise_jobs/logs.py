@@ -49,6 +49,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "database_came_back": "requests are served again; how many got a 503 meanwhile",
     "database_host_given_up": "it answers nobody; its connections were closed, others are asked",
     "doorbell_failed": "hints cannot be sent; workers find jobs by polling until they can",
+    "download_broken": "a large answer ended before its end; says why",
     "embedded_postgres_does_not_stop": "our PostgreSQL did not stop in time and was left alone",
     "embedded_postgres_elsewhere": "its data lies outside a home that its user cannot enter",
     "embedded_postgres_restarted": "our PostgreSQL was gone under its users and was started again",

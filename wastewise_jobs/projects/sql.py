@@ -116,13 +116,15 @@ LIMIT 1000
 """
 
 _STORED = """
-SELECT f.file_name, f.file_type, f.mime_type, c.content
+SELECT
+    c.file_id, f.mime_type, octet_length(c.content) AS size, c.xmin::text AS version,
+    substring(c.content FROM 1 FOR $4) AS head
 FROM public.project_files f
 JOIN public.project_file_contents c ON c.file_id = f.id
 JOIN public.projects p ON p.id = f.project_id
 """
 
-GET_FILE = (
+OPEN_FILE = (
     _STORED
     + """
 WHERE f.project_id = $1
@@ -130,6 +132,14 @@ WHERE f.project_id = $1
   AND ($3::uuid IS NULL OR p.user_id = $3)
 """
 )
+
+# Nothing where the content was replaced or deleted since it was opened.
+READ_FILE = """
+SELECT substring(c.content FROM $3 FOR $4)
+FROM public.project_file_contents c
+WHERE c.file_id = $1
+  AND c.xmin::text = $2
+"""
 
 DELETE_FILE = (
     "DELETE FROM public.project_files WHERE project_id = $1 AND file_name = $2 RETURNING id"

@@ -134,12 +134,19 @@ class ProjectStore:
             return None
         return [ProjectFile(*row) for row in await self._pool.fetch(sql.LIST_FILES, project_id)]
 
-    async def get_file(
-        self, project_id: UUID, file_name: str, *, user_id: UUID | None
+    async def open_file(
+        self, project_id: UUID, file_name: str, *, user_id: UUID | None, piece: int
     ) -> StoredFile | None:
-        """Return the file with its content; None when it, or the project, is not there."""
-        row = await self._pool.fetchrow(sql.GET_FILE, project_id, file_name, user_id)
+        """Return the file with its first `piece` bytes; None when it, or its project, is gone."""
+        row = await self._pool.fetchrow(sql.OPEN_FILE, project_id, file_name, user_id, piece)
         return StoredFile(*row) if row else None
+
+    async def read_file(self, file: StoredFile, start: int, *, piece: int) -> bytes | None:
+        """Return the next bytes; None when the file is no longer the one that was opened."""
+        content: bytes | None = await self._pool.fetchval(
+            sql.READ_FILE, file.id, file.version, start + 1, piece
+        )
+        return content
 
     async def delete_file(
         self,

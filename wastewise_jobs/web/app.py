@@ -22,8 +22,10 @@ from wastewise_jobs.web.alert_table import alert_routes
 from wastewise_jobs.web.alerts import AlertsResource
 from wastewise_jobs.web.auth import Authenticator, create_authenticator
 from wastewise_jobs.web.batcher import EnqueueBatcher
+from wastewise_jobs.web.budget import Budget, answer_budget, body_budget
 from wastewise_jobs.web.catalogue import Catalogue
 from wastewise_jobs.web.docs import DocsResource
+from wastewise_jobs.web.downloads import Downloads
 from wastewise_jobs.web.events import EventsResource
 from wastewise_jobs.web.health import HealthResource
 from wastewise_jobs.web.job_data import JobDataResource
@@ -43,6 +45,7 @@ from wastewise_jobs.web.openapi import openapi
 from wastewise_jobs.web.projects import FilesResource, ProjectsResource
 from wastewise_jobs.web.recognition import MEMORY_BYTES, Recogniser
 from wastewise_jobs.web.route import Rings, Route, mount
+from wastewise_jobs.web.server import ANSWERS
 from wastewise_jobs.web.table import (
     admin_routes,
     job_routes,
@@ -55,6 +58,7 @@ from wastewise_jobs.web.watch import JobWatcher
 from wastewise_jobs.web.writes import Writes
 
 ROUTES = web.AppKey("routes", tuple[Route, ...])
+BODIES = web.AppKey("bodies", Budget)
 WATCHER = web.AppKey("watcher", JobWatcher)
 
 
@@ -91,6 +95,8 @@ def create_app(
     batcher = EnqueueBatcher(job_store, project_store)
     watcher = JobWatcher(job_store)
     writes = Writes(pool)
+    answers, bodies = answer_budget(), body_budget()
+    downloads = Downloads(answers)
     recogniser = Recogniser(memory_bytes=recognition_memory_bytes)
     health = HealthResource(pool=pool, late_loops=late_loops, listener=listener)
     docs = DocsResource()
@@ -111,12 +117,16 @@ def create_app(
     routes = (
         *job_routes(
             jobs,
-            JobDataResource(store=job_store, projects=project_store),
-            EventsResource(store=job_store, watcher=watcher, authenticator=authenticator),
+            JobDataResource(store=job_store, projects=project_store, downloads=downloads),
+            EventsResource(
+                store=job_store, watcher=watcher, authenticator=authenticator, answers=answers
+            ),
         ),
         *project_routes(
             ProjectsResource(store=project_store, writes=writes),
-            FilesResource(store=project_store, writes=writes, recogniser=recogniser),
+            FilesResource(
+                store=project_store, writes=writes, recogniser=recogniser, downloads=downloads
+            ),
         ),
         *admin_routes(AdminResource(keys=KeyStore(pool), catalogue=catalogue, writes=writes)),
         *alert_routes(AlertsResource(store=AlertStore(pool), links=links, writes=writes)),
@@ -134,9 +144,12 @@ def create_app(
         routes,
         authenticator=authenticator,
         rate_limit=RateLimit(rate_limit_per_minute),
+        bodies=bodies,
         expect=answer_expect,
     )
     app[ROUTES] = routes
+    app[ANSWERS] = answers
+    app[BODIES] = bodies
     app[WATCHER] = watcher
 
     async def stop(_: web.Application) -> None:
@@ -171,6 +184,7 @@ def create_metrics_app(
         # Every route is public: nobody is asked.
         authenticator=create_authenticator(key_store=KeyStore(pool)),
         rate_limit=RateLimit(0),
+        bodies=body_budget(),
         expect=answer_expect,
     )
     return app

@@ -67,7 +67,7 @@ def refusals_of(route: Route) -> list[Refusal]:
     if route.method != "GET":
         found.append(no.BUSY)
     if route.access != PUBLIC:
-        found += [no.UNAUTHENTICATED, no.FORBIDDEN]
+        found += [no.UNAUTHENTICATED, no.FORBIDDEN, no.TOO_MUCH_AT_ONCE, no.OVERLOADED]
     if route.rate_limited:
         found.append(no.RATE_LIMITED)
     if issubclass(route.parts.body, RawBody):

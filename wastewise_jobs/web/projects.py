@@ -1,8 +1,10 @@
 """Properties and their files over HTTP."""
 
+import asyncio
 import mimetypes
 import re
 import unicodedata
+from functools import partial
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -12,6 +14,7 @@ from pydantic import Field
 from wastewise_jobs.projects.model import MAX_FILES, NewProject, Project
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.cursor import moment_cursor, read_moment_cursor
+from wastewise_jobs.web.downloads import PIECE_BYTES, Content, Downloads
 from wastewise_jobs.web.limits import Gate
 from wastewise_jobs.web.parameters import FileInPath, IdInPath, Page
 from wastewise_jobs.web.problems import (
@@ -26,7 +29,15 @@ from wastewise_jobs.web.problems import (
 )
 from wastewise_jobs.web.reading import read_body
 from wastewise_jobs.web.recognition import Recogniser
-from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, RawBody, answer
+from wastewise_jobs.web.route import (
+    READ_SECONDS,
+    Call,
+    NoBody,
+    NoParameters,
+    Parameters,
+    RawBody,
+    answer,
+)
 from wastewise_jobs.web.views import file_answer, project_answer, project_details
 from wastewise_jobs.web.writes import Writes
 from wastewise_jobs.wire import (
@@ -117,8 +128,16 @@ class ProjectsResource:
 class FilesResource:
     """The handlers of the files of a project."""
 
-    def __init__(self, *, store: ProjectStore, writes: Writes, recogniser: Recogniser) -> None:
+    def __init__(
+        self,
+        *,
+        store: ProjectStore,
+        writes: Writes,
+        recogniser: Recogniser,
+        downloads: Downloads,
+    ) -> None:
         self._store = store
+        self._downloads = downloads
         self._writes = writes
         self._recogniser = recogniser
         self._uploads = Gate(_MOST_UPLOADS, TOO_MANY_UPLOADS, "uploads")
@@ -170,21 +189,24 @@ class FilesResource:
     async def get(self, call: Call[FileInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """The content, to save; never shown by a browser as a page of ours."""
         name, user_id = checked_name(call.path.filename), call.caller.sees_only
-        file = await self._store.get_file(call.path.id, name, user_id=user_id)
-        if file is None:
-            if await self._store.get(call.path.id, user_id=user_id) is None:
-                raise no_such_project()
-            raise _no_such_file()
+        async with asyncio.timeout(READ_SECONDS):
+            file = await self._store.open_file(
+                call.path.id, name, user_id=user_id, piece=PIECE_BYTES
+            )
+            if file is None:
+                if await self._store.get(call.path.id, user_id=user_id) is None:
+                    raise no_such_project()
+                raise _no_such_file()
+        read = partial(self._store.read_file, file, piece=PIECE_BYTES)
         media_type = file.mime_type or _UNKNOWN_TYPE
-        return web.Response(
-            body=file.content,
-            content_type=media_type if _MEDIA_TYPE.fullmatch(media_type) else _UNKNOWN_TYPE,
-            headers={
-                "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
-                "Content-Security-Policy": "sandbox; default-src 'none'",
-                "Cache-Control": "private, no-cache",
-            },
-        )
+        headers = {
+            "Content-Type": media_type if _MEDIA_TYPE.fullmatch(media_type) else _UNKNOWN_TYPE,
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "Cache-Control": "private, no-cache",
+        }
+        content = Content(file.size, file.head, read)
+        return await self._downloads.send(call.request, call.caller, content, headers)
 
     async def delete(self, call: Call[FileInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """Delete the file."""

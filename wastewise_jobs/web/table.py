@@ -156,8 +156,9 @@ def job_routes(
             READ,
             "A report of a job",
             answers={200: f"text/html, {XLSX}"},
-            refusals=(no.JOB_NOT_FOUND, no.REPORT_NOT_FOUND),
+            refusals=(no.JOB_NOT_FOUND, no.REPORT_NOT_FOUND, no.TOO_MANY_DOWNLOADS),
             tag=JOBS,
+            time_limit=math.inf,
         ),
     )
 
@@ -241,8 +242,9 @@ def project_routes(projects: ProjectsResource, files: FilesResource) -> tuple[Ro
             READ,
             "The content of a file, of the media type that it was stored with",
             answers={200: "*/*"},
-            refusals=(no.PROJECT_NOT_FOUND, no.FILE_NOT_FOUND),
+            refusals=(no.PROJECT_NOT_FOUND, no.FILE_NOT_FOUND, no.TOO_MANY_DOWNLOADS),
             tag=PROJECTS,
+            time_limit=math.inf,
         ),
         Route(
             "DELETE",
