@@ -7,6 +7,7 @@ WastewiseJobsError
 ├── InvalidInputError        a value that a caller gave cannot be accepted; names the field
 ├── UnknownJobTypeError      nobody ever registered that job type
 ├── JobRefusedError          the job could not be enqueued: a constraint or a limit says no
+├── QuotaExceededError       a user has as much of something as one may have
 ├── LeaseLostError           the job was given to another worker
 ├── WorkerWornOutError       the worker ended by itself: only a new process helps
 ├── PermanentError           a handler says: retrying cannot help
@@ -69,6 +70,16 @@ class JobRefusedError(WastewiseJobsError):
         self.code = code
         self.problem = problem
         self.field = field
+
+
+class QuotaExceededError(WastewiseJobsError):
+    """A user has as much of something as one may have; `quota` is its name."""
+
+    def __init__(self, quota: str, *, limit: int, used: int) -> None:
+        super().__init__(f"at most {limit} {quota.replace('_', ' ')}; {used} are used")
+        self.quota = quota
+        self.limit = limit
+        self.used = used
 
 
 class LeaseLostError(WastewiseJobsError):

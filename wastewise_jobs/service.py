@@ -28,6 +28,7 @@ from wastewise_jobs.db.embedded import embedded_postgres
 from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.opening import Addresses, checked_pool, open_pool
 from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.db.quotas import set_quotas
 from wastewise_jobs.errors import (
     ConfigurationError,
     InvalidInputError,
@@ -118,6 +119,8 @@ async def run_service(
         jobs = carried_jobs(pool, offload, parts)
         jobs.bind(JobStore(pool), doorbell.ring, notifies=settings.notify_enabled)
         worker = None
+        if parts.api:
+            await _set_quotas(pool, settings)
         if parts.worker:
             await pool.execute(_SET_STUCK_THRESHOLD, settings.job_stuck_threshold_minutes)
             await JobTypeStore(pool).register(job_types_of(jobs, settings, builtin=parts.builtin))
@@ -331,6 +334,7 @@ def _api(settings: Settings, pool: Pool, vitals: Vitals, links: AlertLinks) -> "
         time_zone=settings.timezone,
         silent_after=timedelta(minutes=settings.worker_heartbeat_threshold_minutes),
         recognition_memory_bytes=settings.compute_memory_mb * 1024**2,
+        job_quota=settings.quota_pending_jobs > 0,
     )
 
 
@@ -397,6 +401,15 @@ def job_types_of(jobs: Jobs, settings: Settings, *, builtin: bool) -> list[JobTy
     from wastewise_jobs.handlers.builtin import REGULATORY_RESEARCH
 
     return [*carried, REGULATORY_RESEARCH]
+
+
+async def _set_quotas(pool: Pool, settings: Settings) -> None:
+    await set_quotas(
+        pool,
+        projects=settings.quota_projects,
+        stored_bytes=settings.quota_stored_bytes,
+        pending_jobs=settings.quota_pending_jobs,
+    )
 
 
 async def _log_connection_budget(pool: Pool, settings: Settings) -> None:

@@ -40,7 +40,7 @@ class Held(JobStore):
 
 def batcher(pool: Pool, **options: Any) -> tuple[EnqueueBatcher, Held]:
     store = Held(pool)
-    return EnqueueBatcher(store, ProjectStore(pool), **options), store
+    return EnqueueBatcher(store, ProjectStore(pool), pool, **options), store
 
 
 def wanted(batch: EnqueueBatcher, count: int, **columns: Any) -> list["asyncio.Task[Enqueued]"]:

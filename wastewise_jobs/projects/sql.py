@@ -92,6 +92,20 @@ WHERE id = (
 RETURNING id, project_id, file_name, file_type, file_size, mime_type, uploaded_at
 """
 
+# What the content of that name takes now.
+OWNER_AND_SIZE = """
+SELECT
+    p.user_id,
+    coalesce((
+        SELECT octet_length(c.content)
+        FROM public.project_file_contents c
+        WHERE c.project_id = p.id
+          AND c.file_name = $2
+    ), 0) AS size
+FROM public.projects p
+WHERE p.id = $1
+"""
+
 COUNT_FILES = "SELECT count(*) FROM public.project_files WHERE project_id = $1"
 
 INSERT_FILE = """

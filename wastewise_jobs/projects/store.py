@@ -11,6 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
+from wastewise_jobs.db import quotas
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.projects import sql
 from wastewise_jobs.projects.model import (
@@ -29,9 +30,11 @@ class ProjectStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def create(self, project: NewProject, *, user_id: UUID) -> Project:
-        """Insert the project for the user."""
-        row = await self._pool.fetchrow(
+    async def create(
+        self, project: NewProject, *, user_id: UUID, within: Connection | None = None
+    ) -> Project:
+        """Insert the project for the user; `within` is the connection of a transaction."""
+        row = await (within or self._pool).fetchrow(
             sql.CREATE,
             user_id,
             project.property_name,
@@ -103,16 +106,20 @@ class ProjectStore:
         mime_type: str | None,
         content: bytes,
         within: Connection | None = None,
+        limited: bool = False,
     ) -> PutFile | str:
         """Store or replace the file of that name.
 
         Returns not_found when the user has no such project, too_many when it holds its share.
-        `within` is the connection of a transaction.
+        `within` is the connection of a transaction. Raises QuotaExceededError when the file is
+        `limited` by its user's quota and too large for what is left of it.
         """
         async with self._transaction(within) as connection:
             # Locked, so that two uploads of one name, or at the limit, come one after the other.
             if not await _lock(connection, sql.LOCK_FOR_FILES, project_id, user_id):
                 return "not_found"
+            if limited:
+                await _take_bytes(connection, project_id, file_name, len(content))
             values = (project_id, file_name, file_type, len(content), mime_type)
             row = await connection.fetchrow(sql.REPLACE_FILE, *values)
             replaced = row is not None
@@ -169,6 +176,13 @@ class ProjectStore:
             return
         async with self._pool.acquire() as connection, connection.transaction():
             yield connection
+
+
+async def _take_bytes(connection: Connection, project_id: UUID, file_name: str, size: int) -> None:
+    # Under the project's lock: nobody else replaces the same file meanwhile.
+    row = await connection.fetchrow(sql.OWNER_AND_SIZE, project_id, file_name)
+    if row is not None:
+        await quotas.take(connection, row["user_id"], stored_bytes=max(0, size - row["size"]))
 
 
 async def _lock(

@@ -81,18 +81,20 @@ def create_app(
     alert_links: AlertLinks | None = None,
     exposition: Exposition | None = None,
     recognition_memory_bytes: int = MEMORY_BYTES,
+    job_quota: bool = False,
 ) -> web.Application:
     """The API as an aiohttp application, to be served by `web.server`.
 
     `late_loops` and `listener` feed /livez and /readyz, as HealthResource says; a rate limit of 0
     is off; `behind_tls` adds Strict-Transport-Security; "today" is the day in `time_zone`, and a
-    worker without a heartbeat for `silent_after` is not alive. The application owns what it starts
-    itself and ends it on shutdown; the pool and the stores belong to the caller.
+    worker without a heartbeat for `silent_after` is not alive; `job_quota` says that the database
+    may have one. The application owns what it starts itself and ends it on shutdown; the pool and
+    the stores belong to the caller.
     """
     # Without any, no link that somebody holds is good.
     links = alert_links or AlertLinks("", secrets.token_bytes(32))
     catalogue = Catalogue(job_types)
-    batcher = EnqueueBatcher(job_store, project_store)
+    batcher = EnqueueBatcher(job_store, project_store, pool, quota=job_quota)
     watcher = JobWatcher(job_store)
     writes = Writes(pool)
     answers, bodies = answer_budget(), body_budget()

@@ -19,6 +19,7 @@ from wastewise_jobs.web.problems import TOO_MANY_DOWNLOADS
 from wastewise_jobs.web.route import READ_SECONDS, REQUEST_ID
 
 PIECE_BYTES = 128 * 1024
+_TAKEN_AT_ONCE = 32 * 1024
 # The piece, and its copy on the way to the socket.
 _HELD_BYTES = 2 * PIECE_BYTES
 _MOST_OF_A_USER = 32
@@ -93,10 +94,10 @@ async def _send_all(response: web.StreamResponse, content: Content) -> bool:
 
 async def _write(response: web.StreamResponse, piece: bytes) -> None:
     view = memoryview(piece)
-    for start in range(0, len(view), server.LEAST_TAKEN_BYTES):
+    for start in range(0, len(view), _TAKEN_AT_ONCE):
         try:
             async with asyncio.timeout(server.TAKE_SECONDS):
-                await response.write(view[start : start + server.LEAST_TAKEN_BYTES])
+                await response.write(view[start : start + _TAKEN_AT_ONCE])
         except TimeoutError:
             raise _NotTakenError from None
 

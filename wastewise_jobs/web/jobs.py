@@ -9,6 +9,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import Field
 
+from wastewise_jobs.db import quotas
 from wastewise_jobs.errors import JobRefusedError
 from wastewise_jobs.jobs.model import Enqueued, JobFilter, JobView, NewJob, Status
 from wastewise_jobs.jobs.store import JobStore
@@ -191,6 +192,8 @@ class JobsResource:
         """The failed job is pending again, with all its retries; its error log stays."""
         job_id = call.path.id
         async with self._writes.transaction(call.caller) as connection:
+            if not call.caller.admin:
+                await quotas.take(connection, call.caller.user_id, jobs=1)
             done = await self._store.requeue(
                 job_id, user_id=call.caller.sees_only, executor=connection
             )

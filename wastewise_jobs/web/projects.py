@@ -11,6 +11,7 @@ from urllib.parse import quote
 from aiohttp import web
 from pydantic import Field
 
+from wastewise_jobs.db import quotas
 from wastewise_jobs.projects.model import MAX_FILES, NewProject, Project
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.cursor import moment_cursor, read_moment_cursor
@@ -77,9 +78,13 @@ class ProjectsResource:
         self, call: Call[NoParameters, NoParameters, ProjectRequest]
     ) -> web.StreamResponse:
         """Create a property."""
-        project = await self._store.create(
-            NewProject(**call.body.model_dump()), user_id=call.caller.user_id
-        )
+        user_id = call.caller.user_id
+        async with self._writes.transaction(call.caller) as connection:
+            if not call.caller.admin:
+                await quotas.take(connection, user_id, projects=1)
+            project = await self._store.create(
+                NewProject(**call.body.model_dump()), user_id=user_id, within=connection
+            )
         return answer(
             project_answer(project),
             status=201,
@@ -167,6 +172,7 @@ class FilesResource:
                     mime_type=_media_type(call.request, name),
                     content=content,
                     within=connection,
+                    limited=not call.caller.admin,
                 )
         if put == "too_many":
             raise ProblemError(TOO_MANY_FILES, f"a project holds at most {MAX_FILES} files")
