@@ -14,6 +14,7 @@ WastewiseJobsError
 └── RetryableError           a handler says: retrying may help
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -140,6 +141,28 @@ class RetryableError(WastewiseJobsError):
         self.message = message
         self.retry_after = retry_after
         self.details = dict(details or {})
+
+
+# PostgreSQL's and its drivers' words, each on a line of its own behind the message.
+_BEHIND_MESSAGE = re.compile(
+    r"\s*\n[ \t]*(?:DETAIL|HINT|CONTEXT|QUERY|STATEMENT|WHERE|LINE \d+):.*", re.DOTALL
+)
+
+
+def without_row_values(text: str) -> str:
+    """What PostgreSQL says without DETAIL and what follows: there it shows the values of rows."""
+    # Most texts have one line.
+    return _BEHIND_MESSAGE.sub("", text) if "\n" in text else text
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says, without the values of rows."""
+    if isinstance(getattr(error, "sqlstate", None), str):
+        # The drivers put DETAIL behind the message only in str(), and not always in English.
+        diagnosis = getattr(error, "diag", None)
+        primary = getattr(diagnosis, "message_primary", None) or next(iter(error.args), "")
+        return without_row_values(str(primary))
+    return without_row_values(str(error))
 
 
 _PROBLEMS = {

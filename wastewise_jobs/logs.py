@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
@@ -21,6 +22,8 @@ from typing import Any, Final, TextIO, cast
 import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from wastewise_jobs.errors import text_of, without_row_values
 
 MASK = "***"
 _DEEPEST = 8
@@ -245,11 +248,42 @@ def _common(*, as_json: bool) -> list[Processor]:
         structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
         structlog.processors.StackInfoRenderer(),
         # Before redaction: an exception's text is as likely as any to hold a DSN.
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(_format_exception),
         _cut_exception,
+        _without_row_values,
         _redact_record,
         _event_first,
     ]
+
+
+def _format_exception(exc_info: Any) -> str:  # noqa: ANN401 - structlog's
+    """The traceback, in which no error shows the values of rows."""
+    whole = traceback.TracebackException(*exc_info, compact=True)
+    waiting: list[tuple[traceback.TracebackException | None, BaseException | None]]
+    waiting = [(whole, exc_info[1])]
+    while waiting:
+        told, error = waiting.pop()
+        if told is None or error is None:
+            continue
+        told._str = _text_of(error)  # type: ignore[attr-defined]  # noqa: SLF001 - it has no door
+        waiting += [(told.__cause__, error.__cause__), (told.__context__, error.__context__)]
+        if told.exceptions and isinstance(error, BaseExceptionGroup):
+            waiting += zip(told.exceptions, error.exceptions, strict=False)
+    return "".join(whole.format()).rstrip("\n")
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return text_of(error)
+    except Exception:  # noqa: BLE001 - __str__ may be a handler's own code
+        return "<exception str() failed>"
+
+
+def _without_row_values(_: WrappedLogger, __: str, record: EventDict) -> EventDict:
+    for name in ("error", "reason", "message"):
+        if isinstance(text := record.get(name), str):
+            record[name] = without_row_values(text)
+    return record
 
 
 def _cut_exception(_logger: object, _name: str, record: EventDict) -> EventDict:

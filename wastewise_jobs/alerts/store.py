@@ -23,8 +23,8 @@ from wastewise_jobs.db.pool import Executor
 class AlertStore:
     """Reads alerts, moves them through their life, and keeps the outbox."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, pool: Executor) -> None:
+        self._pool = pool
 
     async def get(self, alert_id: UUID) -> Alert | None:
         """One alert, or None."""
@@ -33,7 +33,7 @@ class AlertStore:
 
     async def by_id(self, ids: Sequence[UUID]) -> list[Alert]:
         """These alerts, oldest first."""
-        return [_alert(row) for row in await self._executor.fetch(sql.BY_ID, ids)]
+        return [_alert(row) for row in await self._pool.fetch(sql.BY_ID, ids)]
 
     async def list_alerts(
         self,
@@ -44,7 +44,7 @@ class AlertStore:
     ) -> list[Alert]:
         """The newest alerts first, from behind `before` on."""
         moment, alert_id = before or (None, None)
-        rows = await self._executor.fetch(
+        rows = await self._pool.fetch(
             sql.LIST,
             moment,
             alert_id,
@@ -58,39 +58,37 @@ class AlertStore:
 
     async def history(self, alert_id: UUID) -> list[HistoryEntry]:
         """What happened to it, newest first; the last 500 events."""
-        rows = await self._executor.fetch(sql.HISTORY, alert_id)
+        rows = await self._pool.fetch(sql.HISTORY, alert_id)
         return [HistoryEntry(**dict(row)) for row in rows]
 
     async def acknowledge(
         self, alert_id: UUID, *, by: UUID | None, actor: str, note: str | None = None
     ) -> str | None:
         """`acknowledged`, `resolved` (too late), or None when there is no such alert."""
-        answer: str | None = await self._executor.fetchval(
-            sql.ACKNOWLEDGE, alert_id, by, actor, note
-        )
+        answer: str | None = await self._pool.fetchval(sql.ACKNOWLEDGE, alert_id, by, actor, note)
         return answer
 
     async def snooze(
         self, alert_id: UUID, until: datetime, *, actor: str, note: str | None = None
     ) -> str | None:
         """`snoozed`, `resolved` (too late), or None when there is no such alert."""
-        answer: str | None = await self._executor.fetchval(sql.SNOOZE, alert_id, until, actor, note)
+        answer: str | None = await self._pool.fetchval(sql.SNOOZE, alert_id, until, actor, note)
         return answer
 
     async def resolve(self, alert_id: UUID, *, actor: str, note: str | None = None) -> str | None:
         """`resolved`, also where it was, or None when there is no such alert."""
-        answer: str | None = await self._executor.fetchval(sql.RESOLVE, alert_id, actor, note)
+        answer: str | None = await self._pool.fetchval(sql.RESOLVE, alert_id, actor, note)
         return answer
 
     async def resolve_settled(self) -> int:
         """Resolve each job_failed whose jobs are all settled; how many."""
-        return int(await self._executor.fetchval(sql.RESOLVE_SETTLED))
+        return int(await self._pool.fetchval(sql.RESOLVE_SETTLED))
 
     async def plan(self, routes: Mapping[str, Sequence[str]], repeat_after: timedelta) -> int:
         """Put whatever is to be told into the outbox; how many alerts."""
         pairs = [(kind, channel) for kind, channels in routes.items() for channel in channels]
         return int(
-            await self._executor.fetchval(
+            await self._pool.fetchval(
                 sql.PLAN, [kind for kind, _ in pairs], [name for _, name in pairs], repeat_after
             )
         )
@@ -99,7 +97,7 @@ class AlertStore:
         self, channel: str, *, per_hour: int, digest_gap: timedelta, lease: timedelta
     ) -> list[Claimed]:
         """What the channel is to send in one message now; empty when nothing."""
-        rows = await self._executor.fetch(sql.CLAIM, channel, per_hour, digest_gap, lease)
+        rows = await self._pool.fetch(sql.CLAIM, channel, per_hour, digest_gap, lease)
         return [
             Claimed(
                 row["alert_id"], row["fence"], row["round"], Notice(row["notice"]), row["digest"]
@@ -117,7 +115,7 @@ class AlertStore:
     ) -> list[AlertId]:
         """Record what became of a message; returns the alerts that it leaves undelivered."""
         failed = outcome if isinstance(outcome, NotSent) else None
-        rows = await self._executor.fetch(
+        rows = await self._pool.fetch(
             sql.RECORD,
             channel,
             [one.alert_id for one in claimed],
@@ -130,7 +128,7 @@ class AlertStore:
 
     async def link_key(self) -> bytes:
         """The key that signs links; the same for every process."""
-        return bytes(await self._executor.fetchval(sql.LINK_KEY))
+        return bytes(await self._pool.fetchval(sql.LINK_KEY))
 
 
 def _alert(row: asyncpg.Record) -> Alert:

@@ -23,6 +23,8 @@ from wastewise_jobs.errors import (
     PermanentError,
     RetryableError,
     UnknownJobTypeError,
+    text_of,
+    without_row_values,
 )
 from wastewise_jobs.jobs.model import JsonObject
 from wastewise_jobs.jobs.storable import clean_text, storable_object
@@ -119,7 +121,7 @@ def _verdict(finding: _Finding, error: BaseException) -> Verdict:
     return Verdict(
         kind=finding.kind,
         code=clean_text(str(finding.code), 100),
-        message=clean_text(message),
+        message=clean_text(without_row_values(message)),
         reason=finding.reason,
         retry_after=_capped(finding.retry_after),
         details=storable_object(finding.details),
@@ -134,7 +136,7 @@ def _of_cause(verdict: Verdict, error: BaseException) -> Verdict:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error)
+        return text_of(error)
     except Exception:  # noqa: BLE001 - __str__ is the handler's code, and belongs to its run
         return "(its text cannot be read)"
 
