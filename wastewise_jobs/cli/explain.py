@@ -101,7 +101,9 @@ def _next_step(error: client.ClientError) -> str:
     if isinstance(error, client.ServiceUnreachableError):
         return "; is it running (`wastewise-jobs serve`), and is --url right?"
     if isinstance(error, client.NotAuthorizedError) and error.status == _UNKNOWN_CALLER:
-        return "; give a token with --token or WASTEWISE_TOKEN (`wastewise-jobs token` makes one)"
+        return (
+            "; give a token with WASTEWISE_TOKEN or --token-file (`wastewise-jobs token` makes one)"
+        )
     if isinstance(error, client.ServiceError) and error.request_id:
         return f"; request {error.request_id} in the service's log says more"
     if isinstance(error, client.ProblemError):
