@@ -187,7 +187,7 @@ FROM public.analysis_jobs
 """
 )
 
-# A page of jobs brings no text of megabytes: whoever wants those looks at the job.
+# Many jobs at once bring no text of megabytes: whoever wants those looks at the job.
 _LISTED = _WITHOUT_RESULT.replace(
     "error_details::text AS",
     "CASE WHEN octet_length(error_details::text) <= 65536 THEN error_details::text END AS",
@@ -196,7 +196,7 @@ _LISTED = _WITHOUT_RESULT.replace(
     "CASE WHEN octet_length(retry_error_log::text) <= 65536 THEN retry_error_log::text END AS",
 )
 
-VIEWS = _WITHOUT_RESULT + "WHERE id = ANY ($1::uuid[])"
+VIEWS = _LISTED + "WHERE id = ANY ($1::uuid[])"
 
 _FILTERS = """
   AND ($1::text[] IS NULL OR status = ANY ($1))
