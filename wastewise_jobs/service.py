@@ -120,7 +120,12 @@ async def run_service(
         jobs.bind(JobStore(pool), doorbell.ring, notifies=settings.notify_enabled)
         worker = None
         if parts.api:
-            await _set_quotas(pool, settings)
+            await set_quotas(
+                pool,
+                projects=settings.quota_projects,
+                stored_bytes=settings.quota_stored_bytes,
+                pending_jobs=settings.quota_pending_jobs,
+            )
         if parts.worker:
             await pool.execute(_SET_STUCK_THRESHOLD, settings.job_stuck_threshold_minutes)
             await JobTypeStore(pool).register(job_types_of(jobs, settings, builtin=parts.builtin))
@@ -401,15 +406,6 @@ def job_types_of(jobs: Jobs, settings: Settings, *, builtin: bool) -> list[JobTy
     from wastewise_jobs.handlers.builtin import REGULATORY_RESEARCH
 
     return [*carried, REGULATORY_RESEARCH]
-
-
-async def _set_quotas(pool: Pool, settings: Settings) -> None:
-    await set_quotas(
-        pool,
-        projects=settings.quota_projects,
-        stored_bytes=settings.quota_stored_bytes,
-        pending_jobs=settings.quota_pending_jobs,
-    )
 
 
 async def _log_connection_budget(pool: Pool, settings: Settings) -> None:

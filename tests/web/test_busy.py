@@ -1,12 +1,20 @@
 """Somebody holds a row, or a whole table, for as long as he likes."""
 
 import asyncio
+import os
+import shutil
+import socket
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
+import asyncpg
 import pytest
 
+from tests.conftest import connected, reachable_folder
 from tests.support import eventually
 from tests.web.api import BOB, Api, Reply, serving
 from wastewise_jobs.db.pool import Pool, create_pool
@@ -15,6 +23,7 @@ from wastewise_jobs.web.caller import Caller
 
 Act = Callable[[Api], Awaitable[Callable[[], Awaitable[Reply]]]]
 
+PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
 
@@ -159,3 +168,61 @@ async def test_a_user_waits_for_few_locks_at_once(pool: Pool) -> None:
     await asyncio.gather(*tasks)
     assert inside == 5
     assert await pool.fetchval("SHOW lock_timeout") == "0"
+
+
+@asynccontextmanager
+async def transaction_pooler(dsn: str) -> AsyncIterator[str]:
+    """The address of the database through a real PgBouncer."""
+    parts = urlsplit(dsn)
+    words = dict(parse_qsl(parts.query))
+    host = words.get("host") or str(parts.hostname)
+    folder = reachable_folder()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config, at = folder / "pgbouncer.ini", words.get("port") or parts.port or 5432
+    config.write_text(
+        f"[databases]\n* = host={host} port={at} user=postgres\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 4\n"
+    )
+    # It refuses to be root, and a socket is only for the user of its server.
+    owner = Path(host).stat().st_uid if host.startswith("/") and os.geteuid() == 0 else None
+    popen = subprocess.Popen(
+        [str(PGBOUNCER), str(config)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        user=owner,
+    )
+    through = f"postgresql://postgres@127.0.0.1:{port}{parts.path}?sslmode=disable"
+
+    async def answers() -> bool:
+        try:
+            async with connected(through):
+                return True
+        except (OSError, asyncpg.PostgresError):
+            return False
+
+    try:
+        await eventually(answers, within=30)
+        yield through
+    finally:
+        popen.kill()
+        popen.wait(10)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
+async def test_a_held_row_is_answered_busy_through_a_transaction_pooler(db: str) -> None:
+    async with (
+        transaction_pooler(db) as through,
+        create_pool(through, max_size=4, statement_cache_size=0) as pool,
+        serving(pool) as api,
+    ):
+        ask = await cancelling(api)
+        async with create_pool(db, max_size=1) as outside, held(outside, "analysis_jobs"):
+            reply = await ask()
+        assert (reply.status, reply.code) == (409, "busy")
+        # The limit is left in none of the pooler's sessions.
+        assert {await pool.fetchval("SHOW lock_timeout") for _ in range(8)} == {"0"}
+        assert (await ask()).status == 200
