@@ -144,6 +144,8 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET jit = off
+-- As enqueue_jobs: a batch waits for nobody's transaction for long.
+SET lock_timeout = '2s'
 SET enable_seqscan = off
 AS $$
 DECLARE

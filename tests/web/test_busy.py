@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import connected, reachable_folder
 from tests.support import eventually
-from tests.web.api import BOB, Api, Reply, serving
+from tests.web.api import ANN, BOB, Api, Reply, serving
 from wastewise_jobs.db.pool import Pool, create_pool
 from wastewise_jobs.web import writes
 from wastewise_jobs.web.caller import Caller
@@ -168,6 +168,37 @@ async def test_a_user_waits_for_few_locks_at_once(pool: Pool) -> None:
     await asyncio.gather(*tasks)
     assert inside == 5
     assert await pool.fetchval("SHOW lock_timeout") == "0"
+
+
+async def test_whose_project_somebody_holds_waits_apart_from_the_others(api: Api) -> None:
+    """Those who came with him in one batch are let in, and those who come later not held up."""
+    mine = await api.new_project()
+    users = [UUID(int=n) for n in range(1, 6)]
+    async with held(api.pool, "projects"):
+        blocked, *others = await asyncio.gather(
+            api.analyze(projectId=mine), *(api.analyze(user=user) for user in users)
+        )
+        assert (blocked.status, blocked.code) == (409, "busy")
+        assert [reply.status for reply in others] == [201] * 5
+        again = asyncio.create_task(api.analyze(projectId=mine))
+        await eventually(lambda: _all_wait(api.pool, 1))
+        assert (await api.analyze(user=BOB)).status == 201
+        assert not again.done()
+        assert (await again).code == "busy"
+    assert (await api.analyze(projectId=mine)).status == 201
+
+
+async def test_a_key_that_somebody_is_about_to_use_holds_nobody_else_up(api: Api) -> None:
+    async with api.pool.acquire() as connection, connection.transaction():
+        await connection.execute(
+            "INSERT INTO public.analysis_jobs "
+            "(user_id, job_type, idempotency_key, idempotency_hash) VALUES ($1, 'echo', 'k', 'h')",
+            ANN,
+        )
+        blocked, other = await asyncio.gather(
+            api.analyze(idempotencyKey="k"), api.analyze(user=BOB)
+        )
+        assert (blocked.status, blocked.code, other.status) == (409, "busy", 201)
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal, get_args
-from uuid import UUID
 
 import asyncpg
 import pytest
@@ -211,17 +210,3 @@ async def test_two_foreign_writers_at_once_do_not_both_pass(
                 await waiting
             await second.rollback()
         await other.execute("RESET ROLE")
-
-
-async def test_whose_project_somebody_holds_waits_alone(pool: Pool) -> None:
-    """Those who came with him in one batch are let in."""
-    async with serving(pool) as api:
-        mine = await api.new_project()
-        async with pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT FROM public.projects FOR UPDATE")
-            users = [UUID(int=n) for n in range(1, 6)]
-            blocked, *others = await asyncio.gather(
-                api.analyze(projectId=mine), *(api.analyze(user=user) for user in users)
-            )
-        assert (blocked.status, blocked.code) == (409, "busy")
-        assert [reply.status for reply in others] == [201] * 5

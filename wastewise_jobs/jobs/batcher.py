@@ -134,15 +134,20 @@ class Batcher:
                 size += len(wanted.job.input_json)
         return batch
 
-    async def insert(self, admitted: Sequence[Wanted]) -> Sequence[Enqueued | Exception]:
-        """Insert them; an answer or an error for each."""
-        return await self.store.enqueue([wanted.job for wanted in admitted])
+    async def insert(self, admitted: Sequence[Wanted]) -> None:
+        """Insert them, and answer each."""
+        tell(admitted, await self.store.enqueue([wanted.job for wanted in admitted]))
 
     async def _send(self, batch: Sequence[Wanted]) -> None:
         admitted = await self.admit(batch)
-        answers = await self.insert(admitted)
-        for wanted, answer in zip(admitted, answers, strict=True):
-            if isinstance(answer, Exception):
-                wanted.refuse(answer)
-            elif not wanted.answer.done():
-                wanted.answer.set_result(answer)
+        if admitted:
+            await self.insert(admitted)
+
+
+def tell(batch: Sequence[Wanted], answers: Sequence[Enqueued | Exception]) -> None:
+    """Answer whoever still waits; the answers are in the order of the batch."""
+    for wanted, answer in zip(batch, answers, strict=True):
+        if isinstance(answer, Exception):
+            wanted.refuse(answer)
+        elif not wanted.answer.done():
+            wanted.answer.set_result(answer)

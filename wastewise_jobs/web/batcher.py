@@ -1,6 +1,8 @@
 """Requests that arrive together are inserted together, each into a project of its own user."""
 
 import asyncio
+import contextvars
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -9,7 +11,7 @@ import asyncpg
 
 from wastewise_jobs.db import quotas
 from wastewise_jobs.db.pool import Pool
-from wastewise_jobs.jobs.batcher import MOST_IN_BATCH, Batcher, Wanted
+from wastewise_jobs.jobs.batcher import MOST_IN_BATCH, Batcher, Wanted, tell
 from wastewise_jobs.jobs.model import Enqueued, NewJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.projects.store import ProjectStore
@@ -25,9 +27,10 @@ from wastewise_jobs.web.writes import busy
 _MOST_WAITING = 5000
 _MOST_BYTES_WAITING = 64 * 1024 * 1024
 _MOST_OF_USER = 2000
-# Statements at once when a batch has to be taken apart.
-_MOST_APART = 3
 _MOST_BYTES_OF_USER = 16 * 1024 * 1024
+# Statements at once for users who met somebody's lock, and for how long they are kept apart.
+_MOST_APART = 3
+_HELD_SECONDS = 10.0
 
 
 class EnqueueBatcher(Batcher):
@@ -50,6 +53,9 @@ class EnqueueBatcher(Batcher):
         self._quota = quota
         self._most_waiting = most_waiting
         self._most_of_user = most_of_user
+        self._places = asyncio.Semaphore(_MOST_APART)
+        self._apart: set[asyncio.Task[None]] = set()
+        self._held_until: dict[UUID | None, float] = {}
 
     async def enqueue(self, job: NewJob, *, any_project: bool = False) -> Enqueued:
         """Insert the job; its project must be its user's own, unless `any_project`.
@@ -92,35 +98,46 @@ class EnqueueBatcher(Batcher):
             admitted.append(wanted)
         return admitted
 
-    async def insert(self, admitted: Sequence[Wanted]) -> Sequence[Enqueued | Exception]:
-        """All in one statement; each user alone when somebody holds what one of them needs."""
+    async def insert(self, admitted: Sequence[Wanted]) -> None:
+        """All in one statement; whoever needs what somebody holds waits apart from the others."""
+        now = time.monotonic()
+        apart = [w for w in admitted if self._held_until.get(w.job.user_id, now) > now]
+        together = [w for w in admitted if w not in apart] if apart else admitted
         try:
-            return await self._insert(admitted)
+            if together:
+                tell(together, await self._insert(together))
         except asyncpg.LockNotAvailableError:
-            lines = _by_user(admitted)
-            if len(lines) == 1:
-                return [busy()] * len(admitted)
-        places = asyncio.Semaphore(_MOST_APART)
-        answered = await asyncio.gather(*(self._insert_apart(line, places) for line in lines))
-        answers = {
-            wanted: answer
-            for line, own in zip(lines, answered, strict=True)
-            for wanted, answer in zip(line, own, strict=True)
-        }
-        return [answers[wanted] for wanted in admitted]
+            apart += together
+        for line in _by_user(apart):
+            # In nobody's context, as the batch itself.
+            task = asyncio.create_task(
+                self._insert_apart(line), name="enqueue apart", context=contextvars.Context()
+            )
+            self._apart.add(task)
+            task.add_done_callback(self._apart.discard)
 
-    async def _insert_apart(
-        self, line: Sequence[Wanted], places: asyncio.Semaphore
-    ) -> Sequence[Enqueued | Exception]:
-        async with places:
-            try:
-                return await self._insert(line)
-            except asyncpg.LockNotAvailableError:
-                return [busy()] * len(line)
+    async def close(self) -> None:
+        """Wait until everything that was accepted is answered."""
+        await super().close()
+        await asyncio.gather(*self._apart)
+
+    async def _insert_apart(self, line: Sequence[Wanted]) -> None:
+        user = line[0].job.user_id
+        try:
+            async with self._places:
+                tell(line, await self._insert(line))
+            self._held_until.pop(user, None)
+        except asyncpg.LockNotAvailableError:
+            if len(self._held_until) >= _MOST_WAITING:
+                self._held_until.clear()
+            self._held_until[user] = time.monotonic() + _HELD_SECONDS
+            tell(line, [busy()] * len(line))
+        except Exception as error:  # noqa: BLE001 - a loop's tick: they are told, and the others go on
+            tell(line, [error] * len(line))
 
     async def _insert(self, batch: Sequence[Wanted]) -> Sequence[Enqueued | Exception]:
         if not self._quota:
-            return await super().insert(batch)
+            return await self.store.enqueue([wanted.job for wanted in batch])
         async with self._pool.acquire() as connection, connection.transaction():
             refused = await quotas.take_jobs(
                 connection,
