@@ -216,11 +216,11 @@ $$;
 CREATE OR REPLACE TRIGGER wastewise_quota
 BEFORE INSERT ON public.projects
 FOR EACH ROW
-WHEN (row_security_active('public.projects'::regclass))
+WHEN (row_security_active('public.projects'::regclass) AND current_user <> 'service_role')
 EXECUTE FUNCTION public.quota_guard();
 
 CREATE OR REPLACE TRIGGER wastewise_quota
 BEFORE INSERT ON public.analysis_jobs
 FOR EACH ROW
-WHEN (row_security_active('public.analysis_jobs'::regclass))
+WHEN (row_security_active('public.analysis_jobs'::regclass) AND current_user <> 'service_role')
 EXECUTE FUNCTION public.quota_guard();
