@@ -132,6 +132,8 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET jit = off
+-- A project that somebody holds, or a key that somebody is about to use, stops a batch no longer.
+SET lock_timeout = '2s'
 SET enable_seqscan = off
 AS $$
 #variable_conflict use_column

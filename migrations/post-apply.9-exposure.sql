@@ -4,6 +4,7 @@ DO $$
 DECLARE
     _ours text[] := ARRAY[
         'is_first_analysis', 'assign_job_priority', 'enqueue_jobs', 'promote_due_jobs',
+        'quota_refusal', 'quota_job_refusals', 'quota_jobs_of', 'quota_guard', 'set_quotas',
         'claim_jobs', 'get_next_job', 'heartbeat_jobs', 'progress_jobs',
         'mirror_jobs_to_projects', 'complete_jobs', 'retry_jobs', 'fail_jobs', 'release_jobs',
         'cancel_running_jobs', 'cancel_job', 'requeue_job', 'schedule_job_retry', 'queue_jobs',
@@ -27,7 +28,7 @@ DECLARE
         'prune_rollups'
     ];
     _tables text[] := ARRAY[
-        'schema_info', 'job_queue', 'job_types', 'job_workers', 'project_file_contents',
+        'schema_info', 'quota_uses', 'job_queue', 'job_types', 'job_workers', 'project_file_contents',
         'job_rows', 'job_reports', 'api_keys', 'job_alert_jobs', 'job_alert_failures',
         'job_alert_deliveries', 'job_alert_channels', 'job_alert_history', 'job_rollups',
         'job_rollup_marks', 'job_prune_holds'

@@ -7,12 +7,14 @@ WastewiseJobsError
 ├── InvalidInputError        a value that a caller gave cannot be accepted; names the field
 ├── UnknownJobTypeError      nobody ever registered that job type
 ├── JobRefusedError          the job could not be enqueued: a constraint or a limit says no
+├── QuotaExceededError       a user has as much of something as one may have
 ├── LeaseLostError           the job was given to another worker
 ├── WorkerWornOutError       the worker ended by itself: only a new process helps
 ├── PermanentError           a handler says: retrying cannot help
 └── RetryableError           a handler says: retrying may help
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -69,6 +71,16 @@ class JobRefusedError(WastewiseJobsError):
         self.code = code
         self.problem = problem
         self.field = field
+
+
+class QuotaExceededError(WastewiseJobsError):
+    """A user has as much of something as one may have; `quota` is its name."""
+
+    def __init__(self, quota: str, *, limit: int, used: int) -> None:
+        super().__init__(f"at most {limit} {quota.replace('_', ' ')}; {used} are used")
+        self.quota = quota
+        self.limit = limit
+        self.used = used
 
 
 class LeaseLostError(WastewiseJobsError):
@@ -129,6 +141,28 @@ class RetryableError(WastewiseJobsError):
         self.message = message
         self.retry_after = retry_after
         self.details = dict(details or {})
+
+
+# PostgreSQL's and its drivers' words, each on a line of its own behind the message.
+_BEHIND_MESSAGE = re.compile(
+    r"\s*\n[ \t]*(?:DETAIL|HINT|CONTEXT|QUERY|STATEMENT|WHERE|LINE \d+):.*", re.DOTALL
+)
+
+
+def without_row_values(text: str) -> str:
+    """What PostgreSQL says without DETAIL and what follows: there it shows the values of rows."""
+    # Most texts have one line.
+    return _BEHIND_MESSAGE.sub("", text) if "\n" in text else text
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says, without the values of rows."""
+    if isinstance(getattr(error, "sqlstate", None), str):
+        # The drivers put DETAIL behind the message only in str(), and not always in English.
+        diagnosis = getattr(error, "diag", None)
+        primary = getattr(diagnosis, "message_primary", None) or next(iter(error.args), "")
+        return without_row_values(str(primary))
+    return without_row_values(str(error))
 
 
 _PROBLEMS = {

@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
@@ -22,6 +23,8 @@ from typing import Any, Final, TextIO, cast
 import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from wastewise_jobs.errors import text_of, without_row_values
 
 MASK = "***"
 _DEEPEST = 8
@@ -54,6 +57,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "database_came_back": "requests are served again; how many got a 503 meanwhile",
     "database_host_given_up": "it answers nobody; its connections were closed, others are asked",
     "doorbell_failed": "hints cannot be sent; workers find jobs by polling until they can",
+    "download_broken": "a large answer ended before its end; says why",
     "embedded_postgres_does_not_stop": "our PostgreSQL did not stop in time and was left alone",
     "embedded_postgres_elsewhere": "its data lies outside a home that its user cannot enter",
     "embedded_postgres_restarted": "our PostgreSQL was gone under its users and was started again",
@@ -63,6 +67,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "event_stream_broken": "whoever followed a job went away",
     "event_stream_unauthorized": "whoever followed a job lost the right to; the stream ended",
     "event_stream_failed": "an event stream ended early by our own fault",
+    "file_not_recognised": "an upload could not be read in its limits and was stored as other",
     "handler_process_died": "the process that ran a handler ended without an answer",
     "handler_raised": "a handler raised an error that no rule knows; with its traceback",
     "handler_stuck": "a handler did not end when it was stopped; its slot stays taken",
@@ -273,10 +278,41 @@ def _common(*, as_json: bool) -> list[Processor]:
         structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
         structlog.processors.StackInfoRenderer(),
         # Before redaction: an exception's text is as likely as any to hold a DSN.
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(_format_exception),
+        _without_row_values,
         _redact_record,
         _event_first,
     ]
+
+
+def _format_exception(exc_info: Any) -> str:  # noqa: ANN401 - structlog's
+    """The traceback, in which no error shows the values of rows."""
+    whole = traceback.TracebackException(*exc_info, compact=True)
+    waiting: list[tuple[traceback.TracebackException | None, BaseException | None]]
+    waiting = [(whole, exc_info[1])]
+    while waiting:
+        told, error = waiting.pop()
+        if told is None or error is None:
+            continue
+        told._str = _text_of(error)  # type: ignore[attr-defined]  # noqa: SLF001 - it has no door
+        waiting += [(told.__cause__, error.__cause__), (told.__context__, error.__context__)]
+        if told.exceptions and isinstance(error, BaseExceptionGroup):
+            waiting += zip(told.exceptions, error.exceptions, strict=False)
+    return "".join(whole.format()).rstrip("\n")
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return text_of(error)
+    except Exception:  # noqa: BLE001 - __str__ may be a handler's own code
+        return "<exception str() failed>"
+
+
+def _without_row_values(_: WrappedLogger, __: str, record: EventDict) -> EventDict:
+    for name in ("error", "reason", "message"):
+        if isinstance(text := record.get(name), str):
+            record[name] = without_row_values(text)
+    return record
 
 
 def _renderer(*, as_json: bool) -> Processor:

@@ -28,6 +28,7 @@ from wastewise_jobs.db.embedded import embedded_postgres
 from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.opening import Addresses, checked_pool, open_pool
 from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.db.quotas import set_quotas
 from wastewise_jobs.errors import (
     ConfigurationError,
     InvalidInputError,
@@ -112,6 +113,13 @@ async def run_service(
         jobs = carried_jobs(parts)
         jobs.bind(JobStore(pool), doorbell.ring, notifies=settings.notify_enabled)
         worker = None
+        if parts.api:
+            await set_quotas(
+                pool,
+                projects=settings.quota_projects,
+                stored_bytes=settings.quota_stored_bytes,
+                pending_jobs=settings.quota_pending_jobs,
+            )
         if parts.worker:
             await pool.execute(_SET_STUCK_THRESHOLD, settings.job_stuck_threshold_minutes)
             await JobTypeStore(pool).register(job_types_of(jobs, settings, builtin=parts.builtin))
@@ -331,6 +339,8 @@ def _api(settings: Settings, pool: Pool, vitals: Vitals, links: AlertLinks) -> "
         alert_links=links,
         time_zone=settings.timezone,
         silent_after=timedelta(minutes=settings.worker_heartbeat_threshold_minutes),
+        recognition_memory_bytes=settings.compute_memory_mb * 1024**2,
+        job_quota=settings.quota_pending_jobs > 0,
     )
 
 

@@ -199,5 +199,6 @@ Folder = Annotated[Path, AfterValidator(absolute)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Minutes = Annotated[int, Field(ge=1, le=10_080)]
 PerHour = Annotated[int, Field(ge=1, le=10_000)]
+Quota = Annotated[int, Field(ge=0, le=10**15)]
 # Secrets are sent there.
 SecretServiceUrl = Annotated[str, AfterValidator(service_url), AfterValidator(https_or_loopback)]

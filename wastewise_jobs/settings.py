@@ -38,6 +38,7 @@ from wastewise_jobs.setting_values import (
     Minutes,
     PerHour,
     ProxyUrl,
+    Quota,
     Seconds,
     SecretServiceUrl,
     SmtpUrl,
@@ -115,6 +116,9 @@ class Settings(BaseSettings):
         tuple[str, ...], NoDecode, BeforeValidator(comma_separated), AfterValidator(origins)
     ] = ()
     job_rate_limit_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    quota_projects: Quota = 0
+    quota_stored_bytes: Quota = 0
+    quota_pending_jobs: Quota = 0
     user_priority_floor: Annotated[int, Field(ge=1, le=10)] = 1
 
     jwt_secret: Annotated[SecretStr, AfterValidator(long_enough)] | None = None

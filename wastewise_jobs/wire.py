@@ -538,3 +538,6 @@ class Problem(AnswerModel):
     instance: str | None = None
     field: str | None = None
     errors: list[FieldProblem] | None = None
+    quota: str | None = None
+    limit: int | None = None
+    used: int | None = None

@@ -74,6 +74,7 @@ CREATE TRIGGER wastewise_follow_updated AFTER UPDATE ON public.analysis_jobs FOR
 CREATE TRIGGER wastewise_mark_inserted AFTER INSERT ON public.analysis_jobs FOR EACH ROW WHEN (((new.completed_at IS NOT NULL) AND (row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), ''::text) = ''::text)))) EXECUTE FUNCTION mark_finished_job();
 CREATE TRIGGER wastewise_mark_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN ((((((old.completed_at IS DISTINCT FROM new.completed_at) OR (old.status IS DISTINCT FROM new.status)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.duration_seconds IS DISTINCT FROM new.duration_seconds)) AND ((old.completed_at IS NOT NULL) OR ((new.completed_at IS NOT NULL) AND (row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), ''::text) = ''::text)))))) EXECUTE FUNCTION mark_finished_job();
 CREATE TRIGGER wastewise_prove BEFORE INSERT OR UPDATE ON public.analysis_jobs FOR EACH STATEMENT WHEN (((current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true) <> ''::text) AND (sha256(convert_to(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), 'UTF8'::name)) <> '\x<hash>'::bytea))) EXECUTE FUNCTION drop_forged_transition();
+CREATE TRIGGER wastewise_quota BEFORE INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION quota_guard();
 CREATE TRIGGER wastewise_raise_updated AFTER UPDATE ON public.analysis_jobs FOR EACH STATEMENT WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), ''::text) = ''::text))) EXECUTE FUNCTION raise_updated_jobs();
 
 CREATE TABLE api_keys (
@@ -410,6 +411,17 @@ CREATE TRIGGER wastewise_admit_inserted BEFORE INSERT ON public.projects FOR EAC
 CREATE TRIGGER wastewise_admit_truncate BEFORE TRUNCATE ON public.projects FOR EACH STATEMENT WHEN ((row_security_active(('projects'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION refuse_foreign_write();
 CREATE TRIGGER wastewise_admit_updated BEFORE UPDATE ON public.projects FOR EACH ROW WHEN ((((old.id IS DISTINCT FROM new.id) OR (old.user_id IS DISTINCT FROM new.user_id)) AND row_security_active(('projects'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION refuse_foreign_write();
 CREATE TRIGGER wastewise_bound BEFORE INSERT OR UPDATE ON public.projects FOR EACH ROW EXECUTE FUNCTION bound_project();
+CREATE TRIGGER wastewise_quota BEFORE INSERT ON public.projects FOR EACH ROW WHEN ((row_security_active(('projects'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION quota_guard();
+
+CREATE TABLE quota_uses (
+    user_id uuid NOT NULL,
+    asked bigint NOT NULL DEFAULT 1,
+    jobs bigint,
+    counted_at timestamp with time zone,
+    CONSTRAINT quota_uses_pkey PRIMARY KEY (user_id)
+) WITH (fillfactor=50);
+
+ALTER TABLE quota_uses ENABLE ROW LEVEL SECURITY;
 
 CREATE TABLE schema_info (
     only_row boolean NOT NULL DEFAULT true,
@@ -425,8 +437,14 @@ CREATE TABLE schema_info (
     round_due_at timestamp with time zone NOT NULL DEFAULT now(),
     round_until timestamp with time zone,
     transition_key text NOT NULL,
+    quota_projects bigint NOT NULL DEFAULT 0,
+    quota_stored_bytes bigint NOT NULL DEFAULT 0,
+    quota_pending_jobs bigint NOT NULL DEFAULT 0,
     CONSTRAINT schema_info_pkey PRIMARY KEY (only_row),
-    CONSTRAINT schema_info_only_row_check CHECK (only_row)
+    CONSTRAINT schema_info_only_row_check CHECK (only_row),
+    CONSTRAINT schema_info_quota_pending_jobs_check CHECK ((quota_pending_jobs >= 0)),
+    CONSTRAINT schema_info_quota_projects_check CHECK ((quota_projects >= 0)),
+    CONSTRAINT schema_info_quota_stored_bytes_check CHECK ((quota_stored_bytes >= 0))
 );
 
 ALTER TABLE schema_info ENABLE ROW LEVEL SECURITY;
@@ -637,6 +655,7 @@ FUNCTION enqueue_jobs(_ids uuid[], _job_types text[], _inputs text[], _user_ids 
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=pg_catalog, pg_temp
     SET jit=off
+    SET lock_timeout=2s
     SET enable_seqscan=off;
 
 FUNCTION error_rate(_failed bigint, _completed bigint)
@@ -821,6 +840,33 @@ FUNCTION queued_kinds()
     SET jit=off
     SET enable_seqscan=off;
 
+FUNCTION quota_guard()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION quota_job_refusals(_users uuid[], _keys text[])
+    RETURNS TABLE("position" integer, allowed bigint, used bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off
+    SET lock_timeout=2s
+    SET enable_seqscan=off;
+
+FUNCTION quota_jobs_of(_user uuid, _wanted bigint, _allowed bigint)
+    RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off
+    SET enable_seqscan=off;
+
+FUNCTION quota_refusal(_user uuid, _projects bigint DEFAULT 0, _stored_bytes bigint DEFAULT 0, _jobs bigint DEFAULT 0)
+    RETURNS TABLE(quota text, allowed bigint, used bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
 FUNCTION raise_alert(_fingerprint text, _alert_type text, _severity text, _message text, _details jsonb DEFAULT '{}'::jsonb, _job_id uuid DEFAULT NULL::uuid, _occurrences bigint DEFAULT 1)
     RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
@@ -972,6 +1018,12 @@ FUNCTION seconds_until_rescue()
     SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off;
+
+FUNCTION set_quotas(_projects bigint, _stored_bytes bigint, _pending_jobs bigint)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
 
 FUNCTION snooze_alert(_id uuid, _until timestamp with time zone, _actor text, _note text DEFAULT NULL::text)
     RETURNS text

@@ -45,3 +45,37 @@ async def test_connections_that_died_together_are_replaced_together(
             await pool.execute("SELECT 1")
         answers = await asyncio.gather(*(pool.fetchval("SELECT 1") for _ in range(4)))
         assert answers == [1, 1, 1, 1]
+
+
+async def test_whoever_waits_longest_is_served_first(db: str) -> None:
+    """A newcomer comes between what is given back and who waits for it."""
+    async with create_pool(db, min_size=1, max_size=1) as pool:
+        served: list[str] = []
+
+        async def serve(name: str) -> None:
+            async with pool.acquire():
+                served.append(name)
+
+        first = await pool.acquire()
+        waiting = [asyncio.create_task(serve(name)) for name in ("a", "b", "c")]
+        await asyncio.sleep(0)
+        await pool.release(first)
+        await serve("newcomer")
+        await asyncio.gather(*waiting)
+    assert served == ["a", "b", "c", "newcomer"]
+
+
+async def test_whoever_gives_up_waiting_loses_no_connection(db: str) -> None:
+    async with create_pool(db, min_size=1, max_size=1) as pool:
+        first = await pool.acquire()
+        early, late, last = (asyncio.create_task(pool.fetchval("SELECT 1")) for _ in range(3))
+        await asyncio.sleep(0)
+        early.cancel()
+        await pool.release(first)
+        # It has its connection by now, and does not know it yet.
+        late.cancel()
+        assert await last == 1
+        assert await pool.fetchval("SELECT 1") == 1
+        assert await asyncio.gather(early, late, return_exceptions=True)
+    assert early.cancelled()
+    assert late.cancelled()

@@ -90,3 +90,35 @@ def test_what_is_to_be_typed_leads_to_the_same_service(monkeypatch: pytest.Monke
         ".venv/bin/wastewise-jobs watch 7 --url 'https://b.example/a b' --token ..."
     )
     assert as_typed("run `wastewise-jobs migrate`") == "run `.venv/bin/wastewise-jobs migrate`"
+
+
+def test_a_token_may_come_from_a_file_that_nobody_else_sees(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WASTEWISE_TOKEN", "from-the-environment")
+    file = tmp_path / "a token"
+    file.write_text("from-the-file\n")
+    found = find_target("https://b.example", None, file)
+    assert found.token == "from-the-file"
+    assert "from-the-file" not in found.to_type("watch")
+    assert f"--token-file '{file}'" in found.to_type("watch")
+
+
+@pytest.mark.parametrize(
+    ("token", "content", "said"),
+    [
+        ("given", "one", "cannot be given together with --token"),
+        (None, "", "is no token"),
+        (None, "two words", "is no token"),
+        (None, "x" * 20_000, "is larger than 16 KiB"),
+        (None, None, "No such file"),
+    ],
+)
+def test_a_token_file_that_is_none_is_refused(
+    tmp_path: Path, token: str | None, content: str | None, said: str
+) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(InvalidInputError, match=f"--token-file: .*{said}"):
+        find_target(None, token, file)

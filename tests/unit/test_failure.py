@@ -306,3 +306,41 @@ def test_a_chain_in_a_circle_ends() -> None:
     first, second = ValueError("a"), ValueError("b")
     first.__cause__, second.__cause__ = second, first
     assert classify(first).kind is U
+
+
+def refused_row() -> asyncpg.PostgresError:
+    error = asyncpg.CheckViolationError("a check refuses it")
+    error.detail = "Failing row contains (ann@example.com, 4711)."
+    error.hint = "4711"
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refused_row(),
+        ValueError(f"could not save: {refused_row()}"),
+        PermanentError("REFUSED", str(refused_row())),
+        RetryableError(str(refused_row())),
+        ExceptionGroup("tasks", [refused_row()]),
+        RuntimeError("ERROR:  bad\nLINE 1: SELECT 4711\n               ^\nCONTEXT:  4711"),
+    ],
+)
+def test_no_message_shows_the_values_of_a_row(error: BaseException) -> None:
+    message = classify(error).message
+    assert "refuses it" in message or "bad" in message
+    assert "4711" not in message
+    assert "4711" not in classify(_because_of(error)).message
+
+
+def _because_of(cause: BaseException) -> BaseException:
+    error = RuntimeError("it failed")
+    error.__cause__ = cause
+    return error
+
+
+def test_the_message_of_another_driver_is_its_own_word_for_it() -> None:
+    error = HttpError(
+        "refuses it\nDÉTAIL : 4711", sqlstate="23514", diag=SimpleNamespace(message_primary="bad")
+    )
+    assert classify(error).message == "HttpError: bad"

@@ -252,3 +252,31 @@ def test_a_closed_stderr_never_reaches_the_caller(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("sys.stderr", closed)
     log.info("job_claimed")
     logging.getLogger("asyncio").error("late")
+
+
+def _raise_refused() -> None:
+    error = asyncpg.UniqueViolationError("duplicate key")
+    error.detail = "Key (email)=(ann@example.com\nsecond line) exists."
+    error.hint = "ann@example.com"
+    raise error
+
+
+def test_no_record_shows_the_values_of_rows(err: Err) -> None:
+    """PostgreSQL shows them behind its message; in causes and in groups too."""
+    configure_logging("DEBUG", "json")
+    log = get_logger()
+    try:
+        try:
+            _raise_refused()
+        except asyncpg.UniqueViolationError as error:
+            log.error("loop_tick_failed", error=f"UniqueViolationError: {error}")  # noqa: TRY400
+            raise ExceptionGroup("several", [error, RuntimeError(f"again: {error}")]) from error
+    except ExceptionGroup:
+        log.exception("request_crashed")
+        logging.getLogger("library").exception("it failed")
+    said = err.getvalue()
+    assert said.count("duplicate key") >= 7
+    assert "example.com" not in said
+    assert "second line" not in said
+    assert "DETAIL" not in said
+    assert "_raise_refused" in said

@@ -10,6 +10,7 @@ from uuid import UUID
 import aiohttp
 import jwt
 import orjson
+from aiohttp import web
 from jsonschema import Draft202012Validator
 
 from tests.support import eventually
@@ -18,8 +19,9 @@ from wastewise_jobs.jobs.model import JobTypeInfo
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.projects.store import ProjectStore
-from wastewise_jobs.web.app import WATCHER, create_app
+from wastewise_jobs.web.app import BODIES, WATCHER, create_app
 from wastewise_jobs.web.auth import create_authenticator
+from wastewise_jobs.web.budget import Budget
 from wastewise_jobs.web.keys import KeyStore
 from wastewise_jobs.web.server import listening
 from wastewise_jobs.web.watch import JobWatcher
@@ -113,11 +115,19 @@ class Api:
     pool: Pool
     jobs: JobStore
     bell: Bell
-    watcher: JobWatcher
+    app: web.Application
     document: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Api({self.url})"
+
+    @property
+    def watcher(self) -> JobWatcher:
+        return self.app[WATCHER]
+
+    @property
+    def app_bodies(self) -> Budget:
+        return self.app[BODIES]
 
     async def request(
         self,
@@ -229,7 +239,7 @@ async def serving(pool: Pool, **options: Any) -> AsyncIterator[Api]:
         listening(app, "127.0.0.1", 0, **({"stop_seconds": 5.0} | server)) as address,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
-        api = Api(address.url, address.host, address.port, session, pool, jobs, bell, app[WATCHER])
+        api = Api(address.url, address.host, address.port, session, pool, jobs, bell, app)
         api.document = (await api.get("/openapi.json", user=None)).json
         yield api
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.factories import make_job
 from tests.support import eventually
-from tests.web.api import ANN, NOBODYS_ID, Api
+from tests.web.api import ANN, BOB, NOBODYS_ID, Api
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.errors import JobRefusedError
 from wastewise_jobs.jobs.model import Enqueued, NewJob
@@ -40,7 +40,7 @@ class Held(JobStore):
 
 def batcher(pool: Pool, **options: Any) -> tuple[EnqueueBatcher, Held]:
     store = Held(pool)
-    return EnqueueBatcher(store, ProjectStore(pool), **options), store
+    return EnqueueBatcher(store, ProjectStore(pool), pool, **options), store
 
 
 def wanted(batch: EnqueueBatcher, count: int, **columns: Any) -> list["asyncio.Task[Enqueued]"]:
@@ -155,3 +155,32 @@ async def test_closing_waits_for_what_was_accepted(web_pool: Pool) -> None:
     store.go_on.set()
     await closing
     assert all(task.done() for task in tasks)
+
+
+async def test_one_users_thousand_do_not_delay_anothers_one(web_pool: Pool) -> None:
+    batch, store = batcher(web_pool, most_in_batch=10)
+    first = wanted(batch, 1)
+    await eventually(lambda: store.batches == [1])
+    many = wanted(batch, 1000)
+    await asyncio.sleep(0)
+    one = asyncio.create_task(batch.enqueue(make_job(user_id=BOB)))
+    await asyncio.sleep(0)
+    store.go_on.set()
+    await one
+    assert sum(task.done() for task in many) <= 10
+    await asyncio.gather(*first, *many)
+    assert len(store.batches) == 1 + 101
+
+
+async def test_what_waits_of_one_user_is_bounded_and_others_are_let_in(web_pool: Pool) -> None:
+    batch, store = batcher(web_pool, most_of_user=3)
+    first = wanted(batch, 1)
+    await eventually(lambda: store.batches == [1])
+    waiting = wanted(batch, 3)
+    await asyncio.sleep(0)
+    with pytest.raises(ProblemError, match="too many of your jobs"):
+        await batch.enqueue(make_job(user_id=ANN))
+    other = asyncio.create_task(batch.enqueue(make_job(user_id=BOB)))
+    await asyncio.sleep(0)
+    store.go_on.set()
+    await asyncio.gather(*first, *waiting, other)

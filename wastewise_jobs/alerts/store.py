@@ -18,7 +18,7 @@ from wastewise_jobs.alerts.model import (
     NotSent,
     SendOutcome,
 )
-from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.db.pool import Executor
 from wastewise_jobs.jobs.storable import clean_text
 from wastewise_jobs.logs import redact
 
@@ -26,7 +26,7 @@ from wastewise_jobs.logs import redact
 class AlertStore:
     """Reads alerts, moves them through their life, and keeps the outbox."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Executor) -> None:
         self._pool = pool
 
     async def get(self, alert_id: UUID) -> Alert | None:

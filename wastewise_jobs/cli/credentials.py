@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from wastewise_jobs.cli.arguments import read_file
 from wastewise_jobs.cli.console import called_as
 from wastewise_jobs.cli.start import settings_with
 from wastewise_jobs.errors import InvalidInputError
@@ -17,6 +18,7 @@ from wastewise_jobs.settings import SECRET_FILE, Settings
 # Who the demo and the client commands are on a machine of one's own, when nobody said otherwise.
 LOCAL_USER = UUID("00000000-0000-4000-8000-000000000001")
 _LOCAL_TOKEN_SECONDS = 900
+_LONGEST_TOKEN_BYTES = 16 * 1024
 _TOKEN = re.compile(r"[!-~]+")
 
 
@@ -37,14 +39,20 @@ class Target:
         return " ".join((called_as(), *words, *self.flags))
 
 
-def find_target(url: str | None, token: str | None) -> Target:
+def find_target(url: str | None, token: str | None, token_file: Path | None = None) -> Target:
     """Flags, then WASTEWISE_URL and WASTEWISE_TOKEN, then our own service on this machine."""
+    if token is not None and token_file is not None:
+        raise InvalidInputError("--token-file", "cannot be given together with --token")
     settings = settings_with(wastewise_url=url)
     address = settings.wastewise_url or _own_address(settings)
     flags = () if url is None else ("--url", shlex.quote(url))
     if token is not None:
         checked = _fit_for_a_header("--token", token)
         return Target(address, checked, flags=(*flags, "--token", "..."))
+    if token_file is not None:
+        checked = _fit_for_a_header("--token-file", _read(token_file))
+        named = ("--token-file", shlex.quote(str(token_file)))
+        return Target(address, checked, flags=(*flags, *named))
     if settings.wastewise_token:
         found = settings.wastewise_token.get_secret_value()
         return Target(address, _fit_for_a_header("WASTEWISE_TOKEN", found), flags=flags)
@@ -60,6 +68,10 @@ def find_target(url: str | None, token: str | None) -> Target:
     )
     note = f"no token given: acting as the local user {LOCAL_USER}"
     return Target(address, local, note, flags)
+
+
+def _read(path: Path) -> str:
+    return read_file(path, "--token-file", _LONGEST_TOKEN_BYTES).decode("utf-8", "replace")
 
 
 def _fit_for_a_header(name: str, token: str) -> str:

@@ -12,6 +12,7 @@ from wastewise_jobs.errors import (
     InvalidInputError,
     WastewiseJobsError,
     problem_of,
+    text_of,
 )
 from wastewise_jobs.logs import redact
 
@@ -50,7 +51,7 @@ def _of_database(error: BaseException) -> str | None:
             "DATABASE_URL: the database is a standby or read-only: point it at the primary "
             "(several hosts need target_session_attrs=primary)"
         )
-    return f"DATABASE_URL: its role lacks a right: {error}" if state == _NO_RIGHT else None
+    return f"DATABASE_URL: its role lacks a right: {text_of(error)}" if state == _NO_RIGHT else None
 
 
 def _refused(error: client.ProblemError) -> str:
@@ -81,7 +82,8 @@ def _said(error: BaseException) -> str:
         return said
     if isinstance(error, OSError | TimeoutError):
         return f"{str(error) or 'it took too long'} ({type(error).__name__})"
-    return f"unexpected {type(error).__name__}: {error}; run it again with --debug to see where"
+    said = f"{type(error).__name__}: {text_of(error)}"
+    return f"unexpected {said}; run it again with --debug to see where"
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -100,7 +102,9 @@ def _next_step(error: client.ClientError) -> str:
     if isinstance(error, client.ServiceUnreachableError):
         return "; is it running (`wastewise-jobs serve`), and is --url right?"
     if isinstance(error, client.NotAuthorizedError) and error.status == _UNKNOWN_CALLER:
-        return "; give a token with --token or WASTEWISE_TOKEN (`wastewise-jobs token` makes one)"
+        return (
+            "; give a token with WASTEWISE_TOKEN or --token-file (`wastewise-jobs token` makes one)"
+        )
     if isinstance(error, client.ServiceError) and error.request_id:
         return f"; request {error.request_id} in the service's log says more"
     if isinstance(error, client.ProblemError):

@@ -1,12 +1,13 @@
 """`jobs list|show|cancel|retry`: looking at jobs of the service, and two things to do to them."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import UUID
 
 import typer
 
-from wastewise_jobs.cli.options import AsJson, JobIdArgument, Token, Url
+from wastewise_jobs.cli.options import AsJson, JobIdArgument, Token, TokenFile, Url
 
 if TYPE_CHECKING:
     from wastewise_jobs.client import Client
@@ -30,6 +31,7 @@ def list_jobs(
     as_json: AsJson = False,
     url: Url = None,
     token: Token = None,
+    token_file: TokenFile = None,
 ) -> None:
     """The newest jobs."""
 
@@ -43,7 +45,7 @@ def list_jobs(
             cursor=cursor,
         )
 
-    page = _call(ask, url, token)
+    page = _call(ask, url, token, token_file)
     if as_json:
         typer.echo(page.model_dump_json(by_alias=True))
         return
@@ -61,38 +63,58 @@ def list_jobs(
 
 @app.command()
 def show(
-    job_id: JobIdArgument, *, as_json: AsJson = False, url: Url = None, token: Token = None
+    job_id: JobIdArgument,
+    *,
+    as_json: AsJson = False,
+    url: Url = None,
+    token: Token = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Everything about one job."""
     from wastewise_jobs.cli.submit import print_job
 
-    print_job(_call(lambda client: client.job(job_id), url, token), as_json=as_json)
+    print_job(_call(lambda client: client.job(job_id), url, token, token_file), as_json=as_json)
 
 
 @app.command()
 def cancel(
-    job_id: JobIdArgument, *, as_json: AsJson = False, url: Url = None, token: Token = None
+    job_id: JobIdArgument,
+    *,
+    as_json: AsJson = False,
+    url: Url = None,
+    token: Token = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Cancel a job; one that is running is asked to stop."""
-    answer = _call(lambda client: client.cancel(job_id), url, token)
+    answer = _call(lambda client: client.cancel(job_id), url, token, token_file)
     typer.echo(answer.model_dump_json(by_alias=True) if as_json else answer.message)
 
 
 @app.command()
 def retry(
-    job_id: JobIdArgument, *, as_json: AsJson = False, url: Url = None, token: Token = None
+    job_id: JobIdArgument,
+    *,
+    as_json: AsJson = False,
+    url: Url = None,
+    token: Token = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Send a failed job round again; its error log stays."""
-    answer = _call(lambda client: client.retry(job_id), url, token)
+    answer = _call(lambda client: client.retry(job_id), url, token, token_file)
     typer.echo(answer.model_dump_json(by_alias=True) if as_json else answer.message)
 
 
-def _call(ask: "Callable[[Client], Awaitable[T]]", url: str | None, token: str | None) -> T:
+def _call(
+    ask: "Callable[[Client], Awaitable[T]]",
+    url: str | None,
+    token: str | None,
+    token_file: Path | None,
+) -> T:
     from wastewise_jobs.cli.credentials import find_target
     from wastewise_jobs.cli.running import run
     from wastewise_jobs.client import Client
 
-    target = find_target(url, token)
+    target = find_target(url, token, token_file)
     if target.note:
         typer.echo(target.note, err=True)
 

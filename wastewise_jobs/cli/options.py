@@ -12,7 +12,15 @@ Url = Annotated[
 ]
 Token = Annotated[
     str | None,
-    typer.Option("--token", help="Bearer token or API key (WASTEWISE_TOKEN)."),
+    typer.Option(
+        "--token",
+        help="Bearer token or API key. Everybody on this machine sees it in the list of "
+        "processes: WASTEWISE_TOKEN and --token-file are not seen.",
+    ),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option("--token-file", metavar="FILE", help="A file with the token or key in it."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Report = Annotated[

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from wastewise_jobs.cli.options import AsJson, JobIdArgument, Report, Token, Url
+from wastewise_jobs.cli.options import AsJson, JobIdArgument, Report, Token, TokenFile, Url
 
 if TYPE_CHECKING:
     from wastewise_jobs.cli.credentials import Target
@@ -126,6 +126,7 @@ def submit(
     as_json: AsJson = False,
     url: Url = None,
     token: Token = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Send a job to the service, with a new property and its files if you like.
 
@@ -163,7 +164,7 @@ def submit(
     )
     _check(plan, key=key)
     check_folder(report)
-    target = find_target(url, token)
+    target = find_target(url, token, token_file)
     _note(target.note)
     ok = run(_submit(target, plan, key=key, watched=watch, report=report, as_json=as_json))
     raise typer.Exit(0 if ok else 1)
@@ -176,6 +177,7 @@ def watch(
     as_json: AsJson = False,
     url: Url = None,
     token: Token = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Follow a job until it has finished."""
     from wastewise_jobs.cli.credentials import find_target
@@ -183,7 +185,7 @@ def watch(
     from wastewise_jobs.cli.running import run
 
     check_folder(report)
-    target = find_target(url, token)
+    target = find_target(url, token, token_file)
     _note(target.note)
     ok = run(_watch(target, job_id, report=report, as_json=as_json))
     raise typer.Exit(0 if ok else 1)

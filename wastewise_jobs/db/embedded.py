@@ -27,7 +27,14 @@ from typing import IO
 import psutil
 
 from wastewise_jobs.db.embedded_binaries import drop_old_copies
-from wastewise_jobs.db.embedded_files import Place, find_place, make_data, make_home
+from wastewise_jobs.db.embedded_files import (
+    Place,
+    check_home,
+    find_place,
+    make_data,
+    make_home,
+    open_lock,
+)
 from wastewise_jobs.db.embedded_process import (
     accepts,
     answers,
@@ -97,8 +104,9 @@ class _Locks:
 def _locks(home: Path) -> Iterator[_Locks]:
     try:
         make_home(home)
-        users = (home / "users.lock").open("ab")
-        start = (home / "start.lock").open("ab")
+        check_home(home)
+        users = open_lock(home / "users.lock")
+        start = open_lock(home / "start.lock")
     except OSError as error:
         raise _unusable(home, error) from error
     with users, start:

@@ -6,6 +6,7 @@ the data is placed elsewhere; the mode of a folder that we did not create is nev
 user is ever created.
 """
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -14,8 +15,10 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote
 
 from wastewise_jobs.db.embedded_binaries import (
@@ -84,7 +87,34 @@ def make_home(home: Path) -> None:
     missing = [folder for folder in (home, *home.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
-        folder.chmod(mode)
+        with _opened(folder) as number:
+            os.fchmod(number, mode)
+
+
+def check_home(home: Path) -> None:
+    """Refuse a home in which others could put their own files in the place of ours."""
+    status = home.stat()
+    if status.st_uid in {os.geteuid(), 0} and not status.st_mode & stat.S_IWOTH:
+        return
+    raise ConfigurationError(
+        "WASTEWISE_HOME",
+        f"{home} belongs to somebody else, or anybody may write there: "
+        "set it to a folder of your own",
+    )
+
+
+def open_lock(path: Path) -> IO[bytes]:
+    """The lock file, which nobody else may open: whoever can read it can lock it, and us out."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.fdopen(os.open(path, flags, 0o600), "ab")
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_nlink > 1:
+        file.close()
+        raise ConfigurationError(
+            "WASTEWISE_HOME", f"{path} is not ours alone: remove it, or set it to another folder"
+        )
+    os.fchmod(file.fileno(), 0o600)
+    return file
 
 
 def make_data(place: Place, *, lock: int, sync: bool) -> None:
@@ -100,7 +130,8 @@ def make_data(place: Place, *, lock: int, sync: bool) -> None:
     new = place.base / "data.new"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700)
-    _give(new, place.user)
+    with _opened(new) as number:
+        _give(number, place.user)
     command = [str(place.binaries / "initdb"), "-D", str(new), "-U", "postgres", "-A", "trust"]
     command += ["-E", "UTF8", *_locale_options(version), *([] if sync else ["--no-sync"])]
     made = run(command, place.user, cwd=new, keep_open=[lock])
@@ -168,22 +199,37 @@ def _socket_folder(base: Path) -> Path:
 
 def _make_private(folder: Path, user: pwd.struct_passwd | None) -> None:
     """Create the socket's folder, or refuse one that others own: in it they would be superusers."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
     owner = user.pw_uid if user else os.geteuid()
-    private = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077
-    # Root's own is one that was created, but not yet given away, by a process that was killed.
-    if not private or status.st_uid not in {owner, os.geteuid()}:
-        raise DatabaseUnusableError(
-            f"{folder} exists, but is not a private folder of the server's user (uid {owner}): "
-            "remove it, or set WASTEWISE_HOME to another folder"
-        )
-    _give(folder, user)
+    with contextlib.suppress(OSError), _opened(folder) as number:
+        status = os.fstat(number)
+        # Root's own is one that a process created, and was killed before it gave it away.
+        if not status.st_mode & 0o077 and status.st_uid in {owner, os.geteuid()}:
+            _give(number, user)
+            return
+    raise DatabaseUnusableError(
+        f"{folder} exists, but is not a private folder of the server's user (uid {owner}): "
+        "remove it, or set WASTEWISE_HOME to another folder"
+    )
 
 
-def _give(folder: Path, user: pwd.struct_passwd | None) -> None:
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """The folder itself: what is looked at is what is changed, and never what a link leads to.
+
+    Raises OSError for a link, as for anything else that is no folder.
+    """
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield number
+    finally:
+        os.close(number)
+
+
+def _give(folder: int, user: pwd.struct_passwd | None) -> None:
     if user is not None:
-        os.chown(folder, user.pw_uid, user.pw_gid)
+        os.fchown(folder, user.pw_uid, user.pw_gid)
 
 
 def _check_version(place: Place, ours: int) -> None:

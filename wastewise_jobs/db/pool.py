@@ -1,9 +1,10 @@
 """The connection pool, and what every connection of ours has set.
 
-Every statement has a limit on both sides: asyncpg's command timeout ends our wait, and the server's
-statement timeout ends the work when nobody waits any more. A connection that turns out to lead to
-a read-only or stopping server is closed, so that the next one finds the new primary; so is one
-whose server does not answer a request to cancel, and whatever waits in its pool with it.
+Whoever asks first is served first (`turns`). Every statement has a limit on both sides: asyncpg's
+command timeout ends our wait, and the server's statement timeout ends the work when nobody waits
+any more. A connection that turns out to lead to a read-only or stopping server is closed, so that
+the next one finds the new primary; so is one whose server does not answer a request to cancel, and
+whatever waits in its pool with it.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from asyncpg.connection import LoggedQuery
 
 from wastewise_jobs.db.connect import CONNECT_SECONDS, connect_and_tell
 from wastewise_jobs.db.silence import Doubts, Peer, socket_of
+from wastewise_jobs.db.turns import FairPool
 from wastewise_jobs.dsn import Host, read_dsn
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ else:
 
 CANCEL_SECONDS = 1.0
 _IDLE_CONNECTION_SECONDS = 300.0
+_QUERIES_OF_A_CONNECTION = 50_000
 _IDLE_IN_TRANSACTION = "15min"
 # The server too lets go of a silent peer, with all that its session has locked: seconds but for the
 # last, which is in milliseconds. It ignores them on a unix socket.
@@ -132,10 +135,13 @@ def create_pool(
             siblings.add(connection)
         await prepare_connection(connection)
 
-    return asyncpg.create_pool(
+    return FairPool(
         dsn,
         min_size=min_size,
         max_size=max_size,
+        max_queries=_QUERIES_OF_A_CONNECTION,
+        loop=None,
+        record_class=asyncpg.Record,
         max_inactive_connection_lifetime=_IDLE_CONNECTION_SECONDS,
         connect=_connect,
         connection_class=PooledConnection,

@@ -1,17 +1,18 @@
 """Jobs that are enqueued at the same time are inserted together.
 
 While one batch is on its way to the database, the next one gathers: nobody waits for company, and
-under load the batches grow by themselves. Every caller gets its own answer; a job whose caller gave
-up before its batch left is not inserted.
+under load the batches grow by themselves. A batch takes from each user in turn: one user's thousand
+do not delay another's one. Every caller gets its own answer; a job whose caller gave up before its
+batch left is not inserted.
 """
 
 import asyncio
 import contextvars
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from uuid import UUID
 
-from wastewise_jobs.errors import JobRefusedError
 from wastewise_jobs.jobs.model import Enqueued, NewJob
 from wastewise_jobs.jobs.store import JobStore
 
@@ -34,15 +35,59 @@ class Wanted:
             self.answer.set_exception(error)
 
 
+@dataclass(slots=True)
+class _Line:
+    jobs: deque[Wanted] = field(default_factory=deque)
+    size: int = 0
+
+
+class Lines:
+    """What waits, a line for each user; the lines are served in turn."""
+
+    def __init__(self) -> None:
+        self._lines: OrderedDict[UUID | None, _Line] = OrderedDict()
+        self.size = 0
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def of(self, user: UUID | None) -> tuple[int, int]:
+        """How many jobs of the user wait, and the bytes of their inputs."""
+        line = self._lines.get(user)
+        return (len(line.jobs), line.size) if line else (0, 0)
+
+    def append(self, wanted: Wanted) -> None:
+        """At the end of its user's line."""
+        line = self._lines.setdefault(wanted.job.user_id, _Line())
+        line.jobs.append(wanted)
+        self._count_in(line, wanted, 1)
+
+    def pop(self) -> Wanted:
+        """The next one; its user's others wait until every other user had a turn."""
+        user, line = next(iter(self._lines.items()))
+        wanted = line.jobs.popleft()
+        self._count_in(line, wanted, -1)
+        if line.jobs:
+            self._lines.move_to_end(user)
+        else:
+            del self._lines[user]
+        return wanted
+
+    def _count_in(self, line: _Line, wanted: Wanted, sign: int) -> None:
+        self._count += sign
+        line.size += sign * len(wanted.job.input_json)
+        self.size += sign * len(wanted.job.input_json)
+
+
 class Batcher:
     """Enqueues jobs, as many as there are at the moment, in one statement."""
 
     def __init__(self, store: JobStore, *, most_in_batch: int = MOST_IN_BATCH) -> None:
-        self._store = store
+        self.store = store
         self._most_in_batch = most_in_batch
         self._sending: asyncio.Task[None] | None = None
-        self.waiting: deque[Wanted] = deque()
-        self.bytes_waiting = 0
+        self.waiting = Lines()
 
     async def enqueue(self, job: NewJob, *, any_project: bool = False) -> Enqueued:
         """Insert the job; raises JobRefusedError for what a constraint refuses.
@@ -51,7 +96,6 @@ class Batcher:
         """
         wanted = Wanted(job, asyncio.get_running_loop().create_future(), any_project)
         self.waiting.append(wanted)
-        self.bytes_waiting += len(job.input_json)
         if self._sending is None:
             # In nobody's context: a batch is not part of the call that happens to start it.
             self._sending = asyncio.create_task(
@@ -84,18 +128,26 @@ class Batcher:
         batch: list[Wanted] = []
         size = 0
         while self.waiting and len(batch) < self._most_in_batch and size < _MOST_BYTES_IN_BATCH:
-            wanted = self.waiting.popleft()
-            self.bytes_waiting -= len(wanted.job.input_json)
+            wanted = self.waiting.pop()
             if not wanted.answer.done():
                 batch.append(wanted)
                 size += len(wanted.job.input_json)
         return batch
 
+    async def insert(self, admitted: Sequence[Wanted]) -> None:
+        """Insert them, and answer each."""
+        tell(admitted, await self.store.enqueue([wanted.job for wanted in admitted]))
+
     async def _send(self, batch: Sequence[Wanted]) -> None:
         admitted = await self.admit(batch)
-        answers = await self._store.enqueue([wanted.job for wanted in admitted])
-        for wanted, answer in zip(admitted, answers, strict=True):
-            if isinstance(answer, JobRefusedError):
-                wanted.refuse(answer)
-            elif not wanted.answer.done():
-                wanted.answer.set_result(answer)
+        if admitted:
+            await self.insert(admitted)
+
+
+def tell(batch: Sequence[Wanted], answers: Sequence[Enqueued | Exception]) -> None:
+    """Answer whoever still waits; the answers are in the order of the batch."""
+    for wanted, answer in zip(batch, answers, strict=True):
+        if isinstance(answer, Exception):
+            wanted.refuse(answer)
+        elif not wanted.answer.done():
+            wanted.answer.set_result(answer)

@@ -24,6 +24,8 @@ from wastewise_jobs.errors import (
     PermanentError,
     RetryableError,
     UnknownJobTypeError,
+    text_of,
+    without_row_values,
 )
 from wastewise_jobs.jobs.failure_numbers import (
     CHANGED,
@@ -133,8 +135,8 @@ def _verdict(finding: _Finding, error: BaseException) -> Verdict:
     return Verdict(
         kind=finding.kind,
         code=clean_text(str(finding.code), 100),
-        message=clean_text(message),
-        reason=clean_text(finding.reason, 500),
+        message=clean_text(without_row_values(message)),
+        reason=clean_text(without_row_values(finding.reason), 500),
         retry_after=_capped(finding.retry_after),
         details=storable_object(finding.details),
     )
@@ -148,7 +150,7 @@ def _of_cause(verdict: Verdict, error: BaseException) -> Verdict:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error)
+        return text_of(error)
     except Exception:  # noqa: BLE001 - __str__ is the handler's code, and belongs to its run
         return "(its text cannot be read)"
 

@@ -202,7 +202,16 @@ FROM public.analysis_jobs
 """
 )
 
-VIEWS = _WITHOUT_RESULT + "WHERE id = ANY ($1::uuid[])"
+# Many jobs at once bring no text of megabytes: whoever wants those looks at the job.
+_LISTED = _WITHOUT_RESULT.replace(
+    "error_details::text AS",
+    "CASE WHEN octet_length(error_details::text) <= 65536 THEN error_details::text END AS",
+).replace(
+    "retry_error_log::text AS",
+    "CASE WHEN octet_length(retry_error_log::text) <= 65536 THEN retry_error_log::text END AS",
+)
+
+VIEWS = _LISTED + "WHERE id = ANY ($1::uuid[])"
 
 _FILTERS = """
   AND ($1::text[] IS NULL OR status = ANY ($1))
@@ -214,8 +223,8 @@ LIMIT $6
 """
 
 # Two statements, because one with an optional user could not count on the user's index.
-LIST_OF_USER = _WITHOUT_RESULT + "WHERE user_id = $7" + _FILTERS
-LIST_ALL = _WITHOUT_RESULT + "WHERE true" + _FILTERS
+LIST_OF_USER = _LISTED + "WHERE user_id = $7" + _FILTERS
+LIST_ALL = _LISTED + "WHERE true" + _FILTERS
 
 DELETE_ROWS = "DELETE FROM public.job_rows WHERE job_id = $1"
 
@@ -240,6 +249,24 @@ VALUES ($1, $2, $3)
 ON CONFLICT (job_id, format) DO UPDATE
 SET content = EXCLUDED.content,
     created_at = now()
+"""
+
+OPEN_REPORT = """
+SELECT
+    octet_length(r.content) AS size, r.xmin::text AS version,
+    substring(r.content FROM 1 FOR $3) AS head
+FROM public.job_reports r
+WHERE r.job_id = $1
+  AND r.format = $2
+"""
+
+# Nothing where the report was replaced or deleted since it was opened.
+READ_REPORT = """
+SELECT substring(r.content FROM $4 FOR $5)
+FROM public.job_reports r
+WHERE r.job_id = $1
+  AND r.format = $2
+  AND r.xmin::text = $3
 """
 
 REPORT = "SELECT content FROM public.job_reports WHERE job_id = $1 AND format = $2"

@@ -82,6 +82,17 @@ class Look:
     expires_in: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """A report and its beginning; `version` is of what was found at that moment."""
+
+    job_id: UUID
+    format: str
+    size: int
+    version: str
+    head: bytes
+
+
 class JobStore:
     """Runs transitions and reads jobs, on a connection of the pool or on the given one."""
 
@@ -284,14 +295,18 @@ class JobStore:
         if await connection.fetchval(sql.HOLD, job.id, job.fence, milliseconds) is None:
             raise LeaseLostError(job.id, job.fence)
 
-    async def cancel(self, job_id: UUID, *, user_id: UUID | None) -> str | None:
+    async def cancel(
+        self, job_id: UUID, *, user_id: UUID | None, executor: Executor | None = None
+    ) -> str | None:
         """Return cancelled, requested or finished; None when the user has no such job."""
-        answer: str | None = await self._pool.fetchval(sql.CANCEL, job_id, user_id)
+        answer: str | None = await (executor or self._pool).fetchval(sql.CANCEL, job_id, user_id)
         return answer
 
-    async def requeue(self, job_id: UUID, *, user_id: UUID | None) -> str | None:
+    async def requeue(
+        self, job_id: UUID, *, user_id: UUID | None, executor: Executor | None = None
+    ) -> str | None:
         """Return requeued or not_failed; None when the user has no such job."""
-        answer: str | None = await self._pool.fetchval(sql.REQUEUE, job_id, user_id)
+        answer: str | None = await (executor or self._pool).fetchval(sql.REQUEUE, job_id, user_id)
         return answer
 
     async def get(self, job_id: UUID, *, user_id: UUID | None) -> JobView | None:
@@ -348,6 +363,20 @@ class JobStore:
     ) -> None:
         """Store or replace the job's report in that format (html or xlsx)."""
         await connection.execute(sql.SAVE_REPORT, job_id, report_format, content)
+
+    async def open_report(
+        self, job_id: UUID, report_format: str, *, piece: int
+    ) -> StoredReport | None:
+        """Return the report with its first `piece` bytes; None when the job has none."""
+        row = await self._pool.fetchrow(sql.OPEN_REPORT, job_id, report_format, piece)
+        return StoredReport(job_id, report_format, *row) if row else None
+
+    async def read_report(self, report: StoredReport, start: int, *, piece: int) -> bytes | None:
+        """Return the next bytes; None when the report is no longer the one that was opened."""
+        content: bytes | None = await self._pool.fetchval(
+            sql.READ_REPORT, report.job_id, report.format, report.version, start + 1, piece
+        )
+        return content
 
     async def report(self, job_id: UUID, report_format: str) -> bytes | None:
         """Return the report's content; None when the job has none in that format."""

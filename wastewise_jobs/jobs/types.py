@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.db.pool import Executor
 from wastewise_jobs.jobs import sql
 from wastewise_jobs.jobs.model import JobTypeInfo
 
@@ -16,8 +16,8 @@ from wastewise_jobs.jobs.model import JobTypeInfo
 class JobTypeStore:
     """Reads and writes the rows of `job_types`."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
 
     async def register(self, infos: Sequence[JobTypeInfo]) -> None:
         """Add the types or bring them up to date; a retired one is known again."""
@@ -29,18 +29,18 @@ class JobTypeStore:
         # As text: an application's own pool knows no codec for jsonb.
         schemas = columns["input_schema"]
         columns["input_schema"] = [orjson.dumps(schema).decode() for schema in schemas]
-        await self._pool.execute(sql.REGISTER_TYPE, *columns.values())
+        await self._executor.execute(sql.REGISTER_TYPE, *columns.values())
 
     async def retire(self, job_type: str) -> bool:
         """Forget the type; False when it was not known. Its unfinished jobs stay."""
-        tag: str = await self._pool.execute(sql.RETIRE_TYPE, job_type)
+        tag: str = await self._executor.execute(sql.RETIRE_TYPE, job_type)
         return tag == "UPDATE 1"
 
     async def names(self) -> set[str]:
         """Return the names of all known types."""
-        return {row["job_type"] for row in await self._pool.fetch(sql.TYPES)}
+        return {row["job_type"] for row in await self._executor.fetch(sql.TYPES)}
 
     async def all(self) -> dict[str, JobTypeInfo]:
         """Return every known type by its name."""
-        rows = await self._pool.fetch(sql.TYPES)
+        rows = await self._executor.fetch(sql.TYPES)
         return {row["job_type"]: JobTypeInfo(*row) for row in rows}

@@ -63,12 +63,13 @@ class ProjectFile:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file with its content."""
+    """A file and the beginning of its content; `version` is of what was found at that moment."""
 
-    file_name: str
-    file_type: str
+    id: UUID
     mime_type: str | None
-    content: bytes
+    size: int
+    version: str
+    head: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,20 @@ WHERE id = (
 RETURNING id, project_id, file_name, file_type, file_size, mime_type, uploaded_at
 """
 
+# What the content of that name takes now.
+OWNER_AND_SIZE = """
+SELECT
+    p.user_id,
+    coalesce((
+        SELECT octet_length(c.content)
+        FROM public.project_file_contents c
+        WHERE c.project_id = p.id
+          AND c.file_name = $2
+    ), 0) AS size
+FROM public.projects p
+WHERE p.id = $1
+"""
+
 COUNT_FILES = "SELECT count(*) FROM public.project_files WHERE project_id = $1"
 
 INSERT_FILE = """
@@ -116,13 +130,15 @@ LIMIT 1000
 """
 
 _STORED = """
-SELECT f.file_name, f.file_type, f.mime_type, c.content
+SELECT
+    c.file_id, f.mime_type, octet_length(c.content) AS size, c.xmin::text AS version,
+    substring(c.content FROM 1 FOR $4) AS head
 FROM public.project_files f
 JOIN public.project_file_contents c ON c.file_id = f.id
 JOIN public.projects p ON p.id = f.project_id
 """
 
-GET_FILE = (
+OPEN_FILE = (
     _STORED
     + """
 WHERE f.project_id = $1
@@ -130,6 +146,14 @@ WHERE f.project_id = $1
   AND ($3::uuid IS NULL OR p.user_id = $3)
 """
 )
+
+# Nothing where the content was replaced or deleted since it was opened.
+READ_FILE = """
+SELECT substring(c.content FROM $3 FOR $4)
+FROM public.project_file_contents c
+WHERE c.file_id = $1
+  AND c.xmin::text = $2
+"""
 
 DELETE_FILE = (
     "DELETE FROM public.project_files WHERE project_id = $1 AND file_name = $2 RETURNING id"

@@ -4,12 +4,14 @@ Every method takes the user whose rows it may touch; None means everybody's (adm
 that act for the owner of a job). Somebody else's project is answered exactly like a missing one.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 
+from wastewise_jobs.db import quotas
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.projects import sql
 from wastewise_jobs.projects.model import (
@@ -28,9 +30,11 @@ class ProjectStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def create(self, project: NewProject, *, user_id: UUID) -> Project:
-        """Insert the project for the user."""
-        row = await self._pool.fetchrow(
+    async def create(
+        self, project: NewProject, *, user_id: UUID, within: Connection | None = None
+    ) -> Project:
+        """Insert the project for the user; `within` is the connection of a transaction."""
+        row = await (within or self._pool).fetchrow(
             sql.CREATE,
             user_id,
             project.property_name,
@@ -73,13 +77,15 @@ class ProjectStore:
         rows = await self._pool.fetch(sql.OWNERS, project_ids)
         return {row["id"]: row["user_id"] for row in rows}
 
-    async def delete(self, project_id: UUID, *, user_id: UUID | None) -> str | None:
+    async def delete(
+        self, project_id: UUID, *, user_id: UUID | None, within: Connection | None = None
+    ) -> str | None:
         """Delete the project with its files and finished jobs.
 
         Returns deleted, or busy while it has unfinished jobs (nothing is changed then); None when
-        the user has no such project.
+        the user has no such project. `within` is the connection of a transaction.
         """
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._transaction(within) as connection:
             # The jobs before the project, as every transition does. A job that comes in between
             # is pending and is found by the look that follows.
             await connection.execute(sql.LOCK_JOBS, project_id, user_id)
@@ -99,15 +105,21 @@ class ProjectStore:
         file_type: str,
         mime_type: str | None,
         content: bytes,
+        within: Connection | None = None,
+        limited: bool = False,
     ) -> PutFile | str:
         """Store or replace the file of that name.
 
         Returns not_found when the user has no such project, too_many when it holds its share.
+        `within` is the connection of a transaction. Raises QuotaExceededError when the file is
+        `limited` by its user's quota and too large for what is left of it.
         """
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._transaction(within) as connection:
             # Locked, so that two uploads of one name, or at the limit, come one after the other.
             if not await _lock(connection, sql.LOCK_FOR_FILES, project_id, user_id):
                 return "not_found"
+            if limited:
+                await _take_bytes(connection, project_id, file_name, len(content))
             values = (project_id, file_name, file_type, len(content), mime_type)
             row = await connection.fetchrow(sql.REPLACE_FILE, *values)
             replaced = row is not None
@@ -129,20 +141,48 @@ class ProjectStore:
             return None
         return [ProjectFile(*row) for row in await self._pool.fetch(sql.LIST_FILES, project_id)]
 
-    async def get_file(
-        self, project_id: UUID, file_name: str, *, user_id: UUID | None
+    async def open_file(
+        self, project_id: UUID, file_name: str, *, user_id: UUID | None, piece: int
     ) -> StoredFile | None:
-        """Return the file with its content; None when it, or the project, is not there."""
-        row = await self._pool.fetchrow(sql.GET_FILE, project_id, file_name, user_id)
+        """Return the file with its first `piece` bytes; None when it, or its project, is gone."""
+        row = await self._pool.fetchrow(sql.OPEN_FILE, project_id, file_name, user_id, piece)
         return StoredFile(*row) if row else None
 
+    async def read_file(self, file: StoredFile, start: int, *, piece: int) -> bytes | None:
+        """Return the next bytes; None when the file is no longer the one that was opened."""
+        content: bytes | None = await self._pool.fetchval(
+            sql.READ_FILE, file.id, file.version, start + 1, piece
+        )
+        return content
+
     async def delete_file(
-        self, project_id: UUID, file_name: str, *, user_id: UUID | None
+        self,
+        project_id: UUID,
+        file_name: str,
+        *,
+        user_id: UUID | None,
+        within: Connection | None = None,
     ) -> bool | None:
         """Return whether there was such a file; None when the user has no such project."""
-        if await self._pool.fetchval(sql.EXISTS, project_id, user_id) is None:
+        executor = within or self._pool
+        if await executor.fetchval(sql.EXISTS, project_id, user_id) is None:
             return None
-        return bool(await self._pool.fetch(sql.DELETE_FILE, project_id, file_name))
+        return bool(await executor.fetch(sql.DELETE_FILE, project_id, file_name))
+
+    @asynccontextmanager
+    async def _transaction(self, within: Connection | None) -> AsyncIterator[Connection]:
+        if within is not None:
+            yield within
+            return
+        async with self._pool.acquire() as connection, connection.transaction():
+            yield connection
+
+
+async def _take_bytes(connection: Connection, project_id: UUID, file_name: str, size: int) -> None:
+    # Under the project's lock: nobody else replaces the same file meanwhile.
+    row = await connection.fetchrow(sql.OWNER_AND_SIZE, project_id, file_name)
+    if row is not None:
+        await quotas.take(connection, row["user_id"], stored_bytes=max(0, size - row["size"]))
 
 
 async def _lock(

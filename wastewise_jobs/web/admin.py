@@ -6,6 +6,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
+from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.web.catalogue import Catalogue
 from wastewise_jobs.web.keys import KeyStore
 from wastewise_jobs.web.problems import (
@@ -16,6 +17,7 @@ from wastewise_jobs.web.problems import (
 )
 from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, answer
 from wastewise_jobs.web.views import job_type_answer, key_answer
+from wastewise_jobs.web.writes import Writes
 from wastewise_jobs.wire import (
     FieldProblem,
     JobTypeList,
@@ -47,21 +49,23 @@ class KeyListQuery(Parameters):
 class AdminResource:
     """The handlers under /api/admin."""
 
-    def __init__(self, *, keys: KeyStore, catalogue: Catalogue) -> None:
+    def __init__(self, *, keys: KeyStore, catalogue: Catalogue, writes: Writes) -> None:
         self._keys = keys
         self._catalogue = catalogue
+        self._writes = writes
 
     async def create_key(
         self, call: Call[NoParameters, NoParameters, KeyRequest]
     ) -> web.StreamResponse:
         """Make an API key; the answer is the only place where it can be read."""
         _check_usable(call.body)
-        info, key = await self._keys.create(
-            call.body.user_id,
-            scopes=call.body.scopes,
-            name=call.body.name,
-            expires_at=call.body.expires_at,
-        )
+        async with self._writes.transaction(call.caller) as connection:
+            info, key = await KeyStore(connection).create(
+                call.body.user_id,
+                scopes=call.body.scopes,
+                name=call.body.name,
+                expires_at=call.body.expires_at,
+            )
         return answer(KeyMade(**dict(key_answer(info)), key=key), status=201)
 
     async def list_keys(self, call: Call[NoParameters, KeyListQuery, NoBody]) -> web.StreamResponse:
@@ -71,7 +75,9 @@ class AdminResource:
 
     async def revoke_key(self, call: Call[KeyInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """Revoke the key; it stops working within five seconds."""
-        if not await self._keys.revoke(call.path.id):
+        async with self._writes.transaction(call.caller) as connection:
+            revoked = await KeyStore(connection).revoke(call.path.id)
+        if not revoked:
             raise ProblemError(KEY_NOT_FOUND, "there is no such key")
         return web.Response(status=204)
 
@@ -87,7 +93,10 @@ class AdminResource:
         self, call: Call[JobTypeInPath, NoParameters, NoBody]
     ) -> web.StreamResponse:
         """Take no more jobs of the type; those that wait stay."""
-        if not await self._catalogue.retire(call.path.job_type):
+        async with self._writes.transaction(call.caller) as connection:
+            retired = await JobTypeStore(connection).retire(call.path.job_type)
+        await self._catalogue.look()
+        if not retired:
             raise ProblemError(JOB_TYPE_NOT_FOUND, "there is no such job type")
         return web.Response(status=204)
 

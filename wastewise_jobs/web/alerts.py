@@ -32,6 +32,7 @@ from wastewise_jobs.web.problems import (
     ProblemError,
 )
 from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, answer
+from wastewise_jobs.web.writes import Writes
 from wastewise_jobs.wire import FieldProblem, Pagination, WireUuid
 
 log = get_logger(__name__)
@@ -70,8 +71,9 @@ class JobOfAlertInPath(IdInPath):
 class AlertsResource:
     """The handlers of /api/admin/alerts and of the page."""
 
-    def __init__(self, *, store: AlertStore, links: AlertLinks) -> None:
+    def __init__(self, *, store: AlertStore, links: AlertLinks, writes: Writes) -> None:
         self._store = store
+        self._writes = writes
         self._links = links
 
     async def list_alerts(
@@ -106,9 +108,10 @@ class AlertsResource:
     ) -> web.StreamResponse:
         """Somebody knows: it stays quiet until it gets worse."""
         alert_id, caller = call.path.id, call.caller.user_id
-        done = await self._store.acknowledge(
-            alert_id, by=caller, actor=f"user {caller}", note=call.body.note
-        )
+        async with self._writes.transaction(call.caller) as connection:
+            done = await AlertStore(connection).acknowledge(
+                alert_id, by=caller, actor=f"user {caller}", note=call.body.note
+            )
         return await self._done(alert_id, done, "acknowledged")
 
     async def snooze(self, call: Call[IdInPath, NoParameters, SnoozeRequest]) -> web.StreamResponse:
@@ -121,21 +124,23 @@ class AlertsResource:
                 field="until",
                 errors=[FieldProblem(field="until", problem=problem)],
             )
-        done = await self._store.snooze(
-            call.path.id,
-            call.body.until,
-            actor=f"user {call.caller.user_id}",
-            note=call.body.note,
-        )
+        async with self._writes.transaction(call.caller) as connection:
+            done = await AlertStore(connection).snooze(
+                call.path.id,
+                call.body.until,
+                actor=f"user {call.caller.user_id}",
+                note=call.body.note,
+            )
         return await self._done(call.path.id, done, "snoozed")
 
     async def resolve(
         self, call: Call[IdInPath, NoParameters, AcknowledgeRequest]
     ) -> web.StreamResponse:
         """It is over, whatever it waits for."""
-        done = await self._store.resolve(
-            call.path.id, actor=f"user {call.caller.user_id}", note=call.body.note
-        )
+        async with self._writes.transaction(call.caller) as connection:
+            done = await AlertStore(connection).resolve(
+                call.path.id, actor=f"user {call.caller.user_id}", note=call.body.note
+            )
         return await self._done(call.path.id, done, "resolved")
 
     async def page(self, call: Call[IdInPath, LinkQuery, NoBody]) -> web.StreamResponse:
@@ -148,7 +153,8 @@ class AlertsResource:
         self._check(call.path.id, call.query.token)
         alert = await self._alert(call.path.id)
         if alert.acknowledged_at is None and alert.resolved_at is None:
-            await self._store.acknowledge(alert.id, by=None, actor="link")
+            async with self._writes.transaction(call.caller) as connection:
+                await AlertStore(connection).acknowledge(alert.id, by=None, actor="link")
             log.info("alert_answered", alert_id=str(alert.id), answer="acknowledged")
             alert = await self._alert(alert.id)
         return _page(acknowledge_page(alert))

@@ -22,8 +22,10 @@ from wastewise_jobs.web.alert_table import alert_routes
 from wastewise_jobs.web.alerts import AlertsResource
 from wastewise_jobs.web.auth import Authenticator, create_authenticator
 from wastewise_jobs.web.batcher import EnqueueBatcher
+from wastewise_jobs.web.budget import Budget, answer_budget, body_budget
 from wastewise_jobs.web.catalogue import Catalogue
 from wastewise_jobs.web.docs import DocsResource
+from wastewise_jobs.web.downloads import Downloads
 from wastewise_jobs.web.events import EventsResource
 from wastewise_jobs.web.health import HealthResource
 from wastewise_jobs.web.job_data import JobDataResource
@@ -41,7 +43,9 @@ from wastewise_jobs.web.middleware import (
 from wastewise_jobs.web.monitoring import MonitoringResource
 from wastewise_jobs.web.openapi import openapi
 from wastewise_jobs.web.projects import FilesResource, ProjectsResource
+from wastewise_jobs.web.recognition import MEMORY_BYTES, Recogniser
 from wastewise_jobs.web.route import Rings, Route, mount
+from wastewise_jobs.web.server import ANSWERS
 from wastewise_jobs.web.table import (
     admin_routes,
     job_routes,
@@ -51,8 +55,10 @@ from wastewise_jobs.web.table import (
     service_routes,
 )
 from wastewise_jobs.web.watch import JobWatcher
+from wastewise_jobs.web.writes import Writes
 
 ROUTES = web.AppKey("routes", tuple[Route, ...])
+BODIES = web.AppKey("bodies", Budget)
 WATCHER = web.AppKey("watcher", JobWatcher)
 
 
@@ -74,19 +80,26 @@ def create_app(
     silent_after: timedelta = timedelta(minutes=5),
     alert_links: AlertLinks | None = None,
     exposition: Exposition | None = None,
+    recognition_memory_bytes: int = MEMORY_BYTES,
+    job_quota: bool = False,
 ) -> web.Application:
     """The API as an aiohttp application, to be served by `web.server`.
 
     `late_loops` and `listener` feed /livez and /readyz, as HealthResource says; a rate limit of 0
     is off; `behind_tls` adds Strict-Transport-Security; "today" is the day in `time_zone`, and a
-    worker without a heartbeat for `silent_after` is not alive. The application owns what it starts
-    itself and ends it on shutdown; the pool and the stores belong to the caller.
+    worker without a heartbeat for `silent_after` is not alive; `job_quota` says that the database
+    may have one. The application owns what it starts itself and ends it on shutdown; the pool and
+    the stores belong to the caller.
     """
     # Without any, no link that somebody holds is good.
     links = alert_links or AlertLinks("", secrets.token_bytes(32))
     catalogue = Catalogue(job_types)
-    batcher = EnqueueBatcher(job_store, project_store)
+    batcher = EnqueueBatcher(job_store, project_store, pool, quota=job_quota)
     watcher = JobWatcher(job_store)
+    writes = Writes(pool)
+    answers, bodies = answer_budget(), body_budget()
+    downloads = Downloads(answers)
+    recogniser = Recogniser(memory_bytes=recognition_memory_bytes)
     health = HealthResource(
         pool=pool, late_loops=late_loops, listener=listener, silent_after=silent_after
     )
@@ -102,17 +115,25 @@ def create_app(
         batcher=batcher,
         watcher=watcher,
         doorbell=doorbell,
+        writes=writes,
         priority_floor=user_priority_floor,
     )
     routes = (
         *job_routes(
             jobs,
-            JobDataResource(store=job_store, projects=project_store),
-            EventsResource(store=job_store, watcher=watcher, authenticator=authenticator),
+            JobDataResource(store=job_store, projects=project_store, downloads=downloads),
+            EventsResource(
+                store=job_store, watcher=watcher, authenticator=authenticator, answers=answers
+            ),
         ),
-        *project_routes(ProjectsResource(store=project_store), FilesResource(store=project_store)),
-        *admin_routes(AdminResource(keys=KeyStore(pool), catalogue=catalogue)),
-        *alert_routes(AlertsResource(store=AlertStore(pool), links=links)),
+        *project_routes(
+            ProjectsResource(store=project_store, writes=writes),
+            FilesResource(
+                store=project_store, writes=writes, recogniser=recogniser, downloads=downloads
+            ),
+        ),
+        *admin_routes(AdminResource(keys=KeyStore(pool), catalogue=catalogue, writes=writes)),
+        *alert_routes(AlertsResource(store=AlertStore(pool), links=links, writes=writes)),
         *monitoring_routes(monitoring),
         *service_routes(health, docs, MetricsResource(exposition or Exposition(pool))),
     )
@@ -127,9 +148,12 @@ def create_app(
         routes,
         authenticator=authenticator,
         rate_limit=RateLimit(rate_limit_per_minute),
+        bodies=bodies,
         expect=answer_expect,
     )
     app[ROUTES] = routes
+    app[ANSWERS] = answers
+    app[BODIES] = bodies
     app[WATCHER] = watcher
 
     async def stop(_: web.Application) -> None:
@@ -138,6 +162,7 @@ def create_app(
         await watcher.stop()
 
     async def clean_up(_: web.Application) -> None:
+        recogniser.close()
         await batcher.close()
         await authenticator.close()
 
@@ -166,6 +191,7 @@ def create_metrics_app(
         # Every route is public: nobody is asked.
         authenticator=create_authenticator(key_store=KeyStore(pool)),
         rate_limit=RateLimit(0),
+        bodies=body_budget(),
         expect=answer_expect,
     )
     return app

@@ -90,11 +90,9 @@ class Catalogue:
             return await self._load()
         return self._known
 
-    async def retire(self, job_type: str) -> bool:
-        """Take no more jobs of the type; False when it is not known. Others follow in seconds."""
-        retired = await self._store.retire(job_type)
+    async def look(self) -> None:
+        """See at once what has changed; other processes follow in seconds."""
         await self._load()
-        return retired
 
     async def _load(self) -> Mapping[str, KnownType]:
         loads = self._loads

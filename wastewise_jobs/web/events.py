@@ -13,10 +13,11 @@ from aiohttp_sse import EventSourceResponse
 from wastewise_jobs.jobs.model import JobView
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
+from wastewise_jobs.web.budget import Budget, Held
 from wastewise_jobs.web.jobs import no_such_job
 from wastewise_jobs.web.limits import Gate
 from wastewise_jobs.web.parameters import IdInPath
-from wastewise_jobs.web.problems import TOO_MANY_STREAMS, ProblemError
+from wastewise_jobs.web.problems import TOO_MANY_STREAMS, UNAUTHENTICATED, ProblemError
 from wastewise_jobs.web.route import READ_SECONDS, Authenticates, Call, NoBody, NoParameters
 from wastewise_jobs.web.views import job_answer
 from wastewise_jobs.web.watch import JobWatcher, version
@@ -38,11 +39,13 @@ class EventsResource:
         store: JobStore,
         watcher: JobWatcher,
         authenticator: Authenticates,
+        answers: Budget,
         most_streams: int = _MOST_STREAMS,
     ) -> None:
         self._store = store
         self._authenticator = authenticator
         self._watcher = watcher
+        self._answers = answers
         self._streams = Gate(most_streams, TOO_MANY_STREAMS, "event streams")
 
     async def events(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
@@ -55,33 +58,41 @@ class EventsResource:
         if view.status.finished and seen == version(view):
             # The one answer at which a browser stops coming back.
             return web.Response(status=204)
-        with self._streams.enter(call.caller):
-            return await self._stream(call.request, view, seen)
+        with self._streams.enter(call.caller), self._answers.hold(call.caller) as held:
+            return await self._stream(call.request, view, seen, held)
 
     async def _stream(
-        self, request: web.Request, view: JobView, seen: str | None
+        self, request: web.Request, view: JobView, seen: str | None, held: Held
     ) -> EventSourceResponse:
         response = EventSourceResponse(ping_interval=_PING_SECONDS, send_timeout=_SEND_SECONDS)
         await response.prepare(request)
         try:
             async with response:
-                await self._send_all(request, response, view, seen)
+                await self._send_all(request, response, view, seen, held)
         except (ConnectionResetError, TimeoutError):
             _log.debug("event_stream_broken", job_id=str(view.id))
         except asyncio.CancelledError:
             raise
-        except ProblemError:
-            _log.info("event_stream_unauthorized", job_id=str(view.id))
+        except ProblemError as problem:
+            if problem.refusal is UNAUTHENTICATED:
+                _log.info("event_stream_unauthorized", job_id=str(view.id))
+            else:
+                _log.info("event_stream_failed", job_id=str(view.id), error=problem.refusal.code)
         except Exception as error:  # noqa: BLE001 - around a handler's run: the answer has begun, so it can only end
             _log.warning("event_stream_failed", job_id=str(view.id), error=type(error).__name__)
         return response
 
     async def _send_all(
-        self, request: web.Request, response: EventSourceResponse, view: JobView, seen: str | None
+        self,
+        request: web.Request,
+        response: EventSourceResponse,
+        view: JobView,
+        seen: str | None,
+        held: Held,
     ) -> None:
         with self._watcher.watch(view) as watch:
             if seen != version(view):
-                await _send(response, "status", view)
+                await _send(response, "status", view, held)
             status = view.status
             while not view.status.finished:
                 newer = await watch.next()
@@ -90,14 +101,16 @@ class EventsResource:
                 # A stream may outlive its credential: nothing is told to one that was revoked.
                 await self._authenticator.authenticate(request)
                 view = newer
-                await _send(response, "progress" if view.status == status else "status", view)
+                event = "progress" if view.status == status else "status"
+                await _send(response, event, view, held)
                 status = view.status
 
 
-async def _send(response: EventSourceResponse, event: str, view: JobView) -> None:
-    await response.send(
-        job_answer(view).model_dump_json(by_alias=True),
-        id=version(view),
-        event=event,
-        retry=_COME_BACK_MILLISECONDS,
-    )
+async def _send(response: EventSourceResponse, event: str, view: JobView, held: Held) -> None:
+    text = job_answer(view).model_dump_json(by_alias=True)
+    # Where there is no room for it the stream ends, and the client comes again.
+    held.take(len(text))
+    try:
+        await response.send(text, id=version(view), event=event, retry=_COME_BACK_MILLISECONDS)
+    finally:
+        held.give_back()

@@ -1,5 +1,7 @@
 """What a job left behind: the rows it extracted and its reports."""
 
+import asyncio
+from functools import partial
 from uuid import UUID
 
 from aiohttp import web
@@ -8,10 +10,11 @@ from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.caller import Caller
 from wastewise_jobs.web.cursor import position_cursor, read_position_cursor
+from wastewise_jobs.web.downloads import PIECE_BYTES, Content, Downloads
 from wastewise_jobs.web.jobs import no_such_job
 from wastewise_jobs.web.parameters import IdInPath, Page, ReportInPath
 from wastewise_jobs.web.problems import REPORT_NOT_FOUND, ProblemError
-from wastewise_jobs.web.route import Call, NoBody, NoParameters, answer
+from wastewise_jobs.web.route import READ_SECONDS, Call, NoBody, NoParameters, answer
 from wastewise_jobs.wire import JobRow, JobRows, Pagination
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -26,9 +29,10 @@ _REPORT_POLICY = (
 class JobDataResource:
     """The handlers of a job's rows and reports."""
 
-    def __init__(self, *, store: JobStore, projects: ProjectStore) -> None:
+    def __init__(self, *, store: JobStore, projects: ProjectStore, downloads: Downloads) -> None:
         self._store = store
         self._projects = projects
+        self._downloads = downloads
 
     async def rows(self, call: Call[IdInPath, Page, NoBody]) -> web.StreamResponse:
         """One page of extracted rows, in order."""
@@ -52,19 +56,22 @@ class JobDataResource:
     async def report(self, call: Call[ReportInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """The report; the HTML one to look at, the workbook to save."""
         job_id, report_format = call.path.id, call.path.format
-        await self._check(job_id, call.caller)
-        content = await self._store.report(job_id, report_format)
-        if content is None:
+        async with asyncio.timeout(READ_SECONDS):
+            await self._check(job_id, call.caller)
+            report = await self._store.open_report(job_id, report_format, piece=PIECE_BYTES)
+        if report is None:
             raise ProblemError(REPORT_NOT_FOUND, "the job has no report in this format")
+        read = partial(self._store.read_report, report, piece=PIECE_BYTES)
+        content = Content(report.size, report.head, read)
         name = f'filename="wastewise-{job_id}.{report_format}"'
         headers = {"Content-Security-Policy": _REPORT_POLICY, "Cache-Control": "private, no-cache"}
         if report_format == "html":
             headers["Content-Disposition"] = f"inline; {name}"
-            return web.Response(
-                body=content, content_type="text/html", charset="utf-8", headers=headers
-            )
-        headers["Content-Disposition"] = f"attachment; {name}"
-        return web.Response(body=content, content_type=XLSX, headers=headers)
+            headers["Content-Type"] = "text/html; charset=utf-8"
+        else:
+            headers["Content-Disposition"] = f"attachment; {name}"
+            headers["Content-Type"] = XLSX
+        return await self._downloads.send(call.request, call.caller, content, headers)
 
     async def _check(self, job_id: UUID, caller: Caller) -> None:
         views = await self._store.views([job_id])

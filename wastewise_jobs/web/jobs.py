@@ -9,6 +9,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import Field
 
+from wastewise_jobs.db import quotas
 from wastewise_jobs.errors import JobRefusedError
 from wastewise_jobs.jobs.model import Enqueued, JobFilter, JobView, NewJob, Status
 from wastewise_jobs.jobs.store import JobStore
@@ -45,6 +46,7 @@ from wastewise_jobs.web.route import (
 )
 from wastewise_jobs.web.views import job_answer, job_summary
 from wastewise_jobs.web.watch import JobWatcher
+from wastewise_jobs.web.writes import Writes
 from wastewise_jobs.wire import (
     AnalyzeAnswer,
     AnalyzeRequest,
@@ -98,6 +100,7 @@ class JobsResource:
         batcher: EnqueueBatcher,
         watcher: JobWatcher,
         doorbell: Rings,
+        writes: Writes,
         priority_floor: int,
     ) -> None:
         self._store = store
@@ -105,6 +108,7 @@ class JobsResource:
         self._batcher = batcher
         self._watcher = watcher
         self._doorbell = doorbell
+        self._writes = writes
         self._priority_floor = priority_floor
         self._waits = Gate(_MOST_WAITS, TOO_MANY_WAITS, "waiting requests")
 
@@ -165,7 +169,11 @@ class JobsResource:
     async def cancel(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """200 when it is cancelled, 202 when its worker has to stop first."""
         job_id = call.path.id
-        match await self._store.cancel(job_id, user_id=call.caller.sees_only):
+        async with self._writes.transaction(call.caller) as connection:
+            done = await self._store.cancel(
+                job_id, user_id=call.caller.sees_only, executor=connection
+            )
+        match done:
             case "cancelled":
                 log.info("job_cancelled", job_id=str(job_id))
                 body = CancelAnswer(job_id=job_id, status="cancelled", message="Cancelled.")
@@ -183,7 +191,13 @@ class JobsResource:
     async def retry(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """The failed job is pending again, with all its retries; its error log stays."""
         job_id = call.path.id
-        match await self._store.requeue(job_id, user_id=call.caller.sees_only):
+        async with self._writes.transaction(call.caller) as connection:
+            if not call.caller.admin:
+                await quotas.take(connection, call.caller.user_id, jobs=1)
+            done = await self._store.requeue(
+                job_id, user_id=call.caller.sees_only, executor=connection
+            )
+        match done:
             case "requeued":
                 log.info("job_requeued", job_id=str(job_id))
                 for view in await self._store.views([job_id]):

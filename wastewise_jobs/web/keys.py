@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.db.pool import Executor
 from wastewise_jobs.errors import InvalidInputError
 from wastewise_jobs.web.caller import ALL_SCOPES
 
@@ -89,8 +89,8 @@ class StoredKey:
 class KeyStore:
     """Reads and writes the rows of `api_keys`."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
 
     async def create(
         self,
@@ -105,24 +105,24 @@ class KeyStore:
         if unknown or not scopes:
             raise InvalidInputError("scopes", f"must be some of {', '.join(sorted(ALL_SCOPES))}")
         public_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
-        row = await self._pool.fetchrow(
+        row = await self._executor.fetchrow(
             _CREATE, public_id, secret_hash(secret), user_id, name, sorted(set(scopes)), expires_at
         )
         return _info(row), f"{PREFIX}{public_id}_{secret}"
 
     async def list_keys(self, *, user_id: UUID | None = None) -> list[KeyInfo]:
         """The newest thousand keys, of one user or of all; revoked ones too."""
-        return [_info(row) for row in await self._pool.fetch(_LIST, user_id)]
+        return [_info(row) for row in await self._executor.fetch(_LIST, user_id)]
 
     async def revoke(self, key: str) -> bool:
         """Revoke by id, public id or the whole key; False when there is none. Repeatable."""
         parts = split_key(key)
         wanted = parts[0] if parts else key.lower()
-        return await self._pool.fetchval(_REVOKE, wanted) is not None
+        return await self._executor.fetchval(_REVOKE, wanted) is not None
 
     async def find(self, public_id: str) -> StoredKey | None:
         """Return the unrevoked key with that public id, expired or not."""
-        row = await self._pool.fetchrow(_FIND, public_id)
+        row = await self._executor.fetchrow(_FIND, public_id)
         if row is None:
             return None
         return StoredKey(
@@ -131,7 +131,7 @@ class KeyStore:
 
     async def touch(self, public_ids: Sequence[str]) -> None:
         """Note that these keys were used just now, at most once a minute each."""
-        await self._pool.execute(_TOUCH, public_ids)
+        await self._executor.execute(_TOUCH, public_ids)
 
 
 def split_key(text: str) -> tuple[str, str] | None:

@@ -1,11 +1,12 @@
-"""Limits per user, kept in this process: jobs created a minute, and streams open at once."""
+"""Limits per user, kept in this process: what is created a minute, and what goes on at once."""
 
+import asyncio
 import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from aiohttp import web
@@ -122,3 +123,30 @@ class Gate:
             self._inside[caller.user_id] -= 1
             if not self._inside[caller.user_id]:
                 del self._inside[caller.user_id]
+
+
+@dataclass(slots=True)
+class _Places:
+    free: asyncio.Semaphore
+    wanted_by: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """So many at once for each user; one too many waits, and keeps nobody else waiting."""
+
+    most: int
+    _of: dict[UUID, _Places] = field(default_factory=dict)
+
+    @contextlib.asynccontextmanager
+    async def enter(self, caller: Caller) -> AsyncIterator[None]:
+        """Hold one place, once it is free."""
+        places = self._of.setdefault(caller.user_id, _Places(asyncio.Semaphore(self.most)))
+        places.wanted_by += 1
+        try:
+            async with places.free:
+                yield
+        finally:
+            places.wanted_by -= 1
+            if not places.wanted_by:
+                del self._of[caller.user_id]

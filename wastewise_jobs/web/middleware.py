@@ -9,7 +9,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from wastewise_jobs.errors import InvalidInputError
+from wastewise_jobs.errors import InvalidInputError, QuotaExceededError
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.web.limits import RATE_HEADERS
 from wastewise_jobs.web.problems import (
@@ -23,6 +23,7 @@ from wastewise_jobs.web.problems import (
     Refusal,
     answer,
     from_failure,
+    over_quota,
     unacceptable,
 )
 from wastewise_jobs.web.route import REQUEST_ID
@@ -91,6 +92,8 @@ def explain_errors() -> Middleware:
             return _answered(request, refused)
         except InvalidInputError as error:
             return _answered(request, unacceptable(error))
+        except QuotaExceededError as error:
+            return _answered(request, over_quota(error))
         except web.HTTPException as error:
             return _answered(request, _of_router(request, error))
         except Exception as error:  # noqa: BLE001 - around a handler's run: its bug must not end the connection

@@ -64,8 +64,10 @@ def refusals_of(route: Route) -> list[Refusal]:
     """Everything that the route, or a check before it, can refuse with."""
     found = [no.BAD_REQUEST, *no.PARAMETER_REFUSALS, *route.refusals, no.DATABASE_UNAVAILABLE]
     found.append(no.EXPECTATION_FAILED)
+    if route.method != "GET":
+        found.append(no.BUSY)
     if route.access != PUBLIC:
-        found += [no.UNAUTHENTICATED, no.FORBIDDEN]
+        found += [no.UNAUTHENTICATED, no.FORBIDDEN, no.TOO_MUCH_AT_ONCE, no.OVERLOADED]
     if route.rate_limited:
         found.append(no.RATE_LIMITED)
     if issubclass(route.parts.body, RawBody):

@@ -11,7 +11,7 @@ from http import HTTPStatus
 import asyncpg
 from aiohttp import web
 
-from wastewise_jobs.errors import InvalidInputError
+from wastewise_jobs.errors import InvalidInputError, QuotaExceededError
 from wastewise_jobs.wire import FieldProblem, Problem
 
 PROBLEM_JSON = "application/problem+json"
@@ -43,6 +43,7 @@ UNKNOWN_JOB_TYPE = Refusal(400, "unknown_job_type")
 PROJECT_REQUIRED = Refusal(400, "project_required")
 BAD_REQUEST = Refusal(400, "bad_request")
 UNAUTHENTICATED = Refusal(401, "unauthenticated")
+QUOTA_EXCEEDED = Refusal(403, "quota_exceeded")
 FORBIDDEN = Refusal(403, "forbidden")
 LINK_NOT_VALID = Refusal(403, "link_not_valid")
 NOT_FOUND = Refusal(404, "not_found")
@@ -57,6 +58,7 @@ METHOD_NOT_ALLOWED = Refusal(405, "method_not_allowed")
 BODY_TIMEOUT = Refusal(408, "body_timeout")
 IDEMPOTENCY_CONFLICT = Refusal(409, "idempotency_conflict")
 KEY_RELEASED = Refusal(409, "idempotency_key_released", 1)
+BUSY = Refusal(409, "busy", 2)
 ALERT_RESOLVED = Refusal(409, "alert_resolved")
 JOB_FINISHED = Refusal(409, "job_finished")
 JOB_NOT_FAILED = Refusal(409, "job_not_failed")
@@ -74,6 +76,9 @@ EMPTY_FILE = Refusal(422, "empty_file")
 RATE_LIMITED = Refusal(429, "rate_limited")
 TOO_MANY_STREAMS = Refusal(429, "too_many_streams", 5)
 TOO_MANY_WAITS = Refusal(429, "too_many_waits", 5)
+TOO_MANY_DOWNLOADS = Refusal(429, "too_many_downloads", 5)
+TOO_MANY_ENQUEUES = Refusal(429, "too_many_enqueues", 1)
+TOO_MUCH_AT_ONCE = Refusal(429, "too_much_at_once", 2)
 TOO_MANY_UPLOADS = Refusal(429, "too_many_uploads", 5)
 INTERNAL_ERROR = Refusal(500, "internal_error")
 DATABASE_UNAVAILABLE = Refusal(503, "database_unavailable", 5)
@@ -113,8 +118,10 @@ class ProblemError(Exception):
         field: str | None = None,
         errors: Sequence[FieldProblem] = (),
         headers: Mapping[str, str] | None = None,
+        quota: QuotaExceededError | None = None,
     ) -> None:
         super().__init__(detail)
+        self.quota = quota
         self.refusal = refusal
         self.detail = detail[:_LONGEST_DETAIL]
         self.field = field
@@ -131,6 +138,11 @@ def unacceptable(error: InvalidInputError, *, prefix: str = "") -> ProblemError:
         field=field or None,
         errors=[FieldProblem(field=field, problem=error.problem)] if field else (),
     )
+
+
+def over_quota(error: QuotaExceededError) -> ProblemError:
+    """The answer where a user has as much as one may have."""
+    return ProblemError(QUOTA_EXCEEDED, str(error), quota=error)
 
 
 def from_failure(error: BaseException) -> ProblemError:
@@ -168,6 +180,9 @@ def answer(error: ProblemError, *, request_id: str, instance: str | None = None)
         instance=instance,
         field=error.field,
         errors=error.errors or None,
+        quota=error.quota and error.quota.quota,
+        limit=error.quota and error.quota.limit,
+        used=error.quota and error.quota.used,
     )
     headers = {"Cache-Control": "no-store"}
     if refusal.retry_after_seconds is not None:

@@ -4,16 +4,18 @@ import asyncio
 import mimetypes
 import re
 import unicodedata
+from functools import partial
 from typing import Annotated, Literal
 from urllib.parse import quote
 
 from aiohttp import web
 from pydantic import Field
 
-from wastewise_jobs.analysis import recognise
+from wastewise_jobs.db import quotas
 from wastewise_jobs.projects.model import MAX_FILES, NewProject, Project
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.cursor import moment_cursor, read_moment_cursor
+from wastewise_jobs.web.downloads import PIECE_BYTES, Content, Downloads
 from wastewise_jobs.web.limits import Gate
 from wastewise_jobs.web.parameters import FileInPath, IdInPath, Page
 from wastewise_jobs.web.problems import (
@@ -27,8 +29,18 @@ from wastewise_jobs.web.problems import (
     ProblemError,
 )
 from wastewise_jobs.web.reading import read_body
-from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, RawBody, answer
+from wastewise_jobs.web.recognition import Recogniser
+from wastewise_jobs.web.route import (
+    READ_SECONDS,
+    Call,
+    NoBody,
+    NoParameters,
+    Parameters,
+    RawBody,
+    answer,
+)
 from wastewise_jobs.web.views import file_answer, project_answer, project_details
+from wastewise_jobs.web.writes import Writes
 from wastewise_jobs.wire import (
     MAX_FILE_BYTES,
     FieldProblem,
@@ -58,16 +70,21 @@ class FileQuery(Parameters):
 class ProjectsResource:
     """The handlers of projects."""
 
-    def __init__(self, *, store: ProjectStore) -> None:
+    def __init__(self, *, store: ProjectStore, writes: Writes) -> None:
         self._store = store
+        self._writes = writes
 
     async def create(
         self, call: Call[NoParameters, NoParameters, ProjectRequest]
     ) -> web.StreamResponse:
         """Create a property."""
-        project = await self._store.create(
-            NewProject(**call.body.model_dump()), user_id=call.caller.user_id
-        )
+        user_id = call.caller.user_id
+        async with self._writes.transaction(call.caller) as connection:
+            if not call.caller.admin:
+                await quotas.take(connection, user_id, projects=1)
+            project = await self._store.create(
+                NewProject(**call.body.model_dump()), user_id=user_id, within=connection
+            )
         return answer(
             project_answer(project),
             status=201,
@@ -100,7 +117,11 @@ class ProjectsResource:
 
     async def delete(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """Delete the property with its files and finished jobs."""
-        match await self._store.delete(call.path.id, user_id=call.caller.sees_only):
+        async with self._writes.transaction(call.caller) as connection:
+            done = await self._store.delete(
+                call.path.id, user_id=call.caller.sees_only, within=connection
+            )
+        match done:
             case "deleted":
                 return web.Response(status=204)
             case "busy":
@@ -112,8 +133,18 @@ class ProjectsResource:
 class FilesResource:
     """The handlers of the files of a project."""
 
-    def __init__(self, *, store: ProjectStore) -> None:
+    def __init__(
+        self,
+        *,
+        store: ProjectStore,
+        writes: Writes,
+        recogniser: Recogniser,
+        downloads: Downloads,
+    ) -> None:
         self._store = store
+        self._downloads = downloads
+        self._writes = writes
+        self._recogniser = recogniser
         self._uploads = Gate(_MOST_UPLOADS, TOO_MANY_UPLOADS, "uploads")
 
     async def put(self, call: Call[FileInPath, FileQuery, RawBody]) -> web.StreamResponse:
@@ -129,17 +160,20 @@ class FilesResource:
             )
             if not content:
                 raise ProblemError(EMPTY_FILE, "the file is empty")
-            file_type: str | None = call.query.file_type
-            if file_type is None:
-                file_type = await asyncio.to_thread(recognise, name, content)
-            put = await self._store.put_file(
-                project_id,
-                user_id=user_id,
-                file_name=name,
-                file_type=file_type or "other",
-                mime_type=_media_type(call.request, name),
-                content=content,
+            file_type: str = call.query.file_type or await self._recogniser.type_of(
+                call.caller, name, content
             )
+            async with self._writes.transaction(call.caller) as connection:
+                put = await self._store.put_file(
+                    project_id,
+                    user_id=user_id,
+                    file_name=name,
+                    file_type=file_type,
+                    mime_type=_media_type(call.request, name),
+                    content=content,
+                    within=connection,
+                    limited=not call.caller.admin,
+                )
         if put == "too_many":
             raise ProblemError(TOO_MANY_FILES, f"a project holds at most {MAX_FILES} files")
         if isinstance(put, str):
@@ -161,26 +195,32 @@ class FilesResource:
     async def get(self, call: Call[FileInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """The content, to save; never shown by a browser as a page of ours."""
         name, user_id = checked_name(call.path.filename), call.caller.sees_only
-        file = await self._store.get_file(call.path.id, name, user_id=user_id)
-        if file is None:
-            if await self._store.get(call.path.id, user_id=user_id) is None:
-                raise no_such_project()
-            raise _no_such_file()
+        async with asyncio.timeout(READ_SECONDS):
+            file = await self._store.open_file(
+                call.path.id, name, user_id=user_id, piece=PIECE_BYTES
+            )
+            if file is None:
+                if await self._store.get(call.path.id, user_id=user_id) is None:
+                    raise no_such_project()
+                raise _no_such_file()
+        read = partial(self._store.read_file, file, piece=PIECE_BYTES)
         media_type = file.mime_type or _UNKNOWN_TYPE
-        return web.Response(
-            body=file.content,
-            content_type=media_type if _MEDIA_TYPE.fullmatch(media_type) else _UNKNOWN_TYPE,
-            headers={
-                "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
-                "Content-Security-Policy": "sandbox; default-src 'none'",
-                "Cache-Control": "private, no-cache",
-            },
-        )
+        headers = {
+            "Content-Type": media_type if _MEDIA_TYPE.fullmatch(media_type) else _UNKNOWN_TYPE,
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "Cache-Control": "private, no-cache",
+        }
+        content = Content(file.size, file.head, read)
+        return await self._downloads.send(call.request, call.caller, content, headers)
 
     async def delete(self, call: Call[FileInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """Delete the file."""
         name = checked_name(call.path.filename)
-        deleted = await self._store.delete_file(call.path.id, name, user_id=call.caller.sees_only)
+        async with self._writes.transaction(call.caller) as connection:
+            deleted = await self._store.delete_file(
+                call.path.id, name, user_id=call.caller.sees_only, within=connection
+            )
         if deleted is None:
             raise no_such_project()
         if not deleted:

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from wastewise_jobs.errors import InvalidInputError
 from wastewise_jobs.jobs.storable import clean_text, parse_json
+from wastewise_jobs.web.budget import Held
 from wastewise_jobs.web.problems import (
     BAD_REQUEST,
     BODY_TIMEOUT,
@@ -28,7 +29,10 @@ from wastewise_jobs.web.problems import (
 )
 from wastewise_jobs.wire import FieldProblem
 
+BODY = web.RequestKey("body", Held)
 BODY_SECONDS = 10.0
+# What a document may take as Python values, of what it takes as text.
+_TIMES_PARSED = 8
 _MOST_ERRORS = 20
 _LONGEST_FIELD = 300
 _CHUNK = 64 * 1024
@@ -41,6 +45,7 @@ async def read_json(request: web.Request, model: type[ModelT], *, limit: int) ->
     """The body as `model`; raises ProblemError for whatever is not."""
     _check_media_type(request)
     raw = await read_body(request, limit=limit, total_seconds=BODY_SECONDS)
+    _hold(request, len(raw) * _TIMES_PARSED)
     try:
         value = parse_json(raw, max_bytes=limit)
     except InvalidInputError as error:
@@ -102,9 +107,11 @@ async def read_body(
             parts += request.content.read_nowait()
             if len(parts) > limit:
                 raise _too_large(limit)
+            _hold(request, len(parts))
             return bytes(parts)
         async with asyncio.timeout(total_seconds):
             async for part in _chunks(request.content, silence_seconds):
+                _hold(request, len(part))
                 parts += part
                 if len(parts) > limit:
                     raise _too_large(limit)
@@ -115,6 +122,17 @@ async def read_body(
             BAD_REQUEST, "the body is not well-formed HTTP", headers=_CLOSE
         ) from None
     return bytes(parts)
+
+
+def _hold(request: web.Request, size: int) -> None:
+    """Count bytes until the request is answered; raises ProblemError where there are too many."""
+    held = request.get(BODY)
+    if held is not None:
+        try:
+            held.take(size)
+        except ProblemError as problem:
+            problem.headers |= _CLOSE
+            raise
 
 
 async def _ask_for_it(request: web.Request) -> None:

@@ -16,9 +16,10 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from wastewise_jobs.web.budget import Budget
 from wastewise_jobs.web.caller import ADMIN, NOBODY, READ, WRITE, Caller
 from wastewise_jobs.web.problems import FORBIDDEN, ProblemError, Refusal
-from wastewise_jobs.web.reading import read_json, read_path, read_query
+from wastewise_jobs.web.reading import BODY, read_json, read_path, read_query
 from wastewise_jobs.wire import AnswerModel, RequestModel
 
 PUBLIC = "public"
@@ -147,11 +148,12 @@ def mount(
     *,
     authenticator: Authenticates,
     rate_limit: Limits,
+    bodies: Budget,
     expect: Callable[[web.Request], Awaitable[web.StreamResponse | None]],
 ) -> None:
     """Put every route into the router, behind its checks; `expect` answers the Expect header."""
     for route in routes:
-        endpoint = _endpoint(route, authenticator, rate_limit)
+        endpoint = _endpoint(route, authenticator, rate_limit, bodies)
         # By itself aiohttp lets no brace into a part of a path; a file may be called a{1}.csv.
         path = _PART.sub(r"{\1:[^/]+}", route.path)
         app.router.add_route(route.method, path, endpoint, expect_handler=expect)
@@ -160,7 +162,7 @@ def mount(
 
 
 def _endpoint(
-    route: Route, authenticator: Authenticates, rate_limit: Limits
+    route: Route, authenticator: Authenticates, rate_limit: Limits, bodies: Budget
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     parts = route.parts
 
@@ -171,17 +173,18 @@ def _endpoint(
                 caller = await authenticator.authenticate(request)
                 request[CALLER] = caller
                 _check_scope(route.access, caller)
-            call = Call(
-                request=request,
-                caller=caller,
-                path=read_path(request, parts.path),
-                query=read_query(request, parts.query),
-                body=await _body(request, parts.body, route.body_limit),
-            )
-            # Behind the checks: a request that is refused anyway creates nothing.
-            if route.rate_limited:
-                return await _counted(route, call, rate_limit)
-            return await route.handler(call)
+            with bodies.hold(caller) as request[BODY]:
+                call = Call(
+                    request=request,
+                    caller=caller,
+                    path=read_path(request, parts.path),
+                    query=read_query(request, parts.query),
+                    body=await _body(request, parts.body, route.body_limit),
+                )
+                # Behind the checks: a request that is refused anyway creates nothing.
+                if route.rate_limited:
+                    return await _counted(route, call, rate_limit)
+                return await route.handler(call)
 
     return endpoint
 

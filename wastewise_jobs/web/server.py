@@ -16,14 +16,17 @@ from typing import Any
 
 import aiohttp.http_parser
 import aiohttp.http_writer
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
 from wastewise_jobs.errors import ConfigurationError
 from wastewise_jobs.logs import get_logger
+from wastewise_jobs.web.budget import Budget, Held, answer_budget
+from wastewise_jobs.web.caller import NOBODY
 from wastewise_jobs.web.middleware import SECURITY_HEADERS, unmet_expectation
 from wastewise_jobs.web.problems import BAD_REQUEST, INTERNAL_ERROR, ProblemError, answer
+from wastewise_jobs.web.route import CALLER, REQUEST_ID
 
 HEADER_SECONDS = 15.0
 KEEP_ALIVE_SECONDS = 60.0
@@ -34,6 +37,7 @@ STOP_SECONDS = 10.0
 MOST_CONNECTIONS = 4096
 _BACKLOG = 1024
 _PIECE_BYTES = 64 * 1024
+ANSWERS = web.AppKey("answers", Budget)
 _SERVER_ERROR = 500
 _PORT_REFUSED = frozenset({errno.EADDRINUSE, errno.EACCES, errno.EPERM})
 
@@ -96,12 +100,14 @@ async def listening(
     if server is None:
         raise RuntimeError("the runner has no server after its setup")
     loop = asyncio.get_running_loop()
+    answers = app.get(ANSWERS) or answer_budget()
 
     def connection() -> web.RequestHandler:
         return _Connection(
             server,
             loop=loop,
             header_seconds=header_seconds,
+            answers=answers,
             keepalive_timeout=keep_alive_seconds,
             lingering_time=LINGER_SECONDS,
             auto_decompress=False,
@@ -166,10 +172,18 @@ class _Pieces(Payload):
 class _Connection(web.RequestHandler):
     """aiohttp's connection with deadlines: for a whole header, and for taking an answer."""
 
-    __slots__ = ("_deadline", "_header_seconds", "_progress")
+    __slots__ = ("_answers", "_deadline", "_header_seconds", "_progress")
 
-    def __init__(self, server: web.Server, *, header_seconds: float, **kwargs: Any) -> None:  # noqa: ANN401 - aiohttp's own
+    def __init__(
+        self,
+        server: web.Server,
+        *,
+        header_seconds: float,
+        answers: Budget,
+        **kwargs: Any,  # noqa: ANN401 - aiohttp's own
+    ) -> None:
         super().__init__(server, **kwargs)
+        self._answers = answers
         self._header_seconds = header_seconds
         self._deadline: asyncio.TimerHandle | None = None
         self._progress: asyncio.TimerHandle
@@ -207,10 +221,29 @@ class _Connection(web.RequestHandler):
         if isinstance(resp, web.HTTPExpectationFailed):
             # Where no route matches, aiohttp refuses by itself, before the middlewares.
             resp = unmet_expectation(request)
-        if isinstance(resp, web.Response):
-            body = resp.body
-            if isinstance(body, bytes) and len(body) > _PIECE_BYTES:
-                resp.body = _Pieces(body)
+        with self._answers.hold(request.get(CALLER, NOBODY)) as held:
+            return await self._finish(request, self._in_pieces(request, resp, held), start_time)
+
+    def _in_pieces(
+        self, request: web.BaseRequest, resp: web.StreamResponse, held: Held
+    ) -> web.StreamResponse:
+        body = resp.body if isinstance(resp, web.Response) else None
+        if not isinstance(resp, web.Response) or not isinstance(body, bytes):
+            return resp
+        if len(body) <= _PIECE_BYTES:
+            return resp
+        try:
+            # What anybody may have is there once for everybody.
+            if CALLER in request and request.method != hdrs.METH_HEAD:
+                held.take(len(body))
+        except ProblemError as problem:
+            return answer(problem, request_id=request[REQUEST_ID])
+        resp.body = _Pieces(body)
+        return resp
+
+    async def _finish(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
         try:
             async with asyncio.timeout(None) as limit:
                 self._expect_progress(request, limit, taken=0)

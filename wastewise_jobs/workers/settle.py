@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, assert_never
 import asyncpg
 
 from wastewise_jobs.db.loops import Backoff, log_failed_tick, log_recovered
+from wastewise_jobs.errors import text_of
 from wastewise_jobs.jobs.failure import FailureKind
 from wastewise_jobs.jobs.failure_numbers import CHANGED_SQLSTATES
 from wastewise_jobs.jobs.model import JobId
@@ -168,10 +169,10 @@ class Settler:
         self._journal.stats.not_storable += 1
         if isinstance(outcome, Failed) and outcome.message == _NOT_STORABLE_TEXT:
             # Not even that: the lease will run out, and the rescue tells the rest.
-            log.error("job_outcome_dropped", job_id=str(run.job.id), error=str(error)[:500])
+            log.error("job_outcome_dropped", job_id=str(run.job.id), error=text_of(error)[:500])
             self._on_settled([run])
             return
-        details = {"reason": clean_text(f"{type(error).__name__}: {error}", 500)}
+        details = {"reason": clean_text(f"{type(error).__name__}: {text_of(error)}", 500)}
         failed = Failed(NOT_STORABLE, _NOT_STORABLE_TEXT, FailureKind.PERMANENT, details)
         self._failed.put((run, failed))
 
@@ -237,7 +238,9 @@ class _Pipe:
         now = time.monotonic()
         if not _state(error).startswith(_BUSY_SQLSTATES) and now > self._told_at + _TELL_SECONDS:
             self._told_at = now
-            log.warning("job_outcome_refused", job_id=str(item[0].job.id), error=str(error)[:500])
+            log.warning(
+                "job_outcome_refused", job_id=str(item[0].job.id), error=text_of(error)[:500]
+            )
         # Not here: what is in the way may stay for long, and others are waiting.
         later = self._settle_later(item, repeated)
         task = asyncio.create_task(later, name=f"settle {self.name} later")
