@@ -32,7 +32,10 @@ from wastewise_jobs.jobs.model import (
     Status,
 )
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
+from wastewise_jobs.jobs.storable import too_deep
 
+# Of what others stored; whoever writes an answer of ours as JSON gives up at 255.
+_DEEPEST = 200
 # What a value of the job itself can cause; anything else is the database's trouble.
 REFUSALS = (
     asyncpg.IntegrityConstraintViolationError,
@@ -300,9 +303,9 @@ class JobStore:
         wanted: JobFilter,
         *,
         limit: int,
-        before: tuple[datetime, UUID] | None = None,
+        before: tuple[datetime | None, UUID] | None = None,
     ) -> list[JobView]:
-        """Return up to `limit` jobs without their results, newest first.
+        """Return up to `limit` jobs, newest first, without their results and failed attempts.
 
         `before` is the (created_at, id) of the last job of the page before.
         """
@@ -438,7 +441,7 @@ def _view(row: asyncpg.Record) -> JobView:
 
 def _readable(text: str | None) -> Any:  # noqa: ANN401 - any JSON value
     """Decode one stored JSON text; one that no reader can decode harms only itself."""
-    if text is None:
+    if text is None or too_deep(text, _DEEPEST):
         return None
     try:
         return orjson.loads(text)
