@@ -74,11 +74,13 @@ AS $$
     SELECT extract(epoch FROM min(w.retry_after) - clock_timestamp())::double precision
     FROM generate_series(1, 10) AS p (priority)
     CROSS JOIN LATERAL (
-        SELECT i.retry_after
+        SELECT greatest(i.retry_after, '2000-01-01 00:00:00+00') AS retry_after
         FROM public.job_queue i
         WHERE NOT i.due
           AND NOT i.leased
           AND i.priority = p.priority
+          -- What waits for ever never comes due.
+          AND i.retry_after < 'infinity'
         ORDER BY i.retry_after
         LIMIT 1
     ) AS w
@@ -98,6 +100,7 @@ AS $$
     SELECT extract(epoch FROM min(q.lease_expires_at) - clock_timestamp())::double precision
     FROM public.job_queue q
     WHERE q.leased
+      AND isfinite(q.lease_expires_at)
 $$;
 
 -- queued_kinds: the (queue, job_type) pairs that have due jobs, by hopping through the index from
@@ -144,11 +147,22 @@ AS $$
     FROM kinds k
 $$;
 
+-- is_trouble: whether an error says nothing about the row at hand: the transaction, a lock, the
+-- connection or the server is in trouble, and whoever called has to hear of it.
+CREATE OR REPLACE FUNCTION public.is_trouble(_sqlstate text)
+RETURNS boolean
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT _sqlstate ~ '^(08|25|40|53|55|57|58)'
+$$;
+
 -- claim_jobs: pending -> processing, for up to _limit due jobs of these types in these queues (NULL
 -- means all), most urgent first: priority, created_at, id. Two callers never get the same job.
 -- Candidates are read from job_queue without a lock, then the wide rows are locked with SKIP
 -- LOCKED: every writer takes the wide row first, so whoever holds it has the queue row too. What
--- was locked by somebody else is left, and the next page of candidates follows.
+-- was locked by somebody else is left, and the next page of candidates follows. A row that cannot be
+-- read or written on is failed with UNREADABLE_ROW, and the others of its page are claimed.
 -- Of the jobs on their last chance (two crashes) at most one is among them, and none unless
 -- _last_chance: a worker never has two. So the process that such a job kills takes no other job into
 -- quarantine with it.
@@ -193,9 +207,13 @@ DECLARE
     -- Where each kind's due jobs begin.
     _kind_priorities integer[];
     _kind_times timestamptz[];
+    _until constant timestamptz := clock_timestamp() + interval '2 seconds';
     _wanted integer := _limit;
     _page uuid[];
     _on_last_chance uuid;
+    _first integer;
+    _at_once integer;
+    _claimed uuid[];
     _rows integer;
     _last_priority integer := 0;
     _last_created_at timestamptz := '-infinity';
@@ -277,58 +295,89 @@ BEGIN
         FROM final f;
         EXIT WHEN _page IS NULL;
 
-        RETURN QUERY
-        WITH claimed AS (
-            UPDATE public.analysis_jobs j
-            SET status = 'processing',
-                worker_id = _worker_id,
-                fence = j.fence + 1,
-                claimed_at = now(),
-                started_at = now(),
-                updated_at = now(),
-                retry_after = NULL,
-                progress_percent = 0,
-                current_step = NULL,
-                steps_completed = 0,
-                estimated_completion = NULL
-            WHERE j.id = ANY (ARRAY (
-                SELECT a.id
-                FROM public.analysis_jobs a
-                WHERE a.id = ANY (_page)
-                  AND a.status = 'pending'
-                  AND (a.retry_after IS NULL OR a.retry_after <= now())
-                  AND (a.crash_count < 2 OR a.id = _on_last_chance)
-                FOR NO KEY UPDATE SKIP LOCKED
-            ))
-              AND j.status = 'pending'
-            -- Not the whole row: it is kept and read twice.
-            RETURNING
-                j.id, j.fence, j.job_type, j.queue, j.user_id, j.project_id, j.input_data,
-                j.retry_count, j.max_retries, j.crash_count, j.timeout_seconds, j.priority,
-                j.created_at
-        ),
-        leased AS (
-            UPDATE public.job_queue q
-            SET due = false,
-                leased = true,
-                fence = c.fence,
-                retry_after = NULL,
-                lease_expires_at = now() + _lease,
-                deadline_at = now() + _lease + make_interval(secs => c.timeout_seconds)
-            FROM claimed c
-            WHERE q.id = ANY (_page)
-              AND q.id = c.id
-        )
-        SELECT
-            c.id, c.fence, c.job_type, c.queue, c.user_id, c.project_id,
-            coalesce(c.input_data, '{}')::text,
-            c.retry_count, c.max_retries, c.crash_count, c.timeout_seconds, c.priority,
-            c.created_at,
-            extract(epoch FROM clock_timestamp() - c.created_at)::double precision
-        FROM claimed c
-        ORDER BY c.priority, c.created_at, c.id;
-
-        GET DIAGNOSTICS _rows = ROW_COUNT;
+        _rows := 0;
+        _first := 1;
+        _at_once := cardinality(_page);
+        -- In one go, or job by job where one of them spoils that.
+        WHILE _first <= cardinality(_page) LOOP
+            BEGIN
+                WITH claimed AS (
+                    UPDATE public.analysis_jobs j
+                    SET status = 'processing',
+                        worker_id = _worker_id,
+                        fence = j.fence + 1,
+                        claimed_at = now(),
+                        started_at = now(),
+                        updated_at = now(),
+                        retry_after = NULL,
+                        progress_percent = 0,
+                        current_step = NULL,
+                        steps_completed = 0,
+                        estimated_completion = NULL
+                    WHERE j.id = ANY (ARRAY (
+                        SELECT a.id
+                        FROM public.analysis_jobs a
+                        WHERE a.id = ANY (_page[_first : _first + _at_once - 1])
+                          AND a.status = 'pending'
+                          AND (a.retry_after IS NULL OR a.retry_after <= now())
+                          AND (a.crash_count < 2 OR a.id = _on_last_chance)
+                          AND public.unreadable_column(a) IS NULL
+                        FOR NO KEY UPDATE SKIP LOCKED
+                    ))
+                      AND j.status = 'pending'
+                    RETURNING j.id, j.fence, j.timeout_seconds
+                ),
+                leased AS (
+                    UPDATE public.job_queue q
+                    SET due = false,
+                        leased = true,
+                        fence = c.fence,
+                        retry_after = NULL,
+                        lease_expires_at = now() + _lease,
+                        deadline_at = now() + _lease + make_interval(secs => c.timeout_seconds)
+                    FROM claimed c
+                    WHERE q.id = ANY (_page)
+                      AND q.id = c.id
+                )
+                SELECT array_agg(c.id) INTO _claimed FROM claimed c;
+                _first := _first + _at_once;
+            EXCEPTION WHEN others THEN
+                IF public.is_trouble(SQLSTATE) THEN
+                    RAISE;
+                END IF;
+                IF _at_once = 1 THEN
+                    PERFORM public.fail_or_set_aside(_page[_first], SQLSTATE, SQLERRM);
+                    _first := _first + 1;
+                END IF;
+                _at_once := 1;
+                PERFORM set_config(
+                    'wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true
+                )
+                FROM public.schema_info i;
+                CONTINUE;
+            END;
+            CONTINUE WHEN _claimed IS NULL;
+            -- Apart: what was returned is not taken back with what failed.
+            RETURN QUERY
+            SELECT
+                c.id, c.fence, c.job_type, c.queue, c.user_id, c.project_id,
+                coalesce(c.input_data, '{}')::text,
+                c.retry_count, c.max_retries, c.crash_count, c.timeout_seconds, c.priority,
+                c.created_at,
+                extract(epoch FROM clock_timestamp() - c.created_at)::double precision
+            FROM public.analysis_jobs c
+            WHERE c.id = ANY (_claimed)
+            ORDER BY c.priority, c.created_at, c.id;
+            _rows := _rows + cardinality(_claimed);
+        END LOOP;
+        IF _rows < cardinality(_page) THEN
+            -- Somebody holds the rest, or nobody can read it.
+            PERFORM public.fail_unreadable_jobs(_page);
+            PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
+            FROM public.schema_info i;
+            -- However many of them there are: what is failed so far has to be committed.
+            EXIT WHEN clock_timestamp() > _until;
+        END IF;
         EXIT WHEN cardinality(_page) < _wanted;
         _last_chance := _last_chance AND _on_last_chance IS NULL;
         _wanted := _wanted - _rows;
@@ -436,7 +485,9 @@ BEGIN
         steps_completed = coalesce(g.steps_completed, j.steps_completed),
         total_steps = coalesce(g.total_steps, j.total_steps),
         estimated_completion = CASE
-            WHEN g.percent BETWEEN 1 AND 99 THEN
+            -- Of a run that began years ago, or is yet to begin, nobody can tell.
+            WHEN g.percent BETWEEN 1 AND 99
+                AND j.started_at BETWEEN now() - interval '1 year' AND now() + interval '1 day' THEN
                 now() + (now() - j.started_at) * ((100 - g.percent)::double precision / g.percent)
         END,
         updated_at = now()

@@ -40,6 +40,20 @@ AS $$
       AND p.status = 'processing'
 $$;
 
+-- sum_within: what a counter has reached; one that is full stays full.
+CREATE OR REPLACE FUNCTION public.sum_within(_before bigint, _more bigint, _most bigint)
+RETURNS bigint
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT CASE
+        WHEN _more IS NULL THEN coalesce(_before, 0)
+        WHEN coalesce(_before, 0) > _most - greatest(_more, 0) THEN _most
+        WHEN coalesce(_before, 0) < -_most - least(_more, 0) THEN -_most
+        ELSE coalesce(_before, 0) + _more
+    END
+$$;
+
 -- complete_jobs: processing -> completed. A NULL array of results stores none.
 CREATE OR REPLACE FUNCTION public.complete_jobs(
     _ids uuid[],
@@ -76,14 +90,16 @@ BEGIN
             result_data = g.result::jsonb,
             completed_at = now(),
             updated_at = now(),
-            duration_seconds = extract(epoch FROM clock_timestamp() - j.started_at),
+            duration_seconds = public.seconds_since(j.started_at),
             estimated_completion = NULL,
             error_message = NULL,
             error_code = NULL,
             error_details = NULL,
-            ai_requests = coalesce(j.ai_requests, 0) + coalesce(g.ai_requests, 0),
-            ai_tokens_input = coalesce(j.ai_tokens_input, 0) + coalesce(g.ai_tokens_input, 0),
-            ai_tokens_output = coalesce(j.ai_tokens_output, 0) + coalesce(g.ai_tokens_output, 0),
+            ai_requests = public.sum_within(j.ai_requests, g.ai_requests, 2147483647),
+            ai_tokens_input =
+                public.sum_within(j.ai_tokens_input, g.ai_tokens_input, 9223372036854775807),
+            ai_tokens_output =
+                public.sum_within(j.ai_tokens_output, g.ai_tokens_output, 9223372036854775807),
             ai_cost_usd = coalesce(j.ai_cost_usd, 0) + coalesce(g.ai_cost, 0)
         FROM (
             SELECT *
@@ -119,7 +135,7 @@ AS $$
     ) * (1 + random() * 0.1)
 $$;
 
--- with_error: an error log with one more entry; the oldest of a hundred gives way.
+-- with_error: an error log with one more entry, a hundred at most; the oldest give way.
 CREATE OR REPLACE FUNCTION public.with_error(_log jsonb, _entry jsonb)
 RETURNS jsonb
 LANGUAGE sql
@@ -127,7 +143,8 @@ IMMUTABLE
 AS $$
     SELECT CASE
         WHEN jsonb_typeof(_log) IS DISTINCT FROM 'array' THEN jsonb_build_array(_entry)
-        WHEN jsonb_array_length(_log) >= 100 THEN (_log - 0) || _entry
+        WHEN jsonb_array_length(_log) >= 100
+            THEN jsonb_path_query_array(_log, '$[last - 98 to last]') || _entry
         ELSE _log || _entry
     END
 $$;
@@ -183,13 +200,13 @@ BEGIN
                 SELECT
                     d.retry_after,
                     public.with_error(j.retry_error_log, jsonb_build_object(
-                        'attempt', j.retry_count + 1,
+                        'attempt', j.retry_count::bigint + 1,
                         'timestamp', g.failed_at,
                         'error_message', left(g.message, 2000),
                         'error_code', g.code,
                         'failure_kind', g.kind,
                         'details', g.details::jsonb,
-                        'worker_id', j.worker_id,
+                        'worker_id', left(j.worker_id, 255),
                         'retry_after', d.retry_after
                     ))
                 FROM (
@@ -272,16 +289,16 @@ BEGIN
             failed_at = now(),
             completed_at = now(),
             updated_at = now(),
-            duration_seconds = extract(epoch FROM clock_timestamp() - j.started_at),
+            duration_seconds = public.seconds_since(j.started_at),
             estimated_completion = NULL,
             retry_error_log = public.with_error(j.retry_error_log, jsonb_build_object(
-                'attempt', j.retry_count + 1,
+                'attempt', j.retry_count::bigint + 1,
                 'timestamp', clock_timestamp(),
                 'error_message', left(g.message, 2000),
                 'error_code', g.code,
                 'failure_kind', g.kind,
                 'details', g.details::jsonb,
-                'worker_id', j.worker_id
+                'worker_id', left(j.worker_id, 255)
             ))
         FROM (
             SELECT *
@@ -396,7 +413,7 @@ BEGIN
         SET status = 'cancelled',
             completed_at = now(),
             updated_at = now(),
-            duration_seconds = extract(epoch FROM clock_timestamp() - j.started_at),
+            duration_seconds = public.seconds_since(j.started_at),
             estimated_completion = NULL
         FROM (
             SELECT * FROM unnest(_ids, _fences) AS u (id, fence) ORDER BY u.id

@@ -19,6 +19,7 @@ BEGIN
     WHERE j.id = _id
     FOR NO KEY UPDATE;
 
+    PERFORM public.bring_within_limits(ARRAY[_id]);
     PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
     FROM public.schema_info i;
     IF _status = 'pending' THEN
@@ -69,6 +70,7 @@ BEGIN
     ELSIF _status <> 'failed' THEN
         RETURN 'not_failed';
     END IF;
+    PERFORM public.bring_within_limits(ARRAY[_id]);
     PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
     FROM public.schema_info i;
     UPDATE public.analysis_jobs
@@ -94,7 +96,7 @@ BEGIN
     PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, '', true);
     PERFORM public.queue_jobs(ARRAY[_id]);
     PERFORM public.note_requeued_jobs(ARRAY[_id]);
-    PERFORM pg_notify('wastewise_wake', j.queue) FROM public.analysis_jobs j WHERE j.id = _id;
+    PERFORM pg_notify('wastewise_wake', q.queue) FROM public.queue_rows(ARRAY[_id]) q;
     RETURN 'requeued';
 END
 $$;
@@ -121,9 +123,12 @@ BEGIN
         OR _job.status NOT IN ('pending', 'processing', 'failed')
         OR _job.retry_count >= _job.max_retries
         OR (_job.cancel_requested_at IS NOT NULL AND _job.status = 'processing')
+        -- Nobody could raise it.
+        OR coalesce(public.unreadable_column(_job) = 'fence', false)
     THEN
         RETURN false;
     END IF;
+    PERFORM public.bring_within_limits(ARRAY[_job.id]);
     -- Under a new fence the job is nobody's but ours, and the batch form settles it.
     PERFORM set_config('wastewise.transition_' || pg_trigger_depth()::text, i.transition_key, true)
     FROM public.schema_info i;

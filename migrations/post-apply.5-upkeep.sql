@@ -1,4 +1,4 @@
--- Functions that every worker repeats for ever, and those that mend and prune.
+-- Functions that every worker repeats for ever, and those that prune.
 
 -- queue_jobs: makes the job_queue rows of these jobs say what analysis_jobs says. The caller holds
 -- the wide rows. A lease that still belongs to the same fence is kept; any other processing job
@@ -30,18 +30,16 @@ BEGIN
         lease_expires_at, deadline_at, last_chance
     )
     SELECT
-        j.id, j.queue, j.job_type, j.priority, j.created_at,
-        CASE WHEN j.status = 'pending' AND j.retry_after > now() THEN j.retry_after END,
-        j.status = 'pending' AND (j.retry_after IS NULL OR j.retry_after <= now()),
-        j.status = 'processing',
-        j.fence,
-        CASE WHEN j.status = 'processing' THEN now() + public.stuck_threshold() END,
+        w.id, w.queue, w.job_type, w.priority, w.created_at,
+        CASE WHEN NOT w.leased AND w.retry_after > now() THEN w.retry_after END,
+        NOT w.leased AND (w.retry_after IS NULL OR w.retry_after <= now()),
+        w.leased,
+        w.fence,
+        CASE WHEN w.leased THEN now() + public.stuck_threshold() END,
         NULL,
-        j.crash_count >= 2
-    FROM public.analysis_jobs j
-    WHERE j.id = ANY (_ids)
-      AND j.status IN ('pending', 'processing')
-    ORDER BY j.id
+        w.last_chance
+    FROM public.queue_rows(_ids) w
+    ORDER BY w.id
     ON CONFLICT (id) DO UPDATE
     SET queue = EXCLUDED.queue,
         job_type = EXCLUDED.job_type,
@@ -88,7 +86,7 @@ BEGIN
     WITH settled AS (
         UPDATE public.analysis_jobs j
         SET status = d.status,
-            crash_count = j.crash_count + 1,
+            crash_count = least(j.crash_count, 2147483646) + 1,
             worker_id = CASE WHEN d.status = 'failed' THEN j.worker_id END,
             claimed_at = CASE WHEN d.status = 'failed' THEN j.claimed_at END,
             retry_after = CASE
@@ -102,24 +100,24 @@ BEGIN
             error_code = CASE WHEN d.status = 'failed' THEN 'CRASHED_WORKER' ELSE j.error_code END,
             error_message = CASE
                 WHEN d.status = 'failed'
-                    THEN 'its worker was lost ' || (j.crash_count + 1) || ' times while it ran'
+                    THEN 'its worker was lost ' || (j.crash_count::bigint + 1) || ' times while it ran'
                 ELSE j.error_message
             END,
             estimated_completion = NULL,
             updated_at = now(),
             retry_error_log = public.with_error(j.retry_error_log, jsonb_build_object(
-                'attempt', j.retry_count + 1,
+                'attempt', j.retry_count::bigint + 1,
                 'timestamp', clock_timestamp(),
                 'error_message', 'the worker stopped renewing its lease',
                 'error_code', 'CRASHED_WORKER',
                 'failure_kind', 'crash',
-                'crash', j.crash_count + 1,
-                'worker_id', j.worker_id
+                'crash', j.crash_count::bigint + 1,
+                'worker_id', left(j.worker_id, 255)
             ))
         FROM (
             SELECT
                 a.id,
-                a.worker_id,
+                left(a.worker_id, 255) AS worker_id,
                 CASE
                     WHEN a.cancel_requested_at IS NOT NULL THEN 'cancelled'
                     WHEN a.crash_count >= 2 THEN 'failed'
@@ -131,7 +129,7 @@ BEGIN
         ) AS d
         WHERE j.id = ANY (_ids)
           AND j.id = d.id
-        RETURNING j.id, j.job_type, d.worker_id AS lost_worker, j.crash_count, j.status,
+        RETURNING j.id, left(j.job_type, 255) AS job_type, d.worker_id AS lost_worker, j.crash_count, j.status,
             j.retry_after
     ),
     waiting AS (
@@ -274,60 +272,14 @@ BEGIN
     EXCEPTION WHEN others THEN
         RAISE WARNING 'rescuing job by job: %', SQLERRM;
     END;
-    -- A job that somebody's trigger guards stops nobody else's rescue.
+    -- A row that cannot be written on, or that somebody's trigger guards, stops nobody else's rescue.
     FOREACH _id IN ARRAY _expired LOOP
         BEGIN
             RETURN QUERY SELECT * FROM public.rescue_these_jobs(ARRAY[_id]);
         EXCEPTION WHEN others THEN
-            RAISE WARNING 'job % cannot be rescued: %', _id, SQLERRM;
-            UPDATE public.job_queue SET lease_expires_at = now() + interval '1 minute' WHERE id = _id;
+            PERFORM public.fail_or_set_aside(_id, SQLSTATE, SQLERRM);
         END;
     END LOOP;
-END
-$$;
-
--- repair_job_queue: restores the invariant between the two tables and returns how many rows it
--- changed. Idempotent and safe beside running workers; for after a partial restore, a promotion of
--- a logical replica, or writes made with triggers disabled. Skips rows that somebody is changing.
-CREATE OR REPLACE FUNCTION public.repair_job_queue()
-RETURNS integer
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET jit = off
-AS $$
-DECLARE
-    _suspects uuid[];
-    _gone integer;
-BEGIN
-    DELETE FROM public.job_queue q
-    WHERE NOT EXISTS (SELECT 1 FROM public.analysis_jobs j WHERE j.id = q.id);
-    GET DIAGNOSTICS _gone = ROW_COUNT;
-    _suspects := ARRAY (
-        SELECT a.id
-        FROM public.analysis_jobs a
-        WHERE a.id IN (
-            SELECT j.id
-            FROM public.analysis_jobs j
-            LEFT JOIN public.job_queue q ON q.id = j.id
-            WHERE (j.status IN ('pending', 'processing')) <> (q.id IS NOT NULL)
-               OR (q.id IS NOT NULL AND (
-                      q.priority <> j.priority
-                   OR q.created_at <> j.created_at
-                   OR q.queue <> j.queue
-                   OR q.job_type <> j.job_type
-                   OR q.fence <> j.fence
-                   OR q.leased <> (j.status = 'processing')
-                   OR q.last_chance <> (j.crash_count >= 2)
-                   OR (NOT q.leased AND NOT q.due
-                       AND q.retry_after IS DISTINCT FROM j.retry_after)
-                   OR (q.due AND j.retry_after > now())
-               ))
-        )
-        ORDER BY a.id
-        FOR NO KEY UPDATE SKIP LOCKED
-    );
-    RETURN _gone + public.queue_jobs(_suspects);
 END
 $$;
 

@@ -127,13 +127,16 @@ BEGIN
             END AS run_bin,
             CASE
                 WHEN j.retry_count = 0 AND j.crash_count = 0
-                THEN public.duration_bin(extract(epoch FROM j.started_at - j.created_at)::double precision)
+                THEN public.duration_bin(extract(
+                    epoch FROM public.readable_time(j.started_at) - public.readable_time(j.created_at)
+                )::double precision)
             END AS wait_bin
         FROM spans s
         CROSS JOIN LATERAL (
             SELECT
-                a.completed_at, a.status, a.retry_count, a.crash_count, a.duration_seconds,
-                a.started_at, a.created_at, coalesce(a.job_type, '') AS job_type
+                a.completed_at, a.status, a.retry_count, a.crash_count,
+                public.measured_seconds(a.duration_seconds) AS duration_seconds,
+                a.started_at, a.created_at, coalesce(left(a.job_type, 255), '') AS job_type
             FROM public.analysis_jobs a
             WHERE a.completed_at >= s.began
               AND a.completed_at < s.ended
@@ -316,7 +319,7 @@ BEGIN
             sum(j.duration_seconds) FILTER (WHERE j.status = 'completed') AS run_seconds
         FROM spans s
         CROSS JOIN LATERAL (
-            SELECT a.status, a.duration_seconds
+            SELECT a.status, public.measured_seconds(a.duration_seconds) AS duration_seconds
             FROM public.analysis_jobs a
             WHERE a.completed_at >= s.began
               AND a.completed_at < s.ended
@@ -394,7 +397,14 @@ AS $$
     FROM public.job_queue q
     CROSS JOIN LATERAL (
         SELECT
-            a.id, a.job_type, a.user_id, coalesce(a.started_at, a.claimed_at, a.updated_at) AS started_at
+            a.id,
+            left(a.job_type, 255) AS job_type,
+            a.user_id,
+            coalesce(
+                public.readable_time(a.started_at),
+                public.readable_time(a.claimed_at),
+                public.readable_time(a.updated_at)
+            ) AS started_at
         FROM public.analysis_jobs a
         WHERE a.id = q.id
           AND a.status = 'processing'
@@ -427,7 +437,10 @@ AS $$
         d.kind / 4,
         (ARRAY['scheduled', 'due', 'processing'])[d.kind % 4 + 1],
         d.jobs,
-        CASE WHEN d.kind % 4 = 1 THEN d.oldest END
+        -- Whatever a row says of its age.
+        CASE
+            WHEN d.kind % 4 = 1 THEN least(greatest(d.oldest, '2000-01-01 00:00:00+00'), now())
+        END
     FROM (
         SELECT
             q.queue,

@@ -92,7 +92,7 @@ RETURNS text
 LANGUAGE sql
 IMMUTABLE
 AS $$
-    SELECT 'job_failed:' || _job_type || ':' || md5(coalesce(_code, '') || ' ' || regexp_replace(
+    SELECT 'job_failed:' || left(_job_type, 255) || ':' || md5(left(coalesce(_code, ''), 255) || ' ' || regexp_replace(
         regexp_replace(
             left(coalesce(_message, ''), 300),
             '''[^'']*''|"[^"]*"|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\m[0-9a-fA-F]{12,}\M', '#', 'g'),
@@ -149,20 +149,21 @@ BEGIN
             _fingerprint,
             'job_failed'::text,
             'error'::text,
-            format('%s failed: %s', j.job_type,
-                   coalesce(nullif(left(j.error_message, 500), ''), j.error_code, 'no message')),
+            format('%s failed: %s', left(j.job_type, 255), coalesce(
+                nullif(left(j.error_message, 500), ''), left(j.error_code, 255), 'no message'
+            )),
             jsonb_strip_nulls(jsonb_build_object(
-                'job_type', j.job_type,
-                'queue', j.queue,
+                'job_type', left(j.job_type, 255),
+                'queue', left(j.queue, 255),
                 'last_job_id', j.id,
                 'user_id', j.user_id,
                 'project_id', j.project_id,
-                'error_code', j.error_code,
+                'error_code', left(j.error_code, 255),
                 'error_message', left(j.error_message, 2000),
-                'attempts', j.retry_count + 1,
+                'attempts', j.retry_count::bigint + 1,
                 'max_retries', j.max_retries,
                 'crashes', nullif(j.crash_count, 0),
-                'worker_id', j.worker_id
+                'worker_id', left(j.worker_id, 255)
             )),
             j.id,
             _cause.failures

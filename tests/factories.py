@@ -125,28 +125,17 @@ async def everything(connection: Executor) -> list[tuple[Any, ...]]:
     ]
 
 
-DISAGREEMENTS = """
-SELECT
-    id, j.status, j.fence AS job_fence, q.fence AS queue_fence, q.due, q.leased,
-    j.retry_after AS job_due_at, q.retry_after AS queue_due_at, j.priority AS job_priority,
-    q.priority AS queue_priority
-FROM analysis_jobs j
-FULL JOIN job_queue q USING (id)
-WHERE coalesce(j.status IN ('pending', 'processing'), false) <> (q.id IS NOT NULL)
-   OR (q.id IS NOT NULL AND (
-          (q.priority, q.created_at, q.queue, q.job_type, q.fence)
-          IS DISTINCT FROM (j.priority, j.created_at, j.queue, j.job_type, j.fence)
-       OR q.leased <> (j.status = 'processing')
-       OR q.last_chance <> (j.crash_count >= 2)
-       OR (q.due AND j.retry_after > clock_timestamp())
-       OR (NOT q.due AND NOT q.leased AND q.retry_after IS DISTINCT FROM j.retry_after)
-   ))
-"""
-
-
-async def assert_invariant(connection: Connection) -> None:
+async def assert_invariant(connection: Executor) -> None:
     """A job_queue row exists exactly while its job is unfinished, and says the same."""
-    assert [dict(row) for row in await connection.fetch(DISAGREEMENTS)] == []
+    rows = await connection.fetch(
+        """
+        SELECT j.id, to_jsonb(j) AS job, to_jsonb(q) AS queued
+        FROM public.astray_jobs(public.unfinished_jobs()) AS a (id)
+        LEFT JOIN analysis_jobs j ON j.id = a.id
+        LEFT JOIN job_queue q ON q.id = a.id
+        """
+    )
+    assert [dict(row) for row in rows] == []
 
 
 def _accepted(answer: object) -> Enqueued:

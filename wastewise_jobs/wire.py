@@ -163,9 +163,9 @@ class JobProgress(AnswerModel):
 
 
 class JobTiming(AnswerModel):
-    """When what happened; null where it has not."""
+    """When what happened; null where it has not, or where no calendar holds what is stored."""
 
-    created_at: datetime
+    created_at: datetime | None
     started_at: datetime | None
     completed_at: datetime | None
     estimated_completion: datetime | None
@@ -195,7 +195,7 @@ class AiUsage(AnswerModel):
     requests: int
     tokens_input: int
     tokens_output: int
-    cost_usd: float
+    cost_usd: float | None
 
 
 class JobSummary(AnswerModel):
@@ -213,7 +213,7 @@ class JobSummary(AnswerModel):
     retry_info: RetryInfo
     ai_usage: AiUsage
     worker_id: str | None
-    updated_at: datetime
+    updated_at: datetime | None
 
 
 class JobAnswer(JobSummary):

@@ -319,13 +319,14 @@ async def test_the_doctor_finds_nothing_and_then_what_was_broken(site: Site) -> 
     await connection.execute(
         "INSERT INTO analysis_jobs (id, job_type, queue) VALUES ($1, 'cleanup', 'default')", uuid4()
     )
-    await connection.execute("DELETE FROM job_queue")
-    sick = await run("doctor", env=site.env, cwd=site.folder)
-    assert sick.returncode == 1
-    assert "doctor --repair" in sick.stdout
-    mended = await run("doctor", "--repair", env=site.env, cwd=site.folder)
-    assert mended.returncode == 0, mended.stdout
-    assert await connection.fetchval("SELECT count(*) FROM job_queue") == 1
+    for damage in ("DELETE FROM job_queue", "UPDATE job_queue SET priority = 1"):
+        await connection.execute(damage)
+        sick = await run("doctor", env=site.env, cwd=site.folder)
+        assert sick.returncode == 1
+        assert "doctor --repair" in sick.stdout
+        mended = await run("doctor", "--repair", env=site.env, cwd=site.folder)
+        assert mended.returncode == 0, mended.stdout
+        assert await connection.fetchval("SELECT priority FROM job_queue") == 5
     await connection.close(timeout=5)
 
 

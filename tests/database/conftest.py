@@ -22,7 +22,9 @@ WHERE datname = current_database()
 TRUNCATE analysis_jobs, projects, job_types, job_workers, api_keys, job_alerts, job_alert_channels,
     job_rollups, job_rollup_marks, job_prune_holds CASCADE;
 
-UPDATE schema_info SET rolled_up_until = NULL, round_due_at = now(), round_until = NULL
+UPDATE schema_info
+SET rolled_up_until = NULL, round_due_at = now(), round_until = NULL, jobs_repaired = 0,
+    jobs_astray = 0, queue_walked_to = NULL, jobs_walked_to = NULL
 """
 
 

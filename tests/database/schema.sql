@@ -440,6 +440,10 @@ CREATE TABLE schema_info (
     quota_projects bigint NOT NULL DEFAULT 0,
     quota_stored_bytes bigint NOT NULL DEFAULT 0,
     quota_pending_jobs bigint NOT NULL DEFAULT 0,
+    queue_walked_to uuid,
+    jobs_walked_to uuid,
+    jobs_repaired bigint NOT NULL DEFAULT 0,
+    jobs_astray bigint NOT NULL DEFAULT 0,
     CONSTRAINT schema_info_pkey PRIMARY KEY (only_row),
     CONSTRAINT schema_info_only_row_check CHECK (only_row),
     CONSTRAINT schema_info_quota_pending_jobs_check CHECK ((quota_pending_jobs >= 0)),
@@ -495,6 +499,16 @@ FUNCTION assign_job_priority(user_id uuid, job_type text)
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
+FUNCTION astray_jobs(_ids uuid[])
+    RETURNS SETOF uuid
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off
+    SET enable_seqscan=off
+    SET enable_bitmapscan=off
+    SET enable_nestloop=off
+    SET enable_mergejoin=off;
+
 FUNCTION bin_seconds(_bin integer)
     RETURNS double precision
     LANGUAGE sql;
@@ -518,6 +532,13 @@ FUNCTION bounded_number(_number numeric, _most numeric)
 FUNCTION bounded_time(_time timestamp with time zone)
     RETURNS timestamp with time zone
     LANGUAGE sql;
+
+FUNCTION bring_within_limits(_ids uuid[])
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off
+    SET enable_seqscan=off;
 
 FUNCTION calculate_error_rate(time_window interval DEFAULT '01:00:00'::interval)
     RETURNS double precision
@@ -674,6 +695,30 @@ FUNCTION fail_jobs(_ids uuid[], _fences bigint[], _messages text[], _codes text[
     SET enable_mergejoin=off
     SET lock_timeout=200ms;
 
+FUNCTION fail_or_set_aside(_id uuid, _sqlstate text, _message text)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION fail_these_unreadable(_ids uuid[], _why text)
+    RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off
+    SET enable_seqscan=off
+    SET enable_bitmapscan=off
+    SET enable_nestloop=off
+    SET enable_mergejoin=off
+    SET lock_timeout=200ms;
+
+FUNCTION fail_unreadable_jobs(_ids uuid[])
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off
+    SET enable_seqscan=off;
+
 FUNCTION failure_fingerprint(_job_type text, _code text, _message text)
     RETURNS text
     LANGUAGE sql;
@@ -703,6 +748,10 @@ FUNCTION get_queue_metrics(time_zone text DEFAULT 'UTC'::text)
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
+FUNCTION has_long_text(_value jsonb, _bytes integer)
+    RETURNS boolean
+    LANGUAGE sql;
+
 FUNCTION heartbeat_jobs(_ids uuid[], _fences bigint[], _lease interval)
     RETURNS TABLE(id uuid, held boolean, cancel_requested boolean)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -725,6 +774,10 @@ FUNCTION is_first_analysis(_user_id uuid)
     SET jit=off
     SET enable_seqscan=off;
 
+FUNCTION is_trouble(_sqlstate text)
+    RETURNS boolean
+    LANGUAGE sql;
+
 FUNCTION job_priority_reason(_job_type text, _priority integer, _first boolean)
     RETURNS text
     LANGUAGE sql;
@@ -735,6 +788,12 @@ FUNCTION job_trends(_window interval, _bucket interval)
     SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off;
+
+FUNCTION json_text(_value jsonb, _bytes integer)
+    RETURNS text
+    LANGUAGE plpgsql
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
 
 FUNCTION keep_written_job()
     RETURNS trigger
@@ -747,6 +806,10 @@ FUNCTION mark_finished_job()
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
+
+FUNCTION measured_seconds(_seconds anyelement)
+    RETURNS double precision
+    LANGUAGE sql;
 
 FUNCTION merged_bins(_histograms jsonb[])
     RETURNS jsonb
@@ -833,6 +896,10 @@ FUNCTION queue_jobs(_ids uuid[])
     SET jit=off
     SET enable_seqscan=off;
 
+FUNCTION queue_rows(_ids uuid[])
+    RETURNS TABLE(id uuid, queue text, job_type text, priority integer, created_at timestamp with time zone, retry_after timestamp with time zone, leased boolean, fence bigint, last_chance boolean)
+    LANGUAGE sql;
+
 FUNCTION queued_kinds()
     RETURNS TABLE(queue text, job_type text, priority integer, after timestamp with time zone)
     LANGUAGE sql SECURITY DEFINER
@@ -886,6 +953,10 @@ FUNCTION raise_updated_jobs()
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
+FUNCTION readable_time(_moment timestamp with time zone)
+    RETURNS timestamp with time zone
+    LANGUAGE sql;
+
 FUNCTION record_alert_deliveries(_channel text, _ids uuid[], _fences bigint[], _error text DEFAULT NULL::text, _final boolean DEFAULT false, _pause_seconds double precision DEFAULT 0, _refused text DEFAULT NULL::text)
     RETURNS TABLE(alert_id uuid, status text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -921,11 +992,27 @@ FUNCTION release_jobs(_ids uuid[], _fences bigint[])
     SET enable_mergejoin=off
     SET lock_timeout=200ms;
 
+FUNCTION repair_a_step(_of_queue integer DEFAULT 20000, _of_jobs integer DEFAULT 5000)
+    RETURNS TABLE(more integer, repaired integer, astray integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off
+    SET enable_seqscan=off
+    SET enable_bitmapscan=off;
+
 FUNCTION repair_job_queue()
+    RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION repair_jobs(_ids uuid[])
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path=pg_catalog, pg_temp
-    SET jit=off;
+    SET jit=off
+    SET enable_seqscan=off
+    SET lock_timeout=200ms;
 
 FUNCTION requeue_job(_id uuid)
     RETURNS text
@@ -1005,6 +1092,10 @@ FUNCTION schedule_job_retry(job_id uuid, error_msg text, error_cd text DEFAULT N
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
+FUNCTION seconds_since(_moment timestamp with time zone)
+    RETURNS numeric
+    LANGUAGE sql;
+
 FUNCTION seconds_until_due()
     RETURNS double precision
     LANGUAGE sql SECURITY DEFINER
@@ -1018,6 +1109,12 @@ FUNCTION seconds_until_rescue()
     SET search_path=pg_catalog, pg_temp
     SET jit=off
     SET enable_seqscan=off;
+
+FUNCTION set_aside(_id uuid, _why text)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
 
 FUNCTION set_quotas(_projects bigint, _stored_bytes bigint, _pending_jobs bigint)
     RETURNS void
@@ -1037,11 +1134,25 @@ FUNCTION stuck_threshold()
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
+FUNCTION sum_within(_before bigint, _more bigint, _most bigint)
+    RETURNS bigint
+    LANGUAGE sql;
+
 FUNCTION undelivered_alerts()
     RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
+
+FUNCTION unfinished_jobs()
+    RETURNS uuid[]
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION unreadable_column(_job analysis_jobs)
+    RETURNS text
+    LANGUAGE sql;
 
 FUNCTION unserved_kinds(_silent_after interval DEFAULT '00:05:00'::interval, _due_for interval DEFAULT NULL::interval)
     RETURNS TABLE(queue text, job_type text, due_since timestamp with time zone, job_id uuid, says text)

@@ -162,7 +162,7 @@ async def test_a_usage_that_no_column_holds_is_refused_or_readable(
     view = await store.get(job.id, user_id=None)
     assert view is not None
     assert view.status == "completed"
-    assert math.isfinite(view.ai_cost_usd)
+    assert view.ai_cost_usd is None or math.isfinite(view.ai_cost_usd)
 
 
 async def test_a_batch_behind_a_row_that_somebody_holds_gives_up_soon_and_changes_nothing(

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from tests.factories import assert_invariant as everything_agrees
 from tests.support import eventually
 from wastewise_jobs import Jobs
 from wastewise_jobs.db.doorbell import Doorbell
@@ -24,6 +25,9 @@ QUICK = {
     "shutdown_grace": timedelta(seconds=0.2),
     "stop_patience": timedelta(seconds=0.5),
 }
+
+
+__all__ = ["QUICK", "Bench", "bench", "everything_agrees", "statuses"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +85,3 @@ async def bench(dsn: str, jobs: Jobs, *, notify: bool = True) -> AsyncIterator[B
 async def statuses(pool: Pool, ids: Sequence[UUID]) -> list[str]:
     rows = await pool.fetch("SELECT status FROM analysis_jobs WHERE id = ANY ($1)", ids)
     return [row[0] for row in rows]
-
-
-async def everything_agrees(pool: Pool) -> None:
-    """The two tables say the same: a queue row exists exactly while the job is unfinished."""
-    wrong = await pool.fetch("""
-        SELECT coalesce(j.id, q.id)
-        FROM analysis_jobs j
-        FULL JOIN job_queue q ON q.id = j.id
-        WHERE (j.status IN ('pending', 'processing')) IS DISTINCT FROM (q.id IS NOT NULL)
-    """)
-    assert wrong == []

@@ -24,6 +24,8 @@ NAMES = {
     "wastewise_alerts_open",
     "wastewise_alerts_undelivered",
     "wastewise_workers_registered",
+    "wastewise_jobs_repaired",
+    "wastewise_jobs_astray",
     "wastewise_pool_connections",
     "wastewise_pool_connections_max",
     "wastewise_build",
@@ -63,6 +65,16 @@ async def test_on_the_main_port_it_is_for_admins(api: Api) -> None:
     found = families(reply.body)
     assert set(found) == NAMES
     assert list(well_named(found)) == []
+
+
+async def test_what_was_repaired_is_counted(web_pool: Pool) -> None:
+    async with serving(web_pool) as api:
+        await enqueue_one(api.jobs, job_type="echo")
+        await web_pool.execute("DELETE FROM job_queue")
+        await web_pool.execute("SELECT repair_job_queue()")
+        found = families((await api.get("/metrics", user=ADA, admin=True)).body)
+    assert values(found["wastewise_jobs_repaired"]) == {(): 1}
+    assert values(found["wastewise_jobs_astray"]) == {(): 0}
 
 
 async def test_the_depth_of_the_queue_is_told_by_queue_priority_and_state(

@@ -31,7 +31,6 @@ from wastewise_jobs.settings import Settings
 
 OLDEST_SERVER, NEWEST_SERVER = 14, 18
 _MOST_SKEW_SECONDS = 5.0
-_MOST_COUNTED = 10_000
 
 _WRITE = "UPDATE public.schema_info SET updated_at = updated_at"
 _BUDGET = """
@@ -40,20 +39,7 @@ SELECT
         - current_setting('superuser_reserved_connections')::integer AS most,
     (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used
 """
-# Rows that break the invariant: a job_queue row exists exactly while its job is unfinished.
-_ASTRAY = """
-SELECT
-    (SELECT count(*) FROM (
-        SELECT 1 FROM public.job_queue q
-        LEFT JOIN public.analysis_jobs j USING (id)
-        WHERE j.id IS NULL OR j.status NOT IN ('pending', 'processing')
-        LIMIT $1) AS unwanted)
-    + (SELECT count(*) FROM (
-        SELECT 1 FROM public.analysis_jobs j
-        WHERE j.status IN ('pending', 'processing')
-          AND NOT EXISTS (SELECT 1 FROM public.job_queue q WHERE q.id = j.id)
-        LIMIT $1) AS missing)
-"""
+_ASTRAY = "SELECT count(*) FROM public.astray_jobs(public.unfinished_jobs())"
 _WORKERS = """
 SELECT
     count(*) FILTER (WHERE kind = 'worker' AND NOT draining) AS workers,
@@ -225,10 +211,10 @@ async def _clock(connection: Connection) -> Finding:
 
 
 async def _queue(connection: Connection, *, repair: bool) -> Finding:
-    astray = await connection.fetchval(_ASTRAY, _MOST_COUNTED)
+    astray = await connection.fetchval(_ASTRAY)
     if not astray:
         return good("queue", "every unfinished job is in it, and nothing else")
-    says = f"{astray} rows of job_queue and analysis_jobs disagree"
+    says = f"{astray} jobs are astray: job_queue and analysis_jobs disagree about them"
     if not repair:
         return problem("queue", says, "run `wastewise-jobs doctor --repair`")
     mended = await connection.fetchval(_REPAIR)

@@ -26,11 +26,13 @@ def day(value: datetime) -> str:
     return value.astimezone().strftime("%Y-%m-%d")
 
 
-def day_or_time(value: datetime, *, short: bool = False) -> str:
+def day_or_time(value: datetime | None, *, short: bool = False) -> str:
     """Local: the time of a moment of today, the date of an older one; short is `08:30`, `Jan 31`.
 
     A short date of another year has the year and no day: `2025-01`.
     """
+    if value is None:
+        return "-"
     local = value.astimezone()
     today = datetime.now().astimezone().date()
     if local.date() == today:

@@ -120,7 +120,7 @@ class RescuedJob:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """Everything a reader may see of a job; None where nothing is known yet."""
+    """Everything a reader may see of a job; None where nothing is known yet, or can be read."""
 
     id: JobId
     user_id: UUID | None
@@ -134,7 +134,7 @@ class JobView:
     current_step: str | None
     steps_completed: int
     total_steps: int | None
-    created_at: datetime
+    created_at: datetime | None
     started_at: datetime | None
     completed_at: datetime | None
     estimated_completion: datetime | None
@@ -151,10 +151,10 @@ class JobView:
     ai_requests: int
     ai_tokens_input: int
     ai_tokens_output: int
-    ai_cost_usd: float
+    ai_cost_usd: float | None
     worker_id: str | None
     cancel_requested_at: datetime | None
-    updated_at: datetime
+    updated_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

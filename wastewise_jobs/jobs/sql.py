@@ -170,61 +170,112 @@ WHERE id = $1
   AND ($2::uuid IS NULL OR user_id = $2)
 """
 
-# JSON is read as text and decoded row by row: one that no reader can decode harms only itself.
+# What a reader sees of a job, whatever its row holds: a value that cannot be read is null, and a
+# text is read up to a length. JSON is read as text and decoded row by row.
 _VIEW = """
 SELECT
-    id, user_id, project_id, job_type, queue, status, priority, priority_reason,
-    coalesce(progress_percent, 0) AS progress_percent, current_step,
-    coalesce(steps_completed, 0) AS steps_completed, total_steps, created_at, started_at,
-    completed_at, estimated_completion, duration_seconds::double precision AS duration_seconds,
-    retry_after, error_message, error_code, error_details::text AS error_details_json,
-    retry_count, max_retries, crash_count, retry_error_log::text AS retry_errors_json,
-    coalesce(ai_requests, 0) AS ai_requests, coalesce(ai_tokens_input, 0) AS ai_tokens_input,
+    id, user_id, project_id,
+    left(job_type, 255) AS job_type,
+    left(queue, 255) AS queue,
+    CASE
+        WHEN status IN ('pending', 'processing', 'completed', 'failed', 'cancelled') THEN status
+        ELSE 'failed'
+    END AS status,
+    priority,
+    left(priority_reason, :longest) AS priority_reason,
+    coalesce(progress_percent, 0) AS progress_percent,
+    left(current_step, :longest) AS current_step,
+    coalesce(steps_completed, 0) AS steps_completed,
+    total_steps,
+    public.readable_time(created_at) AS created_at,
+    public.readable_time(started_at) AS started_at,
+    public.readable_time(completed_at) AS completed_at,
+    public.readable_time(estimated_completion) AS estimated_completion,
+    CASE
+        WHEN duration_seconds BETWEEN -1e15 AND 1e15 THEN duration_seconds::double precision
+    END AS duration_seconds,
+    public.readable_time(retry_after) AS retry_after,
+    left(error_message, :longest) AS error_message,
+    left(error_code, :longest) AS error_code,
+    public.json_text(error_details, :most) AS error_details_json,
+    retry_count, max_retries, crash_count,
+    coalesce(ai_requests, 0) AS ai_requests,
+    coalesce(ai_tokens_input, 0) AS ai_tokens_input,
     coalesce(ai_tokens_output, 0) AS ai_tokens_output,
-    coalesce(ai_cost_usd, 0)::double precision AS ai_cost_usd, worker_id, cancel_requested_at,
-    updated_at,
+    CASE
+        WHEN ai_cost_usd IS NULL THEN 0
+        WHEN ai_cost_usd BETWEEN -1e15 AND 1e15 THEN ai_cost_usd::double precision
+    END AS ai_cost_usd,
+    left(worker_id, :longest) AS worker_id,
+    public.readable_time(cancel_requested_at) AS cancel_requested_at,
+    public.readable_time(updated_at) AS updated_at,
+"""
+_WHOLE = _VIEW.replace(":longest", "10000").replace(":most", "65536")
+_LISTED = _VIEW.replace(":longest", "500").replace(":most", "20000")
+
+# The last hundred attempts. Lists are read without them.
+_ATTEMPTS = """
+    public.json_text(
+        CASE
+            WHEN jsonb_typeof(retry_error_log) <> 'array' THEN '[]'
+            WHEN jsonb_array_length(retry_error_log) > 100
+                THEN jsonb_path_query_array(retry_error_log, '$[last - 99 to last]')
+            ELSE retry_error_log
+        END,
+        4194304
+    ) AS retry_errors_json,
 """
 
+# Results may be large: only GET brings them.
 GET = (
-    _VIEW
-    + """    result_data::text AS result_json
+    _WHOLE
+    + _ATTEMPTS
+    + """    public.json_text(result_data, 16777216) AS result_json
 FROM public.analysis_jobs
 WHERE id = $1
   AND ($2::uuid IS NULL OR user_id = $2)
 """
 )
 
-# Results may be large: only GET brings them.
-_WITHOUT_RESULT = (
-    _VIEW
+# Many jobs at once bring no text of megabytes: whoever wants those looks at the job.
+VIEWS = (
+    _WHOLE
+    + _ATTEMPTS.replace("4194304", "65536")
     + """    NULL::text AS result_json
+FROM public.analysis_jobs
+WHERE id = ANY ($1::uuid[])
+"""
+)
+
+_LIST = (
+    _LISTED
+    + """    NULL::text AS retry_errors_json, NULL::text AS result_json
 FROM public.analysis_jobs
 """
 )
 
-# Many jobs at once bring no text of megabytes: whoever wants those looks at the job.
-_LISTED = _WITHOUT_RESULT.replace(
-    "error_details::text AS",
-    "CASE WHEN octet_length(error_details::text) <= 65536 THEN error_details::text END AS",
-).replace(
-    "retry_error_log::text AS",
-    "CASE WHEN octet_length(retry_error_log::text) <= 65536 THEN retry_error_log::text END AS",
-)
-
-VIEWS = _LISTED + "WHERE id = ANY ($1::uuid[])"
-
+# A row whose time no reader can hold is a place in a list too: it says itself what its time is. The
+# order is that of the table, not of what is shown.
 _FILTERS = """
   AND ($1::text[] IS NULL OR status = ANY ($1))
   AND ($2::text IS NULL OR job_type = $2)
   AND ($3::uuid IS NULL OR project_id = $3)
-  AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid))
-ORDER BY created_at DESC, id DESC
+  AND ($5::uuid IS NULL OR (created_at, id) < (
+      coalesce($4::timestamptz, (
+          SELECT b.created_at
+          FROM public.analysis_jobs b
+          WHERE b.id = $5
+            AND public.readable_time(b.created_at) IS NULL
+      )),
+      $5
+  ))
+ORDER BY analysis_jobs.created_at DESC, analysis_jobs.id DESC
 LIMIT $6
 """
 
 # Two statements, because one with an optional user could not count on the user's index.
-LIST_OF_USER = _LISTED + "WHERE user_id = $7" + _FILTERS
-LIST_ALL = _LISTED + "WHERE true" + _FILTERS
+LIST_OF_USER = _LIST + "WHERE user_id = $7" + _FILTERS
+LIST_ALL = _LIST + "WHERE true" + _FILTERS
 
 DELETE_ROWS = "DELETE FROM public.job_rows WHERE job_id = $1"
 

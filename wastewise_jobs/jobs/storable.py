@@ -53,7 +53,7 @@ def parse_json(raw: bytes | str, *, max_bytes: int, max_depth: int = MAX_DEPTH) 
     lone_surrogate.
     """
     text = _decoded(raw, max_bytes)
-    if _too_deep(text, max_depth):
+    if too_deep(text, max_depth):
         _refuse("", f"nested deeper than {max_depth} levels", "too_deep")
     suspects: list[_Refused] = []
     try:
@@ -102,7 +102,7 @@ def dump_json(value: object, *, max_bytes: int = MAX_RESULT_BYTES) -> str:
     if b"\\u0000" in raw and _NUL_ESCAPE.search(raw):
         _plain(value, "", 0)
     text = raw.decode()
-    if _too_deep(text, MAX_DEPTH):
+    if too_deep(text, MAX_DEPTH):
         _refuse("", f"nested deeper than {MAX_DEPTH} levels", NOT_STORABLE)
     return text
 
@@ -143,7 +143,8 @@ def _decoded(raw: bytes | str, max_bytes: int) -> str:
     return text
 
 
-def _too_deep(text: str, most: int) -> bool:
+def too_deep(text: str, most: int) -> bool:
+    """Whether a JSON text is nested deeper than that."""
     # Few brackets cannot be deep: most texts are not walked.
     return text.count("{") + text.count("[") > most and _depth(text) > most
 

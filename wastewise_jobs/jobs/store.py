@@ -33,9 +33,12 @@ from wastewise_jobs.jobs.model import (
     Status,
 )
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
+from wastewise_jobs.jobs.storable import too_deep
 
 # A statement's values are in memory twice, here and on their way.
 _ROWS_AT_ONCE = 2000
+# Of what others stored; whoever writes an answer of ours as JSON gives up at 255.
+_DEEPEST = 200
 # What a value of the job itself can cause; anything else is the database's trouble.
 REFUSALS = (
     asyncpg.IntegrityConstraintViolationError,
@@ -323,9 +326,9 @@ class JobStore:
         wanted: JobFilter,
         *,
         limit: int,
-        before: tuple[datetime, UUID] | None = None,
+        before: tuple[datetime | None, UUID] | None = None,
     ) -> list[JobView]:
-        """Return up to `limit` jobs without their results, newest first.
+        """Return up to `limit` jobs, newest first, without their results and failed attempts.
 
         `before` is the (created_at, id) of the last job of the page before.
         """
@@ -479,7 +482,7 @@ def _view(row: asyncpg.Record) -> JobView:
 
 def _readable(text: str | None) -> Any:  # noqa: ANN401 - any JSON value
     """Decode one stored JSON text; one that no reader can decode harms only itself."""
-    if text is None:
+    if text is None or too_deep(text, _DEEPEST):
         return None
     try:
         return orjson.loads(text)

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import asyncpg
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from wastewise_jobs.db.pool import Pool
@@ -48,7 +48,9 @@ SELECT
     (SELECT count(*) FROM public.job_workers w WHERE w.kind = 'worker') AS workers,
     (
         SELECT extract(epoch FROM now() - s.rolled_up_until)::float8 FROM public.schema_info s
-    ) AS rollup_age_seconds
+    ) AS rollup_age_seconds,
+    (SELECT s.jobs_repaired FROM public.schema_info s) AS repaired,
+    (SELECT s.jobs_astray FROM public.schema_info s) AS astray
 """
 
 
@@ -160,6 +162,16 @@ def _other_figures(row: asyncpg.Record | None) -> Iterator[Metric]:
         "wastewise_workers_registered",
         "Worker processes that have not said goodbye.",
         row["workers"],
+    )
+    yield CounterMetricFamily(
+        "wastewise_jobs_repaired",
+        "Rows of the queue that disagreed with their jobs and were put right.",
+        value=row["repaired"],
+    )
+    yield _gauge(
+        "wastewise_jobs_astray",
+        "Jobs that disagree with their rows of the queue and could not be put right in a round.",
+        row["astray"],
     )
     if row["rollup_age_seconds"] is not None:
         yield _gauge(

@@ -18,18 +18,33 @@ _CHECKSUM_BYTES = 6
 _LONGEST = 200
 
 
-def moment_cursor(which: str, moment: datetime, row_id: UUID) -> str:
-    """The cursor behind a row of the list `which` that is ordered by time and id."""
-    return _seal(which, f"{(moment - _EPOCH) // timedelta(microseconds=1)}:{row_id}")
+def moment_cursor(which: str, moment: datetime | None, row_id: UUID) -> str:
+    """The cursor behind a row of the list `which` that is ordered by time and id.
+
+    None stands for a time that only the database can hold: the row is asked for it again.
+    """
+    passed = "" if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
+    return _seal(which, f"{passed}:{row_id}")
 
 
 def read_moment_cursor(which: str, cursor: str | None) -> tuple[datetime, UUID] | None:
     """The (time, id) to go on behind; raises ProblemError for anything we did not make."""
+    moment, row_id = read_row_cursor(which, cursor) or (None, None)
+    if row_id is None:
+        return None
+    if moment is None:
+        raise _refused()
+    return moment, row_id
+
+
+def read_row_cursor(which: str, cursor: str | None) -> tuple[datetime | None, UUID] | None:
+    """The same where the time may be None."""
     if cursor is None:
         return None
-    moment, _, row_id = _open(which, cursor).partition(":")
+    passed, _, row_id = _open(which, cursor).partition(":")
     try:
-        return _EPOCH + timedelta(microseconds=int(moment)), UUID(row_id)
+        moment = _EPOCH + timedelta(microseconds=int(passed)) if passed else None
+        return moment, UUID(row_id)
     except (ValueError, OverflowError):
         raise _refused() from None
 

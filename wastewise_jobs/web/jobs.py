@@ -18,7 +18,7 @@ from wastewise_jobs.web.batcher import EnqueueBatcher
 from wastewise_jobs.web.caller import Caller
 from wastewise_jobs.web.catalogue import Catalogue
 from wastewise_jobs.web.creation import check_type, new_job
-from wastewise_jobs.web.cursor import moment_cursor, read_moment_cursor
+from wastewise_jobs.web.cursor import moment_cursor, read_row_cursor
 from wastewise_jobs.web.limits import Gate
 from wastewise_jobs.web.parameters import IdInPath, Page
 from wastewise_jobs.web.problems import (
@@ -155,7 +155,7 @@ class JobsResource:
             job_type=query.job_type,
             project_id=query.project_id,
         )
-        before = read_moment_cursor("jobs", query.cursor)
+        before = read_row_cursor("jobs", query.cursor)
         views = await self._store.list_jobs(wanted, limit=query.limit + 1, before=before)
         page, more = views[: query.limit], len(views) > query.limit
         last = moment_cursor("jobs", page[-1].created_at, page[-1].id) if more else None

@@ -38,7 +38,7 @@ def version(view: JobView) -> str:
         view.worker_id,
         view.cancel_requested_at,
     )
-    microseconds = (view.updated_at - _EPOCH) // timedelta(microseconds=1)
+    microseconds = ((view.updated_at or _EPOCH) - _EPOCH) // timedelta(microseconds=1)
     return f"{microseconds:x}-{zlib.crc32(repr(seen).encode('utf-8', 'replace')):08x}"
 
 

@@ -10,6 +10,7 @@ from wastewise_jobs.maintenance.checks.held_rows import held_rows
 from wastewise_jobs.maintenance.checks.prune import prune
 from wastewise_jobs.maintenance.checks.prune_alerts import prune_alerts
 from wastewise_jobs.maintenance.checks.prune_rollups import prune_rollups
+from wastewise_jobs.maintenance.checks.repair import repair
 from wastewise_jobs.maintenance.checks.roll_up import roll_up
 from wastewise_jobs.maintenance.checks.settled_failures import settled_failures
 from wastewise_jobs.maintenance.checks.silent_workers import silent_workers
@@ -38,6 +39,7 @@ def all_checks(thresholds: Thresholds) -> Sequence[Check]:
         error_rate(thresholds.error_rate, thresholds.error_rate_jobs),
         settled_failures(),
         undelivered(),
+        repair(),
         roll_up(),
         prune(thresholds.retention),
         prune_alerts(thresholds.retention),

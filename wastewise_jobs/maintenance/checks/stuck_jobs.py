@@ -8,19 +8,20 @@ WITH stuck AS MATERIALIZED (
     SELECT
         'job_stuck:' || j.id AS fingerprint,
         j.id,
-        j.job_type,
-        j.worker_id,
+        left(j.job_type, 255) AS job_type,
+        left(j.worker_id, 255) AS worker_id,
         j.user_id,
-        j.started_at,
+        public.readable_time(j.started_at) AS started_at,
         j.timeout_seconds,
-        round(extract(epoch FROM now() - j.started_at) / 60) AS minutes
+        round(u.minutes) AS minutes
     FROM (
-        SELECT s.job_id FROM public.detect_stuck_jobs($1::integer) s
+        SELECT s.job_id, s.duration_minutes AS minutes
+        FROM public.detect_stuck_jobs($1::integer) s
         UNION
-        SELECT s.job_id
+        SELECT s.job_id, s.duration_minutes
         FROM public.detect_stuck_jobs(0) s
         JOIN public.analysis_jobs a ON a.id = s.job_id
-        WHERE a.started_at + make_interval(secs => a.timeout_seconds) < now() - interval '1 minute'
+        WHERE s.duration_minutes * 60 > a.timeout_seconds + 60
     ) AS u
     JOIN public.analysis_jobs j ON j.id = u.job_id
 ),
