@@ -90,13 +90,14 @@ _VALUES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 READABLE = [(column, value) for column, (values, _) in _VALUES.items() for value in values]
 UNREADABLE = [(column, value) for column, (_, values) in _VALUES.items() for value in values]
-# Not among them: ids, whose every value is as good as any; status, which decides what a row is; and
-# cancel_requested_at, whose every value is a request.
+# Not among them: ids and foreign_writer, whose every value is as good as any; status, which decides
+# what a row is; and cancel_requested_at, whose every value is a request.
 COLUMNS_LEFT_OUT = {
     "id",
     "user_id",
     "project_id",
     "status",
+    "foreign_writer",
     "cancel_requested_at",
     "idempotency_hash",
 }

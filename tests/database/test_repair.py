@@ -180,9 +180,11 @@ async def test_a_round_costs_the_same_however_many_jobs_have_finished(
 ) -> None:
     await unwatched.execute(
         """
-        INSERT INTO analysis_jobs (id, job_type, status, queue, completed_at, created_at)
+        INSERT INTO analysis_jobs (
+            id, job_type, status, queue, completed_at, created_at, priority, max_retries
+        )
         SELECT gen_random_uuid(), 'cleanup', 'completed', 'default', now() - interval '1 day',
-            now() - interval '2 days'
+            now() - interval '2 days', 5, 3
         FROM generate_series(1, 30000)
         """
     )
