@@ -15,6 +15,14 @@ DROP TRIGGER IF EXISTS wastewise_refuse_inserted ON job_types;
 DROP TRIGGER IF EXISTS wastewise_refuse_updated ON job_types;
 DROP TRIGGER IF EXISTS wastewise_fill_inserted ON analysis_jobs;
 DROP TRIGGER IF EXISTS wastewise_fence_updated ON analysis_jobs;
+-- Their conditions ask for a proof that an earlier release does not give.
+DROP TRIGGER IF EXISTS wastewise_check_updated ON analysis_jobs;
+DROP TRIGGER IF EXISTS wastewise_follow_inserted ON analysis_jobs;
+DROP TRIGGER IF EXISTS wastewise_follow_updated ON analysis_jobs;
+DROP TRIGGER IF EXISTS wastewise_follow_deleted ON analysis_jobs;
+DROP TRIGGER IF EXISTS wastewise_mark_inserted ON analysis_jobs;
+DROP TRIGGER IF EXISTS wastewise_mark_updated ON analysis_jobs;
+DROP TRIGGER IF EXISTS wastewise_raise_updated ON analysis_jobs;
 
 DO $$
 DECLARE
