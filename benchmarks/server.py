@@ -12,7 +12,7 @@ import asyncpg
 import psutil
 
 from benchmarks.peer import Peer, act
-from wastewise_jobs.db.embedded import embedded_postgres
+from wastewise_jobs.db.embedded.server import embedded_postgres
 
 
 class Server:

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from tests.browser import browser_page
-from wastewise_jobs.db.embedded import embedded_postgres
+from wastewise_jobs.db.embedded.server import embedded_postgres
 from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.pool import Pool, create_pool
 

@@ -24,7 +24,7 @@ from wastewise_jobs.alerting import open_dispatcher, open_links, proxies_of
 from wastewise_jobs.alerts.links import AlertLinks
 from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.db.doorbell import Doorbell
-from wastewise_jobs.db.embedded import embedded_postgres
+from wastewise_jobs.db.embedded.server import embedded_postgres
 from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.opening import Addresses, checked_pool, open_pool
 from wastewise_jobs.db.pool import Pool

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from wastewise_jobs.db.embedded_files import Place, find_place, make_data
-from wastewise_jobs.db.embedded_process import answers, log_length, read_log, spawn
+from wastewise_jobs.db.embedded.files import Place, find_place, make_data
+from wastewise_jobs.db.embedded.process import answers, log_length, read_log, spawn
 from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.to_the_end import to_the_end
 

@@ -18,10 +18,11 @@ import pytest
 
 from tests.conftest import connected, reachable_folder
 from tests.support import Process, eventually, start_process
-from wastewise_jobs.db import embedded_binaries, embedded_files
-from wastewise_jobs.db.embedded import embedded_postgres
-from wastewise_jobs.db.embedded_binaries import can_enter, find_binaries
-from wastewise_jobs.db.embedded_process import postmasters
+from wastewise_jobs.db.embedded import binaries as embedded_binaries
+from wastewise_jobs.db.embedded import files as embedded_files
+from wastewise_jobs.db.embedded.binaries import can_enter, find_binaries
+from wastewise_jobs.db.embedded.process import postmasters
+from wastewise_jobs.db.embedded.server import embedded_postgres
 from wastewise_jobs.errors import ConfigurationError, DatabaseUnusableError
 
 ROOT = Path(__file__).parents[2]

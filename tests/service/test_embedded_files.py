@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import reachable_folder
-from wastewise_jobs.db import embedded_files
-from wastewise_jobs.db.embedded import embedded_postgres
-from wastewise_jobs.db.embedded_files import check_home, open_lock
+from wastewise_jobs.db.embedded import files as embedded_files
+from wastewise_jobs.db.embedded.files import check_home, open_lock
+from wastewise_jobs.db.embedded.server import embedded_postgres
 from wastewise_jobs.errors import ConfigurationError, DatabaseUnusableError
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")

@@ -20,10 +20,10 @@ from wastewise_jobs import JobContext, Jobs
 from wastewise_jobs.db import connect as connect_module
 from wastewise_jobs.db import silence
 from wastewise_jobs.db.connect import connect, connect_and_tell, in_order
-from wastewise_jobs.db.embedded import embedded_postgres
-from wastewise_jobs.db.embedded_binaries import run
-from wastewise_jobs.db.embedded_files import Place, find_place
-from wastewise_jobs.db.embedded_process import postmasters, spawn
+from wastewise_jobs.db.embedded.binaries import run
+from wastewise_jobs.db.embedded.files import Place, find_place
+from wastewise_jobs.db.embedded.process import postmasters, spawn
+from wastewise_jobs.db.embedded.server import embedded_postgres
 from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.notifier import Notifier
 from wastewise_jobs.db.pool import create_pool

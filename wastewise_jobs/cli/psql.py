@@ -36,7 +36,7 @@ def psql(
 
 def _program(settings: "Settings") -> str:
     """An installed psql, which can edit lines; else the one that came with the embedded server."""
-    from wastewise_jobs.db.embedded_binaries import find_binaries
+    from wastewise_jobs.db.embedded.binaries import find_binaries
     from wastewise_jobs.errors import ConfigurationError
 
     given = settings.wastewise_pg_bin

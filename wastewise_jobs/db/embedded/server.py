@@ -26,8 +26,8 @@ from typing import IO
 
 import psutil
 
-from wastewise_jobs.db.embedded_binaries import drop_old_copies
-from wastewise_jobs.db.embedded_files import (
+from wastewise_jobs.db.embedded.binaries import drop_old_copies
+from wastewise_jobs.db.embedded.files import (
     Place,
     check_home,
     find_place,
@@ -35,7 +35,7 @@ from wastewise_jobs.db.embedded_files import (
     make_home,
     open_lock,
 )
-from wastewise_jobs.db.embedded_process import (
+from wastewise_jobs.db.embedded.process import (
     accepts,
     answers,
     is_postmaster,
@@ -44,7 +44,7 @@ from wastewise_jobs.db.embedded_process import (
     read_log,
     spawn,
 )
-from wastewise_jobs.db.embedded_watch import watched
+from wastewise_jobs.db.embedded.watch import watched
 from wastewise_jobs.db.to_the_end import to_the_end
 from wastewise_jobs.errors import ConfigurationError, DatabaseUnusableError
 from wastewise_jobs.logs import get_logger

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-from wastewise_jobs.db.embedded_binaries import (
+from wastewise_jobs.db.embedded.binaries import (
     can_enter,
     find_binaries,
     major_version,

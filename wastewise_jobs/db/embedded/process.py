@@ -9,8 +9,8 @@ from typing import IO
 import asyncpg
 import psutil
 
-from wastewise_jobs.db.embedded_binaries import server_environment
-from wastewise_jobs.db.embedded_files import Place
+from wastewise_jobs.db.embedded.binaries import server_environment
+from wastewise_jobs.db.embedded.files import Place
 
 _LARGEST_LOG_BYTES = 10_000_000
 
