@@ -17,8 +17,8 @@ import pytest
 
 from tests.browser import browser_page
 from wastewise_jobs.db.embedded.server import embedded_postgres
-from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.pool import Pool, create_pool
+from wastewise_jobs.db.schema.migrate import migrate
 
 # Speed, at the price of what a power cut does to a database that lives for one test session.
 UNSAFE_AND_FAST = {

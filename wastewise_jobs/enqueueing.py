@@ -16,9 +16,9 @@ import asyncpg
 import structlog
 
 from wastewise_jobs.db.doorbell import Doorbell
-from wastewise_jobs.db.migrate import check_schema
 from wastewise_jobs.db.opening import Addresses, checked_pool
 from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.db.schema.migrate import check_schema
 from wastewise_jobs.handlers.registry import Jobs
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore

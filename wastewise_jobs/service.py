@@ -25,10 +25,10 @@ from wastewise_jobs.alerts.links import AlertLinks
 from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.db.doorbell import Doorbell
 from wastewise_jobs.db.embedded.server import embedded_postgres
-from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.opening import Addresses, checked_pool, open_pool
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.db.quotas import set_quotas
+from wastewise_jobs.db.schema.migrate import migrate
 from wastewise_jobs.errors import (
     ConfigurationError,
     InvalidInputError,

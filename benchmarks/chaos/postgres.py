@@ -22,7 +22,7 @@ import asyncpg
 
 from wastewise_jobs.db.embedded.files import Place, find_place, make_data
 from wastewise_jobs.db.embedded.process import answers, log_length, read_log, spawn
-from wastewise_jobs.db.migrate import migrate
+from wastewise_jobs.db.schema.migrate import migrate
 from wastewise_jobs.db.to_the_end import to_the_end
 
 _START_LIMIT_SECONDS = 90.0

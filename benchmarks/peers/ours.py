@@ -12,8 +12,8 @@ from reporting import PAYLOAD, Counter, arrived, dsn, from_tasks, main, paced, t
 
 from wastewise_jobs import JobContext, Jobs
 from wastewise_jobs.db.doorbell import Doorbell
-from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.pool import create_pool
+from wastewise_jobs.db.schema.migrate import migrate
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.commands import SECRET, run
 from tests.conftest import connected
-from wastewise_jobs.db.migrate import migrate
+from wastewise_jobs.db.schema.migrate import migrate
 
 KEY = UUID(int=1)
 

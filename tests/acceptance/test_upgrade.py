@@ -13,8 +13,8 @@ from tests.acceptance.previous_release import install
 from tests.conftest import connected
 from tests.database.schema_dump import WRITTEN, dump
 from tests.support import Process, eventually, start_process
-from wastewise_jobs.db.migrate import migrate, rollback
 from wastewise_jobs.db.pool import Connection
+from wastewise_jobs.db.schema.migrate import migrate, rollback
 
 OWNER = UUID(int=7)
 NEWEST_OF_THE_PREVIOUS = "0009_first_of_each_kind"

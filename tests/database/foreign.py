@@ -8,8 +8,8 @@ from uuid import UUID
 
 from tests.conftest import connected, database
 from tests.factories import assert_invariant, claim, enqueue_one
-from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.pool import Connection, Pool
+from wastewise_jobs.db.schema.migrate import migrate
 from wastewise_jobs.jobs.model import JobFilter
 from wastewise_jobs.jobs.outcome import Completed
 from wastewise_jobs.jobs.store import JobStore

@@ -8,8 +8,8 @@ import asyncio
 from pathlib import Path
 
 from tests.conftest import _embedded, connected, database
-from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.pool import Connection
+from wastewise_jobs.db.schema.migrate import migrate
 
 WRITTEN = Path(__file__).with_name("schema.sql")
 TABLES = """

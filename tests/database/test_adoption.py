@@ -18,14 +18,14 @@ from tests.factories import (
     job_row,
     make_job,
 )
-from wastewise_jobs.db.migrate import (
+from wastewise_jobs.db.pool import Connection, create_pool
+from wastewise_jobs.db.schema.migrate import (
     check_schema,
     migrate,
     migrations_dir,
     rollback,
     tables_to_lose,
 )
-from wastewise_jobs.db.pool import Connection, create_pool
 from wastewise_jobs.errors import JobRefusedError
 from wastewise_jobs.jobs.model import JobFilter, Status
 from wastewise_jobs.jobs.outcome import Completed

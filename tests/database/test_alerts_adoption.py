@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from tests.conftest import connected, database
-from wastewise_jobs.db.migrate import migrate, rollback
+from wastewise_jobs.db.schema.migrate import migrate, rollback
 
 THEIRS = """
 CREATE TABLE job_alerts (

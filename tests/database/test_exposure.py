@@ -7,8 +7,8 @@ import pytest
 
 from tests.conftest import connected, database
 from tests.factories import LEASE, insert_plainly
-from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.pool import Connection
+from wastewise_jobs.db.schema.migrate import migrate
 
 GENEROUS = """
 GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role;

@@ -11,9 +11,9 @@ from tests.database.foreign import (
     adopted_database,
     assert_everybody_is_served,
 )
-from wastewise_jobs.db.migrate import migrate, migrations_dir, rollback
-from wastewise_jobs.db.migration_files import read_files
 from wastewise_jobs.db.pool import create_pool
+from wastewise_jobs.db.schema.files import read_files
+from wastewise_jobs.db.schema.migrate import migrate, migrations_dir, rollback
 from wastewise_jobs.jobs.model import JobFilter
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.projects.store import ProjectStore

@@ -19,8 +19,8 @@ from tests.factories import (
     job_row,
     make_job,
 )
-from wastewise_jobs.db.migrate import migrations_dir
 from wastewise_jobs.db.pool import Connection, Pool, create_pool, prepare_connection
+from wastewise_jobs.db.schema.migrate import migrations_dir
 from wastewise_jobs.jobs.model import ClaimedJob, Progress
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
 from wastewise_jobs.jobs.store import JobStore

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import connected
 from tests.support import eventually, start_process
-from wastewise_jobs.db.migrate import (
+from wastewise_jobs.db.schema.migrate import (
     SCHEMA_VERSION,
     check_schema,
     migrate,

@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.conftest import connected
-from wastewise_jobs.db.migrate import check_schema, migrate, plan, rollback
 from wastewise_jobs.db.opening import Addresses, open_pool
+from wastewise_jobs.db.schema.migrate import check_schema, migrate, plan, rollback
 from wastewise_jobs.dsn import read_dsn
 from wastewise_jobs.errors import DatabaseUnusableError
 from wastewise_jobs.jobs.ids import new_job_id

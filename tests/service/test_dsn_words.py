@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from wastewise_jobs.cli.psql import without_password
 from wastewise_jobs.db.connect import connect
 from wastewise_jobs.db.embedded.binaries import find_binaries
-from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.opening import Addresses, checked_pool, direct_connection
+from wastewise_jobs.db.schema.migrate import migrate
 from wastewise_jobs.dsn import Dsn, read_dsn
 
 WORDS = [

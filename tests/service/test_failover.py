@@ -24,9 +24,9 @@ from wastewise_jobs.db.embedded.binaries import run
 from wastewise_jobs.db.embedded.files import Place, find_place
 from wastewise_jobs.db.embedded.process import postmasters, spawn
 from wastewise_jobs.db.embedded.server import embedded_postgres
-from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.notifier import Notifier
 from wastewise_jobs.db.pool import create_pool
+from wastewise_jobs.db.schema.migrate import migrate
 from wastewise_jobs.dsn import Dsn, Host, read_dsn
 from wastewise_jobs.jobs.model import Enqueued
 

@@ -15,8 +15,8 @@ import pytest
 from tests.conftest import connected, reachable_folder
 from tests.support import eventually
 from wastewise_jobs.cli.checks import Finding, Verdict, examine
-from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.opening import Addresses, checked_pool
+from wastewise_jobs.db.schema.migrate import migrate
 from wastewise_jobs.dsn import read_dsn
 from wastewise_jobs.errors import DatabaseUnusableError
 from wastewise_jobs.settings import Settings

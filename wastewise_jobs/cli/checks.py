@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from wastewise_jobs.db.address import POOLER_REMEDY, hears, speaks_of_pooler
-from wastewise_jobs.db.migrate import (
+from wastewise_jobs.db.opening import Addresses, direct_connection, pooled_connection
+from wastewise_jobs.db.pool import Connection
+from wastewise_jobs.db.schema.migrate import (
     REVOKE_CREATE,
     RISK_OF_CREATE,
     check_schema,
     public_may_create,
 )
-from wastewise_jobs.db.opening import Addresses, direct_connection, pooled_connection
-from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.errors import SchemaMismatchError, WastewiseJobsError
 from wastewise_jobs.in_words import count
 from wastewise_jobs.monitoring.unserved import unserved

@@ -16,8 +16,8 @@ import asyncpg
 from wastewise_jobs.db.address import reachable
 from wastewise_jobs.db.connect import connect
 from wastewise_jobs.db.doorbell import Doorbell
-from wastewise_jobs.db.migrate import migrate
 from wastewise_jobs.db.opening import Addresses, open_pool
+from wastewise_jobs.db.schema.migrate import migrate
 from wastewise_jobs.dsn import read_dsn
 from wastewise_jobs.errors import ConfigurationError
 from wastewise_jobs.handlers.context import JobContext

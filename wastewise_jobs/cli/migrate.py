@@ -48,7 +48,7 @@ def migrate(
 
 
 async def _plan(settings: "Settings") -> list[str]:
-    from wastewise_jobs.db.migrate import plan
+    from wastewise_jobs.db.schema.migrate import plan
     from wastewise_jobs.service import database
 
     async with database(settings) as addresses:
@@ -56,7 +56,7 @@ async def _plan(settings: "Settings") -> list[str]:
 
 
 async def _roll_back(settings: "Settings", count: int, *, discard: bool) -> list[str]:
-    from wastewise_jobs.db.migrate import rollback, tables_to_lose
+    from wastewise_jobs.db.schema.migrate import rollback, tables_to_lose
     from wastewise_jobs.errors import InvalidInputError
     from wastewise_jobs.service import database
 

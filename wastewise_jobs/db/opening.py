@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from wastewise_jobs.db.address import reachable, require_session
 from wastewise_jobs.db.connect import connect
-from wastewise_jobs.db.migrate import check_schema
 from wastewise_jobs.db.pool import Pool, connect_options, create_pool, prepare_connection
+from wastewise_jobs.db.schema.migrate import check_schema
 from wastewise_jobs.dsn import read_dsn
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import cast
 import asyncpg
 from aiohttp import web
 
-from wastewise_jobs.db.migrate import check_schema
 from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.db.schema.migrate import check_schema
 from wastewise_jobs.errors import SchemaMismatchError
 from wastewise_jobs.monitoring.reading import bounded_read
 from wastewise_jobs.monitoring.unserved import unserved

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 import asyncpg
 
-from wastewise_jobs.db.migration_files import MigrationFiles
+from wastewise_jobs.db.schema.files import MigrationFiles
 from wastewise_jobs.errors import DatabaseUnusableError
 
 HOME = "public"

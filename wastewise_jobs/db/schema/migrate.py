@@ -16,9 +16,9 @@ import asyncpg
 
 from wastewise_jobs.db.address import reachable, require_session
 from wastewise_jobs.db.connect import connect_and_tell
-from wastewise_jobs.db.migration_files import MigrationFiles, migrations_dir, read_files
+from wastewise_jobs.db.schema.books import applied, take_home
+from wastewise_jobs.db.schema.files import MigrationFiles, migrations_dir, read_files
 from wastewise_jobs.db.to_the_end import to_the_end
-from wastewise_jobs.db.yoyo_books import applied, take_home
 from wastewise_jobs.dsn import Dsn
 from wastewise_jobs.errors import DatabaseUnusableError, SchemaMismatchError
 from wastewise_jobs.logs import get_logger
@@ -271,12 +271,12 @@ def _stamp(files: MigrationFiles) -> tuple[int, int, str]:
 
 
 def _apply(place: Dsn, files: MigrationFiles) -> None:
-    from wastewise_jobs.db import migrate_yoyo
+    from wastewise_jobs.db.schema import yoyo as migrate_yoyo
 
     migrate_yoyo.apply(place, files, _stamp(files))
 
 
 def _undo(place: Dsn, files: MigrationFiles, names: Sequence[str]) -> None:
-    from wastewise_jobs.db import migrate_yoyo
+    from wastewise_jobs.db.schema import yoyo as migrate_yoyo
 
     migrate_yoyo.undo(place, files, names, (0, OLDEST_COMPATIBLE, None))

@@ -16,7 +16,7 @@ from yoyo.connections import DatabaseURI
 from yoyo.exceptions import BadMigration
 from yoyo.migrations import Migration, MigrationList, default_migration_table
 
-from wastewise_jobs.db.migration_files import MigrationFiles
+from wastewise_jobs.db.schema.files import MigrationFiles
 from wastewise_jobs.dsn import Dsn
 from wastewise_jobs.errors import DatabaseUnusableError
 

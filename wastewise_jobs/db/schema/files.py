@@ -12,7 +12,7 @@ _DROPPED = re.compile(r"DROP TABLE (?:IF EXISTS )?(\w+)")
 
 def migrations_dir() -> Path:
     """Find the SQL files: package data in a wheel, the sibling folder in a checkout."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     packaged = package / "_migrations"
     return packaged if packaged.is_dir() else package.parent / "migrations"
 

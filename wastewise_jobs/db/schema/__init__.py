@@ -1,0 +1,1 @@
+"""How the schema comes to be what this release needs: numbered migrations, then functions."""
