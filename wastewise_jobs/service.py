@@ -45,7 +45,7 @@ from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.settings import Settings, generated_secret
 from wastewise_jobs.stop import Stop
 from wastewise_jobs.vitals import Vitals, make_vitals, metrics_port
-from wastewise_jobs.workers.pool import Worker
+from wastewise_jobs.workers.worker import Worker
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -29,9 +29,9 @@ from wastewise_jobs.workers.entries import make_entries
 from wastewise_jobs.workers.journal import Journal
 from wastewise_jobs.workers.lanes import make_lanes
 from wastewise_jobs.workers.processes import Processes
-from wastewise_jobs.workers.runs import Runs
 from wastewise_jobs.workers.slots import LastChance
 from wastewise_jobs.workers.stats import WorkerStats
+from wastewise_jobs.workers.supervisor import Runs
 from wastewise_jobs.workers.threads import Threads
 
 __all__ = ["Performed", "drain", "perform"]

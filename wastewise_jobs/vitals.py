@@ -12,7 +12,7 @@ from wastewise_jobs.db.doorbell import Doorbell
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.maintenance.rounds import Maintenance
 from wastewise_jobs.monitoring.prometheus import Exposition
-from wastewise_jobs.workers.pool import Worker
+from wastewise_jobs.workers.worker import Worker
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -54,7 +54,7 @@ def make_vitals(
 ) -> Vitals:
     """Of these parts."""
     from wastewise_jobs.maintenance.figures import maintenance_figures
-    from wastewise_jobs.workers.figures import worker_figures
+    from wastewise_jobs.workers.metrics import worker_figures
 
     sources: list[Callable[[], Iterable[Metric]]] = [partial(maintenance_figures, maintenance)]
     if worker is not None:

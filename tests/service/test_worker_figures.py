@@ -9,9 +9,9 @@ from tests.service.workers import bench
 from tests.support import eventually
 from tests.web.test_metrics import well_named
 from wastewise_jobs import JobContext, Jobs, PermanentError
-from wastewise_jobs.workers.figures import worker_figures
-from wastewise_jobs.workers.pool import Worker
+from wastewise_jobs.workers.metrics import worker_figures
 from wastewise_jobs.workers.stats import BOUNDS, Histogram
+from wastewise_jobs.workers.worker import Worker
 
 
 def figures(worker: Worker) -> dict[str, Metric]:

@@ -16,7 +16,7 @@ from wastewise_jobs.db.pool import Pool, create_pool
 from wastewise_jobs.jobs.model import JobView
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
-from wastewise_jobs.workers.pool import Worker
+from wastewise_jobs.workers.worker import Worker
 
 QUICK = {
     "lease": timedelta(seconds=1.5),

@@ -28,7 +28,7 @@ from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.service import database, make_worker
 from wastewise_jobs.settings import Settings
-from wastewise_jobs.workers.pool import Worker
+from wastewise_jobs.workers.worker import Worker
 
 JOB_TYPE = "bench.nothing"
 BATCH = 500

@@ -9,8 +9,8 @@ from prometheus_client.core import (
     Metric,
 )
 
-from wastewise_jobs.workers.pool import Worker
 from wastewise_jobs.workers.stats import BOUNDS, Histogram
+from wastewise_jobs.workers.worker import Worker
 
 _TOTALS = {
     "wastewise_jobs_claimed": ("Jobs that this worker has claimed.", "claimed"),
