@@ -21,7 +21,7 @@ from tests.service.process_handlers import (
 from tests.service.workers import bench, everything_agrees
 from tests.support import eventually
 from wastewise_jobs.jobs.model import ClaimedJob, Progress
-from wastewise_jobs.workers.processes import MEMORY_BYTES
+from wastewise_jobs.workers.places.processes import MEMORY_BYTES
 from wastewise_jobs.workers.progress import ProgressBoard
 from wastewise_jobs.workers.run import Run
 
@@ -150,7 +150,7 @@ async def test_a_child_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
     """However busy it is: stdin ends when the parent is killed."""
     note = tmp_path / "pid"
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "wastewise_jobs.workers.child", stdin=asyncio.subprocess.PIPE
+        sys.executable, "-m", "wastewise_jobs.workers.places.child", stdin=asyncio.subprocess.PIPE
     )
     assert child.stdin is not None
     setup: dict[str, object] = {
@@ -224,7 +224,7 @@ async def test_a_child_that_floods_with_progress_is_heard_now_and_then(
 
 def _children_of_this_process() -> int:
     children = psutil.Process().children(recursive=True)
-    return sum("wastewise_jobs.workers.child" in _command_of(child) for child in children)
+    return sum("wastewise_jobs.workers.places.child" in _command_of(child) for child in children)
 
 
 def _command_of(process: psutil.Process) -> list[str]:

@@ -6,9 +6,9 @@ from functools import partial
 from wastewise_jobs.handlers.context import JobContext
 from wastewise_jobs.handlers.handler import RunIn
 from wastewise_jobs.handlers.registry import AnyHandler
-from wastewise_jobs.workers.processes import Processes
+from wastewise_jobs.workers.places.processes import Processes
+from wastewise_jobs.workers.places.threads import Threads
 from wastewise_jobs.workers.run import Call, Entry
-from wastewise_jobs.workers.threads import Threads
 
 
 def make_entries(

@@ -65,7 +65,7 @@ class Processes:
             "parent": os.getpid(),
         }
         self._children = ChildPool(
-            "wastewise_jobs.workers.child",
+            "wastewise_jobs.workers.places.child",
             memory_bytes=memory_bytes,
             greet=self._greet,
             longest_line=_LONGEST_LINE,
