@@ -6,7 +6,6 @@ Loaded when first used, so that the command line need not wait for what it does 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wastewise_jobs.enqueueing import connected
     from wastewise_jobs.errors import (
         InvalidInputError,
         JobRefusedError,
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from wastewise_jobs.handlers.context import JobContext
     from wastewise_jobs.handlers.handler import Handler
     from wastewise_jobs.handlers.registry import Jobs
+    from wastewise_jobs.service.connected import connected
 
 __all__ = [
     "Handler",
@@ -36,7 +36,7 @@ _HOMES = {
     "Handler": "wastewise_jobs.handlers.handler",
     "JobContext": "wastewise_jobs.handlers.context",
     "Jobs": "wastewise_jobs.handlers.registry",
-    "connected": "wastewise_jobs.enqueueing",
+    "connected": "wastewise_jobs.service.connected",
 }
 
 

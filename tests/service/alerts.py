@@ -9,7 +9,6 @@ from uuid import UUID
 
 from tests.factories import claim, enqueue, make_job
 from tests.receivers import Receiver
-from wastewise_jobs.alerting import make_channels
 from wastewise_jobs.alerts.dispatcher import Dispatcher
 from wastewise_jobs.alerts.links import AlertLinks
 from wastewise_jobs.alerts.model import AlertPolicy
@@ -18,6 +17,7 @@ from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.outcome import Failed
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.outbound import Outbound
+from wastewise_jobs.service.alerts import make_channels
 from wastewise_jobs.settings import Settings, load_settings
 
 LINKS = AlertLinks("https://jobs.example.com", b"k" * 32)

@@ -12,9 +12,9 @@ from wastewise_jobs import JobContext, Jobs, PermanentError
 from wastewise_jobs.analysis.sample import sample_files
 from wastewise_jobs.cli.credentials import make_token
 from wastewise_jobs.client import Client, ConflictError, NotAuthorizedError, NotFoundError
-from wastewise_jobs.service import Parts, run_service
+from wastewise_jobs.service.process import Parts, run_service
+from wastewise_jobs.service.shutdown import Stop
 from wastewise_jobs.settings import Settings
-from wastewise_jobs.stop import Stop
 from wastewise_jobs.web.server import Address
 from wastewise_jobs.wire import ProjectRequest
 

@@ -12,7 +12,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support import eventually
-from wastewise_jobs.alerting import make_channels, proxies_of
 from wastewise_jobs.alerts.links import AlertLinks
 from wastewise_jobs.alerts.model import (
     Alert,
@@ -26,6 +25,7 @@ from wastewise_jobs.alerts.model import (
 )
 from wastewise_jobs.maintenance.ping import Ping
 from wastewise_jobs.outbound import NoReplyError, Outbound, Proxies
+from wastewise_jobs.service.alerts import make_channels, proxies_of
 from wastewise_jobs.settings import Settings
 from wastewise_jobs.web.jwks import JwksKeys
 from wastewise_jobs.web.tokens import InvalidTokenError

@@ -22,8 +22,8 @@ app = typer.Typer(help="Alerts: a test of the channels, what is open, an acknowl
 def test() -> None:
     """Send a test alert through every configured channel, and say what became of each."""
     from wastewise_jobs.alert_names import CHANNELS
-    from wastewise_jobs.alerting import send_test
     from wastewise_jobs.alerts.model import NotSent
+    from wastewise_jobs.service.alerts import send_test
 
     settings, outcomes = _with_store(send_test)
     for name in CHANNELS:
@@ -103,7 +103,7 @@ def _with_store(
     from wastewise_jobs.cli.running import run
     from wastewise_jobs.cli.start import start
     from wastewise_jobs.db.opening import checked_pool
-    from wastewise_jobs.service import database
+    from wastewise_jobs.service.process import database
 
     settings = start()
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wastewise_jobs.client import Client
+    from wastewise_jobs.service.shutdown import Stop
     from wastewise_jobs.settings import Settings
-    from wastewise_jobs.stop import Stop
     from wastewise_jobs.web.server import Address
     from wastewise_jobs.wire import JobAnswer
 
@@ -37,7 +37,7 @@ def demo(
     from wastewise_jobs.cli.reports import check_folder
     from wastewise_jobs.cli.running import run
     from wastewise_jobs.cli.start import start
-    from wastewise_jobs.stop import Stop
+    from wastewise_jobs.service.shutdown import Stop
 
     settings = start(port=port, quiet=True)
     check_folder(report)
@@ -68,7 +68,7 @@ class _Demo:
 
     async def run(self) -> bool:
         """Whether the analysis completed; ends with the service."""
-        from wastewise_jobs.service import Parts, run_service
+        from wastewise_jobs.service.process import Parts, run_service
 
         up: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
 

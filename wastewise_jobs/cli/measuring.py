@@ -26,7 +26,7 @@ from wastewise_jobs.jobs.ids import new_job_id
 from wastewise_jobs.jobs.model import DEFAULT_QUEUE, NewJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
-from wastewise_jobs.service import database, make_worker
+from wastewise_jobs.service.process import database, make_worker
 from wastewise_jobs.settings import Settings
 from wastewise_jobs.workers.worker import Worker
 

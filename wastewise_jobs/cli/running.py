@@ -15,7 +15,7 @@ from wastewise_jobs.cli.signals import heard_signals
 from wastewise_jobs.logs import get_logger
 
 if TYPE_CHECKING:
-    from wastewise_jobs.stop import Stop
+    from wastewise_jobs.service.shutdown import Stop
 
 T = TypeVar("T")
 log = get_logger(__name__)

@@ -23,7 +23,7 @@ from wastewise_jobs.handlers.registry import Jobs
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.logs import configure_logging
-from wastewise_jobs.service import database, job_types_of, prepare_schema
+from wastewise_jobs.service.process import database, job_types_of, prepare_schema
 from wastewise_jobs.settings import Settings, load_settings
 
 # enqueue_many has two statements under way, the doorbell one.

@@ -20,7 +20,6 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from wastewise_jobs.alerting import open_dispatcher, open_links, proxies_of
 from wastewise_jobs.alerts.links import AlertLinks
 from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.db.doorbell import Doorbell
@@ -42,9 +41,10 @@ from wastewise_jobs.logs import get_logger
 from wastewise_jobs.maintenance.checks import Thresholds, all_checks
 from wastewise_jobs.maintenance.rounds import Maintenance
 from wastewise_jobs.projects.store import ProjectStore
+from wastewise_jobs.service.alerts import open_dispatcher, open_links, proxies_of
+from wastewise_jobs.service.shutdown import Stop
+from wastewise_jobs.service.vitals import Vitals, make_vitals, metrics_port
 from wastewise_jobs.settings import Settings, generated_secret
-from wastewise_jobs.stop import Stop
-from wastewise_jobs.vitals import Vitals, make_vitals, metrics_port
 from wastewise_jobs.workers.worker import Worker
 
 if TYPE_CHECKING:
