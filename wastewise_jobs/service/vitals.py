@@ -53,7 +53,7 @@ def make_vitals(
     worker: Worker | None,
 ) -> Vitals:
     """Of these parts."""
-    from wastewise_jobs.maintenance.figures import maintenance_figures
+    from wastewise_jobs.maintenance.metrics import maintenance_figures
     from wastewise_jobs.workers.metrics import worker_figures
 
     sources: list[Callable[[], Iterable[Metric]]] = [partial(maintenance_figures, maintenance)]
