@@ -16,7 +16,7 @@ from wastewise_jobs.jobs.model import Enqueued, NewJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.batcher import EnqueueBatcher
-from wastewise_jobs.web.problems import ProblemError
+from wastewise_jobs.web.http.problems import ProblemError
 
 
 class Held(JobStore):

@@ -15,8 +15,8 @@ from tests.support import eventually
 from tests.web.api import ANN, Api, serving, token
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.errors import ConfigurationError
-from wastewise_jobs.web import reading, server
-from wastewise_jobs.web.server import listening, require_fast_parser
+from wastewise_jobs.web.http import reading, server
+from wastewise_jobs.web.http.server import listening, require_fast_parser
 
 HEADER_SECONDS = 0.4
 

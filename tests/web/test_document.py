@@ -12,8 +12,8 @@ from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.app import ROUTES, create_app
 from wastewise_jobs.web.auth import create_authenticator
+from wastewise_jobs.web.http.route import PUBLIC
 from wastewise_jobs.web.keys import KeyStore
-from wastewise_jobs.web.route import PUBLIC
 
 
 def application(pool: Pool) -> web.Application:

@@ -14,11 +14,11 @@ from tests.factories import enqueue_one
 from tests.support import eventually
 from tests.web.api import ANN, BOB, Api, serving, token
 from wastewise_jobs.db.pool import Pool, create_pool
-from wastewise_jobs.web.budget import MEBIBYTE, Budget
-from wastewise_jobs.web.caller import Caller
 from wastewise_jobs.web.downloads import PIECE_BYTES
-from wastewise_jobs.web.problems import ProblemError
-from wastewise_jobs.web.server import ANSWERS
+from wastewise_jobs.web.http.budget import MEBIBYTE, Budget
+from wastewise_jobs.web.http.caller import Caller
+from wastewise_jobs.web.http.problems import ProblemError
+from wastewise_jobs.web.http.server import ANSWERS
 
 
 @asynccontextmanager

@@ -9,7 +9,8 @@ from tests.support import eventually
 from tests.web.api import Api, serving
 from wastewise_jobs.db.pool import create_pool
 from wastewise_jobs.jobs import batcher
-from wastewise_jobs.web import auth, events, jobs, route
+from wastewise_jobs.web import auth, events, jobs
+from wastewise_jobs.web.http import route
 
 
 async def test_requests_end_within_their_limit_while_the_database_hangs(

@@ -15,7 +15,7 @@ from tests.web.api import ADA, ANN, Api, serving
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.monitoring.prometheus import Exposition
 from wastewise_jobs.web.app import create_metrics_app
-from wastewise_jobs.web.server import listening
+from wastewise_jobs.web.http.server import listening
 
 NAMES = {
     "wastewise_database_up",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wastewise_jobs.client import Client
     from wastewise_jobs.service.shutdown import Stop
     from wastewise_jobs.settings import Settings
-    from wastewise_jobs.web.server import Address
+    from wastewise_jobs.web.http.server import Address
     from wastewise_jobs.wire import JobAnswer
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wastewise_jobs.handlers.registry import Jobs
     from wastewise_jobs.service.process import Parts
     from wastewise_jobs.settings import Settings
-    from wastewise_jobs.web.server import Address
+    from wastewise_jobs.web.http.server import Address
 
 _QUEUE = re.compile(r"([^:\s]+)(?::([1-9][0-9]{0,4}))?")
 

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from wastewise_jobs.web.auth import Authenticator
-    from wastewise_jobs.web.server import Address
+    from wastewise_jobs.web.http.server import Address
 
 log = get_logger(__name__)
 
@@ -142,7 +142,7 @@ async def run_service(
             log.info("metrics_started", url=metrics.url)
         serve = None
         if parts.api:
-            from wastewise_jobs.web.server import listening
+            from wastewise_jobs.web.http.server import listening
 
             links = await open_links(settings, AlertStore(pool))
             app = _api(settings, pool, vitals, links)

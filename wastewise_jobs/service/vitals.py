@@ -17,7 +17,7 @@ from wastewise_jobs.workers.worker import Worker
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-    from wastewise_jobs.web.server import Address
+    from wastewise_jobs.web.http.server import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def metrics_port(
 ) -> AbstractAsyncContextManager["Address"]:
     """Serves /metrics, /livez and /readyz without credentials while the block runs."""
     from wastewise_jobs.web.app import create_metrics_app
-    from wastewise_jobs.web.server import listening
+    from wastewise_jobs.web.http.server import listening
 
     app = create_metrics_app(
         pool,

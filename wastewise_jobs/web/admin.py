@@ -8,14 +8,14 @@ from pydantic import Field
 
 from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.web.catalogue import Catalogue
-from wastewise_jobs.web.keys import KeyStore
-from wastewise_jobs.web.problems import (
+from wastewise_jobs.web.http.problems import (
     INVALID_VALUE,
     JOB_TYPE_NOT_FOUND,
     KEY_NOT_FOUND,
     ProblemError,
 )
-from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, answer
+from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, answer
+from wastewise_jobs.web.keys import KeyStore
 from wastewise_jobs.web.views import job_type_answer, key_answer
 from wastewise_jobs.web.writes import Writes
 from wastewise_jobs.wire import (

@@ -1,10 +1,10 @@
 """The routes of alerts."""
 
-from wastewise_jobs.web import problems as no
 from wastewise_jobs.web.alert_views import AlertAnswer, AlertDetails, AlertList
 from wastewise_jobs.web.alerts import AlertsResource
-from wastewise_jobs.web.caller import ADMIN
-from wastewise_jobs.web.route import PUBLIC, Route
+from wastewise_jobs.web.http import problems as no
+from wastewise_jobs.web.http.caller import ADMIN
+from wastewise_jobs.web.http.route import PUBLIC, Route
 
 ALERTS = "Alerts"
 PAGE = "/alerts/{id}/acknowledge"

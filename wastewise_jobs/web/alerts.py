@@ -21,9 +21,9 @@ from wastewise_jobs.web.alert_views import (
     alert_answer,
     alert_details,
 )
-from wastewise_jobs.web.cursor import moment_cursor, read_moment_cursor
-from wastewise_jobs.web.parameters import IdInPath, Page
-from wastewise_jobs.web.problems import (
+from wastewise_jobs.web.http.cursor import moment_cursor, read_moment_cursor
+from wastewise_jobs.web.http.parameters import IdInPath, Page
+from wastewise_jobs.web.http.problems import (
     ALERT_NOT_FOUND,
     ALERT_RESOLVED,
     INVALID_VALUE,
@@ -31,7 +31,7 @@ from wastewise_jobs.web.problems import (
     LINK_NOT_VALID,
     ProblemError,
 )
-from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, answer
+from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, answer
 from wastewise_jobs.web.writes import Writes
 from wastewise_jobs.wire import FieldProblem, Pagination, WireUuid
 

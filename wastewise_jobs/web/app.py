@@ -22,30 +22,30 @@ from wastewise_jobs.web.alert_table import alert_routes
 from wastewise_jobs.web.alerts import AlertsResource
 from wastewise_jobs.web.auth import Authenticator, create_authenticator
 from wastewise_jobs.web.batcher import EnqueueBatcher
-from wastewise_jobs.web.budget import Budget, answer_budget, body_budget
 from wastewise_jobs.web.catalogue import Catalogue
 from wastewise_jobs.web.docs import DocsResource
 from wastewise_jobs.web.downloads import Downloads
 from wastewise_jobs.web.events import EventsResource
 from wastewise_jobs.web.health import HealthResource
-from wastewise_jobs.web.job_data import JobDataResource
-from wastewise_jobs.web.jobs import JobsResource
-from wastewise_jobs.web.keys import KeyStore
-from wastewise_jobs.web.limits import RateLimit
-from wastewise_jobs.web.metrics import MetricsResource
-from wastewise_jobs.web.middleware import (
+from wastewise_jobs.web.http.budget import Budget, answer_budget, body_budget
+from wastewise_jobs.web.http.limits import RateLimit
+from wastewise_jobs.web.http.middleware import (
     answer_expect,
     answer_options,
     explain_errors,
     identify,
     on_every_answer,
 )
+from wastewise_jobs.web.http.openapi import openapi
+from wastewise_jobs.web.http.route import Rings, Route, mount
+from wastewise_jobs.web.http.server import ANSWERS
+from wastewise_jobs.web.job_data import JobDataResource
+from wastewise_jobs.web.jobs import JobsResource
+from wastewise_jobs.web.keys import KeyStore
+from wastewise_jobs.web.metrics import MetricsResource
 from wastewise_jobs.web.monitoring import MonitoringResource
-from wastewise_jobs.web.openapi import openapi
 from wastewise_jobs.web.projects import FilesResource, ProjectsResource
 from wastewise_jobs.web.recognition import MEMORY_BYTES, Recogniser
-from wastewise_jobs.web.route import Rings, Route, mount
-from wastewise_jobs.web.server import ANSWERS
 from wastewise_jobs.web.table import (
     admin_routes,
     job_routes,

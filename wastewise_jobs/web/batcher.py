@@ -15,7 +15,7 @@ from wastewise_jobs.jobs.batcher import MOST_IN_BATCH, Batcher, Wanted, tell
 from wastewise_jobs.jobs.model import Enqueued, NewJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.projects.store import ProjectStore
-from wastewise_jobs.web.problems import (
+from wastewise_jobs.web.http.problems import (
     OVERLOADED,
     PROJECT_NOT_FOUND,
     TOO_MANY_ENQUEUES,

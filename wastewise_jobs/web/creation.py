@@ -10,8 +10,8 @@ from wastewise_jobs.errors import InvalidInputError
 from wastewise_jobs.jobs.ids import new_job_id
 from wastewise_jobs.jobs.model import JobTypeInfo, NewJob
 from wastewise_jobs.jobs.storable import dump_json
-from wastewise_jobs.web.caller import Caller
-from wastewise_jobs.web.problems import (
+from wastewise_jobs.web.http.caller import Caller
+from wastewise_jobs.web.http.problems import (
     FORBIDDEN,
     INVALID_VALUE,
     JOB_TYPE_REFUSED,

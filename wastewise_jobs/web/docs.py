@@ -9,8 +9,8 @@ from importlib.resources import files
 import orjson
 from aiohttp import web
 
-from wastewise_jobs.web.problems import NOT_FOUND, ProblemError
-from wastewise_jobs.web.route import JSON, Call, NoBody, NoParameters, Parameters
+from wastewise_jobs.web.http.problems import NOT_FOUND, ProblemError
+from wastewise_jobs.web.http.route import JSON, Call, NoBody, NoParameters, Parameters
 from wastewise_jobs.wire import JsonObject
 
 DOCS_POLICY = (

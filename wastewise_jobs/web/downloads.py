@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from aiohttp import hdrs, web
 
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.web import server
-from wastewise_jobs.web.budget import Budget
-from wastewise_jobs.web.caller import Caller
-from wastewise_jobs.web.limits import Gate
-from wastewise_jobs.web.problems import TOO_MANY_DOWNLOADS
-from wastewise_jobs.web.route import READ_SECONDS, REQUEST_ID
+from wastewise_jobs.web.http import server
+from wastewise_jobs.web.http.budget import Budget
+from wastewise_jobs.web.http.caller import Caller
+from wastewise_jobs.web.http.limits import Gate
+from wastewise_jobs.web.http.problems import TOO_MANY_DOWNLOADS
+from wastewise_jobs.web.http.route import READ_SECONDS, REQUEST_ID
 
 PIECE_BYTES = 128 * 1024
 _TAKEN_AT_ONCE = 32 * 1024

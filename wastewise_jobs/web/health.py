@@ -14,8 +14,8 @@ from wastewise_jobs.db.schema.migrate import check_schema
 from wastewise_jobs.errors import SchemaMismatchError
 from wastewise_jobs.monitoring.reading import bounded_read
 from wastewise_jobs.monitoring.unserved import unserved
-from wastewise_jobs.web.problems import database_unavailable
-from wastewise_jobs.web.route import Call, NoBody, NoParameters, answer
+from wastewise_jobs.web.http.problems import database_unavailable
+from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, answer
 from wastewise_jobs.wire import HealthAnswer
 
 _LOOK_SECONDS = 5.0

@@ -15,13 +15,13 @@ from wastewise_jobs.jobs.model import Enqueued, JobFilter, JobView, NewJob, Stat
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.web.batcher import EnqueueBatcher
-from wastewise_jobs.web.caller import Caller
 from wastewise_jobs.web.catalogue import Catalogue
 from wastewise_jobs.web.creation import check_type, new_job
-from wastewise_jobs.web.cursor import moment_cursor, read_row_cursor
-from wastewise_jobs.web.limits import Gate
-from wastewise_jobs.web.parameters import IdInPath, Page
-from wastewise_jobs.web.problems import (
+from wastewise_jobs.web.http.caller import Caller
+from wastewise_jobs.web.http.cursor import moment_cursor, read_row_cursor
+from wastewise_jobs.web.http.limits import Gate
+from wastewise_jobs.web.http.parameters import IdInPath, Page
+from wastewise_jobs.web.http.problems import (
     CONSTRAINT_VIOLATED,
     FORBIDDEN,
     IDEMPOTENCY_CONFLICT,
@@ -35,7 +35,7 @@ from wastewise_jobs.web.problems import (
     USER_UNKNOWN,
     ProblemError,
 )
-from wastewise_jobs.web.route import (
+from wastewise_jobs.web.http.route import (
     READ_SECONDS,
     Call,
     NoBody,

@@ -16,7 +16,7 @@ import asyncpg
 
 from wastewise_jobs.db.pool import Executor
 from wastewise_jobs.errors import InvalidInputError
-from wastewise_jobs.web.caller import ALL_SCOPES
+from wastewise_jobs.web.http.caller import ALL_SCOPES
 
 PREFIX = "wwj_"
 _KEY = re.compile(r"wwj_([0-9a-f]{16})_([A-Za-z0-9_-]{43})", re.ASCII)

@@ -4,7 +4,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from wastewise_jobs.monitoring.prometheus import Exposition
-from wastewise_jobs.web.route import Call, NoBody, NoParameters
+from wastewise_jobs.web.http.route import Call, NoBody, NoParameters
 
 
 class MetricsResource:

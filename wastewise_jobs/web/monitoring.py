@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from wastewise_jobs.monitoring.metrics import MetricsStore
 from wastewise_jobs.monitoring.trends import MOST_BUCKETS, STEP, TrendStore
 from wastewise_jobs.monitoring.workers import FleetStore
-from wastewise_jobs.web.problems import INVALID_VALUE, ProblemError
-from wastewise_jobs.web.route import Call, NoBody, NoParameters, Parameters, answer
+from wastewise_jobs.web.http.problems import INVALID_VALUE, ProblemError
+from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, answer
 from wastewise_jobs.wire import (
     FieldProblem,
     MonitoringAnswer,

@@ -14,11 +14,11 @@ from pydantic import Field
 from wastewise_jobs.db import quotas
 from wastewise_jobs.projects.model import MAX_FILES, NewProject, Project
 from wastewise_jobs.projects.store import ProjectStore
-from wastewise_jobs.web.cursor import moment_cursor, read_moment_cursor
 from wastewise_jobs.web.downloads import PIECE_BYTES, Content, Downloads
-from wastewise_jobs.web.limits import Gate
-from wastewise_jobs.web.parameters import FileInPath, IdInPath, Page
-from wastewise_jobs.web.problems import (
+from wastewise_jobs.web.http.cursor import moment_cursor, read_moment_cursor
+from wastewise_jobs.web.http.limits import Gate
+from wastewise_jobs.web.http.parameters import FileInPath, IdInPath, Page
+from wastewise_jobs.web.http.problems import (
     EMPTY_FILE,
     FILE_NOT_FOUND,
     INVALID_VALUE,
@@ -28,9 +28,8 @@ from wastewise_jobs.web.problems import (
     TOO_MANY_UPLOADS,
     ProblemError,
 )
-from wastewise_jobs.web.reading import read_body
-from wastewise_jobs.web.recognition import Recogniser
-from wastewise_jobs.web.route import (
+from wastewise_jobs.web.http.reading import read_body
+from wastewise_jobs.web.http.route import (
     READ_SECONDS,
     Call,
     NoBody,
@@ -39,6 +38,7 @@ from wastewise_jobs.web.route import (
     RawBody,
     answer,
 )
+from wastewise_jobs.web.recognition import Recogniser
 from wastewise_jobs.web.views import file_answer, project_answer, project_details
 from wastewise_jobs.web.writes import Writes
 from wastewise_jobs.wire import (

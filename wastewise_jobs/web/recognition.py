@@ -12,8 +12,8 @@ from wastewise_jobs.analysis import recognise
 from wastewise_jobs.children import Children
 from wastewise_jobs.errors import PermanentError, RetryableError
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.web.caller import Caller
-from wastewise_jobs.web.limits import Turns
+from wastewise_jobs.web.http.caller import Caller
+from wastewise_jobs.web.http.limits import Turns
 
 OTHER = "other"
 MEMORY_BYTES = 512 * 1024**2

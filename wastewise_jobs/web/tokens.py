@@ -16,7 +16,7 @@ import jwt
 
 from wastewise_jobs.errors import ConfigurationError, InvalidInputError
 from wastewise_jobs.jobs.storable import parse_json
-from wastewise_jobs.web.caller import ADMIN, READ, WRITE, Caller
+from wastewise_jobs.web.http.caller import ADMIN, READ, WRITE, Caller
 
 LEEWAY_SECONDS = 30
 LONGEST_TOKEN = 6000

@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator
 import asyncpg
 
 from wastewise_jobs.db.pool import Connection, Pool
-from wastewise_jobs.web.caller import Caller
-from wastewise_jobs.web.limits import Turns
-from wastewise_jobs.web.problems import BUSY, ProblemError
+from wastewise_jobs.web.http.caller import Caller
+from wastewise_jobs.web.http.limits import Turns
+from wastewise_jobs.web.http.problems import BUSY, ProblemError
 
 LOCK_WAIT_MILLISECONDS = 2000
 _MOST_OF_A_USER = 2

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wastewise_jobs.web.cursor import (
+from wastewise_jobs.web.http.cursor import (
     moment_cursor,
     position_cursor,
     read_moment_cursor,
     read_position_cursor,
 )
-from wastewise_jobs.web.problems import ProblemError
+from wastewise_jobs.web.http.problems import ProblemError
 
 MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001 - bounds of naive ones
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wastewise_jobs.web.caller import ADMIN, READ, WRITE, Caller
-from wastewise_jobs.web.limits import Gate, Gcra
-from wastewise_jobs.web.problems import TOO_MANY_STREAMS, ProblemError
+from wastewise_jobs.web.http.caller import ADMIN, READ, WRITE, Caller
+from wastewise_jobs.web.http.limits import Gate, Gcra
+from wastewise_jobs.web.http.problems import TOO_MANY_STREAMS, ProblemError
 
 ANN, BOB = UUID(int=1), UUID(int=2)
 

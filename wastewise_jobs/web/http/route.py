@@ -16,10 +16,10 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from wastewise_jobs.web.budget import Budget
-from wastewise_jobs.web.caller import ADMIN, NOBODY, READ, WRITE, Caller
-from wastewise_jobs.web.problems import FORBIDDEN, ProblemError, Refusal
-from wastewise_jobs.web.reading import BODY, read_json, read_path, read_query
+from wastewise_jobs.web.http.budget import Budget
+from wastewise_jobs.web.http.caller import ADMIN, NOBODY, READ, WRITE, Caller
+from wastewise_jobs.web.http.problems import FORBIDDEN, ProblemError, Refusal
+from wastewise_jobs.web.http.reading import BODY, read_json, read_path, read_query
 from wastewise_jobs.wire import AnswerModel, RequestModel
 
 PUBLIC = "public"

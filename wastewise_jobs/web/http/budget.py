@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from uuid import UUID
 
-from wastewise_jobs.web.caller import Caller
-from wastewise_jobs.web.problems import OVERLOADED, TOO_MUCH_AT_ONCE, ProblemError
+from wastewise_jobs.web.http.caller import Caller
+from wastewise_jobs.web.http.problems import OVERLOADED, TOO_MUCH_AT_ONCE, ProblemError
 
 MEBIBYTE = 1024**2
 

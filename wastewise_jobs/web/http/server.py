@@ -22,11 +22,11 @@ from aiohttp.payload import Payload
 
 from wastewise_jobs.errors import ConfigurationError
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.web.budget import Budget, Held, answer_budget
-from wastewise_jobs.web.caller import NOBODY
-from wastewise_jobs.web.middleware import SECURITY_HEADERS, unmet_expectation
-from wastewise_jobs.web.problems import BAD_REQUEST, INTERNAL_ERROR, ProblemError, answer
-from wastewise_jobs.web.route import CALLER, REQUEST_ID
+from wastewise_jobs.web.http.budget import Budget, Held, answer_budget
+from wastewise_jobs.web.http.caller import NOBODY
+from wastewise_jobs.web.http.middleware import SECURITY_HEADERS, unmet_expectation
+from wastewise_jobs.web.http.problems import BAD_REQUEST, INTERNAL_ERROR, ProblemError, answer
+from wastewise_jobs.web.http.route import CALLER, REQUEST_ID
 
 HEADER_SECONDS = 15.0
 KEEP_ALIVE_SECONDS = 60.0

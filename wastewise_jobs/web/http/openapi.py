@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from wastewise_jobs.web import problems as no
-from wastewise_jobs.web.problems import PROBLEM_JSON, Refusal
-from wastewise_jobs.web.route import JSON, PUBLIC, NoBody, Parameters, RawBody, Route
+from wastewise_jobs.web.http import problems as no
+from wastewise_jobs.web.http.problems import PROBLEM_JSON, Refusal
+from wastewise_jobs.web.http.route import JSON, PUBLIC, NoBody, Parameters, RawBody, Route
 from wastewise_jobs.wire import JsonObject, Problem, RequestModel
 
 _REF = "#/components/schemas/{model}"

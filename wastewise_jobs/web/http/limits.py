@@ -11,8 +11,8 @@ from uuid import UUID
 
 from aiohttp import web
 
-from wastewise_jobs.web.caller import Caller
-from wastewise_jobs.web.problems import RATE_LIMITED, ProblemError, Refusal
+from wastewise_jobs.web.http.caller import Caller
+from wastewise_jobs.web.http.problems import RATE_LIMITED, ProblemError, Refusal
 
 RATE_HEADERS = web.RequestKey("rate_headers", dict)
 _SECONDS = 60.0

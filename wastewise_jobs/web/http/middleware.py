@@ -11,8 +11,8 @@ from aiohttp.typedefs import Middleware
 
 from wastewise_jobs.errors import InvalidInputError, QuotaExceededError
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.web.limits import RATE_HEADERS
-from wastewise_jobs.web.problems import (
+from wastewise_jobs.web.http.limits import RATE_HEADERS
+from wastewise_jobs.web.http.problems import (
     BAD_REQUEST,
     EXPECTATION_FAILED,
     INTERNAL_ERROR,
@@ -26,7 +26,7 @@ from wastewise_jobs.web.problems import (
     over_quota,
     unacceptable,
 )
-from wastewise_jobs.web.route import REQUEST_ID
+from wastewise_jobs.web.http.route import REQUEST_ID
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

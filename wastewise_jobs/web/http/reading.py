@@ -12,8 +12,8 @@ from pydantic_core import ErrorDetails
 
 from wastewise_jobs.errors import InvalidInputError
 from wastewise_jobs.jobs.storable import clean_text, parse_json
-from wastewise_jobs.web.budget import Held
-from wastewise_jobs.web.problems import (
+from wastewise_jobs.web.http.budget import Held
+from wastewise_jobs.web.http.problems import (
     BAD_REQUEST,
     BODY_TIMEOUT,
     INVALID_VALUE,

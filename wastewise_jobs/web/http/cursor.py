@@ -10,7 +10,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from wastewise_jobs.web.problems import INVALID_CURSOR, ProblemError
+from wastewise_jobs.web.http.problems import INVALID_CURSOR, ProblemError
 from wastewise_jobs.wire import FieldProblem
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
