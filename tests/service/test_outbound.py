@@ -27,8 +27,8 @@ from wastewise_jobs.maintenance.ping import Ping
 from wastewise_jobs.outbound import NoReplyError, Outbound, Proxies
 from wastewise_jobs.service.alerts import make_channels, proxies_of
 from wastewise_jobs.settings import Settings
-from wastewise_jobs.web.jwks import JwksKeys
-from wastewise_jobs.web.tokens import InvalidTokenError
+from wastewise_jobs.web.access.jwks import JwksKeys
+from wastewise_jobs.web.access.tokens import InvalidTokenError
 
 SECRET = "hunter2"
 

@@ -13,7 +13,7 @@ from wastewise_jobs.cli.summary import analysis_summary, job_details, jobs_table
 from wastewise_jobs.cli.text import plain
 from wastewise_jobs.client import NotAuthorizedError, ProblemError, ServiceUnreachableError
 from wastewise_jobs.errors import ConfigurationError, InvalidInputError
-from wastewise_jobs.web.keys import KeyInfo
+from wastewise_jobs.web.access.keys import KeyInfo
 from wastewise_jobs.wire import (
     AiUsage,
     JobAnswer,

@@ -19,11 +19,11 @@ from wastewise_jobs.jobs.model import JobTypeInfo
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.projects.store import ProjectStore
+from wastewise_jobs.web.access.auth import create_authenticator
+from wastewise_jobs.web.access.keys import KeyStore
 from wastewise_jobs.web.app import BODIES, WATCHER, create_app
-from wastewise_jobs.web.auth import create_authenticator
 from wastewise_jobs.web.http.budget import Budget
 from wastewise_jobs.web.http.server import listening
-from wastewise_jobs.web.keys import KeyStore
 from wastewise_jobs.web.watch import JobWatcher
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"

@@ -10,10 +10,10 @@ from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.projects.store import ProjectStore
+from wastewise_jobs.web.access.auth import create_authenticator
+from wastewise_jobs.web.access.keys import KeyStore
 from wastewise_jobs.web.app import ROUTES, create_app
-from wastewise_jobs.web.auth import create_authenticator
 from wastewise_jobs.web.http.route import PUBLIC
-from wastewise_jobs.web.keys import KeyStore
 
 
 def application(pool: Pool) -> web.Application:

@@ -18,9 +18,9 @@ from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.model import ClaimedJob, JobView, Progress
 from wastewise_jobs.jobs.outcome import Completed
 from wastewise_jobs.jobs.store import JobStore
-from wastewise_jobs.web.auth import Authenticator, KeyVerifier
-from wastewise_jobs.web.keys import KeyStore
-from wastewise_jobs.web.tokens import SharedSecret, TokenVerifier
+from wastewise_jobs.web.access.auth import Authenticator, KeyVerifier
+from wastewise_jobs.web.access.keys import KeyStore
+from wastewise_jobs.web.access.tokens import SharedSecret, TokenVerifier
 
 
 @dataclass(frozen=True)

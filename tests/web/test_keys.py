@@ -9,9 +9,9 @@ import pytest
 from tests.support import eventually
 from tests.web.api import ADA, ANN, BOB, NOBODYS_ID, Api, Reply
 from wastewise_jobs.errors import InvalidInputError
-from wastewise_jobs.web.auth import KeyVerifier
-from wastewise_jobs.web.keys import KeyStore
-from wastewise_jobs.web.tokens import InvalidTokenError
+from wastewise_jobs.web.access.auth import KeyVerifier
+from wastewise_jobs.web.access.keys import KeyStore
+from wastewise_jobs.web.access.tokens import InvalidTokenError
 
 
 async def make(api: Api, **body: object) -> Reply:

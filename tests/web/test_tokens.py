@@ -23,11 +23,11 @@ from tests.support import eventually
 from tests.web.api import ADA, ANN, SECRET, Api, serving, token
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.errors import ConfigurationError
-from wastewise_jobs.web import tokens
-from wastewise_jobs.web.auth import create_authenticator
-from wastewise_jobs.web.jwks import JwksKeys
-from wastewise_jobs.web.keys import KeyStore
-from wastewise_jobs.web.tokens import InvalidTokenError, SharedSecret, TokenVerifier
+from wastewise_jobs.web.access import tokens
+from wastewise_jobs.web.access.auth import create_authenticator
+from wastewise_jobs.web.access.jwks import JwksKeys
+from wastewise_jobs.web.access.keys import KeyStore
+from wastewise_jobs.web.access.tokens import InvalidTokenError, SharedSecret, TokenVerifier
 
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
 OTHER_EC_KEY = ec.generate_private_key(ec.SECP256R1())

@@ -11,7 +11,7 @@ from wastewise_jobs.cli.options import AsJson
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wastewise_jobs.web.keys import KeyInfo, KeyStore
+    from wastewise_jobs.web.access.keys import KeyInfo, KeyStore
 
 T = TypeVar("T")
 
@@ -115,7 +115,7 @@ def _with_store(act: "Callable[[KeyStore], Awaitable[T]]") -> T:
     from wastewise_jobs.cli.start import start
     from wastewise_jobs.db.opening import checked_pool
     from wastewise_jobs.service.process import database
-    from wastewise_jobs.web.keys import KeyStore
+    from wastewise_jobs.web.access.keys import KeyStore
 
     settings = start()
 

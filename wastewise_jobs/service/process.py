@@ -50,7 +50,7 @@ from wastewise_jobs.workers.worker import Worker
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from wastewise_jobs.web.auth import Authenticator
+    from wastewise_jobs.web.access.auth import Authenticator
     from wastewise_jobs.web.http.server import Address
 
 log = get_logger(__name__)
@@ -345,8 +345,8 @@ def _api(settings: Settings, pool: Pool, vitals: Vitals, links: AlertLinks) -> "
 
 
 def _authenticator(settings: Settings, pool: Pool) -> "Authenticator":
-    from wastewise_jobs.web.auth import create_authenticator
-    from wastewise_jobs.web.keys import KeyStore
+    from wastewise_jobs.web.access.auth import create_authenticator
+    from wastewise_jobs.web.access.keys import KeyStore
 
     secret, previous = settings.jwt_secret, settings.jwt_secret_previous
     if not settings.auth_configured:

@@ -7,6 +7,7 @@ from aiohttp import web
 from pydantic import Field
 
 from wastewise_jobs.jobs.types import JobTypeStore
+from wastewise_jobs.web.access.keys import KeyStore
 from wastewise_jobs.web.catalogue import Catalogue
 from wastewise_jobs.web.http.problems import (
     INVALID_VALUE,
@@ -15,7 +16,6 @@ from wastewise_jobs.web.http.problems import (
     ProblemError,
 )
 from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, answer
-from wastewise_jobs.web.keys import KeyStore
 from wastewise_jobs.web.views import job_type_answer, key_answer
 from wastewise_jobs.web.writes import Writes
 from wastewise_jobs.wire import (

@@ -17,10 +17,11 @@ from wastewise_jobs.monitoring.prometheus import Exposition
 from wastewise_jobs.monitoring.trends import TrendStore
 from wastewise_jobs.monitoring.workers import FleetStore
 from wastewise_jobs.projects.store import ProjectStore
+from wastewise_jobs.web.access.auth import Authenticator, create_authenticator
+from wastewise_jobs.web.access.keys import KeyStore
 from wastewise_jobs.web.admin import AdminResource
 from wastewise_jobs.web.alert_table import alert_routes
 from wastewise_jobs.web.alerts import AlertsResource
-from wastewise_jobs.web.auth import Authenticator, create_authenticator
 from wastewise_jobs.web.batcher import EnqueueBatcher
 from wastewise_jobs.web.catalogue import Catalogue
 from wastewise_jobs.web.docs import DocsResource
@@ -41,7 +42,6 @@ from wastewise_jobs.web.http.route import Rings, Route, mount
 from wastewise_jobs.web.http.server import ANSWERS
 from wastewise_jobs.web.job_data import JobDataResource
 from wastewise_jobs.web.jobs import JobsResource
-from wastewise_jobs.web.keys import KeyStore
 from wastewise_jobs.web.metrics import MetricsResource
 from wastewise_jobs.web.monitoring import MonitoringResource
 from wastewise_jobs.web.projects import FilesResource, ProjectsResource

@@ -2,7 +2,7 @@
 
 from wastewise_jobs.jobs.model import JobTypeInfo, JobView
 from wastewise_jobs.projects.model import Project, ProjectFile
-from wastewise_jobs.web.keys import KeyInfo
+from wastewise_jobs.web.access.keys import KeyInfo
 from wastewise_jobs.wire import (
     AiUsage,
     FileAnswer,

@@ -19,7 +19,7 @@ from wastewise_jobs.errors import InvalidInputError
 from wastewise_jobs.jobs.storable import parse_json
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.outbound import NO_PROXIES, Proxies
-from wastewise_jobs.web.tokens import InvalidTokenError
+from wastewise_jobs.web.access.tokens import InvalidTokenError
 
 FRESH_SECONDS: Final = 600.0
 STALE_SECONDS: Final = 86_400.0

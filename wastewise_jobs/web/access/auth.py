@@ -13,12 +13,17 @@ from aiohttp import web
 
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.outbound import NO_PROXIES, Proxies
+from wastewise_jobs.web.access.jwks import JwksKeys
+from wastewise_jobs.web.access.keys import PREFIX, KeyStore, StoredKey, secret_hash, split_key
+from wastewise_jobs.web.access.tokens import (
+    BothFamilies,
+    InvalidTokenError,
+    SharedSecret,
+    TokenVerifier,
+)
 from wastewise_jobs.web.http.caller import Caller
 from wastewise_jobs.web.http.problems import UNAUTHENTICATED, ProblemError
 from wastewise_jobs.web.http.route import READ_SECONDS
-from wastewise_jobs.web.jwks import JwksKeys
-from wastewise_jobs.web.keys import PREFIX, KeyStore, StoredKey, secret_hash, split_key
-from wastewise_jobs.web.tokens import BothFamilies, InvalidTokenError, SharedSecret, TokenVerifier
 
 # A revoked key must not work for longer than five seconds; the look itself takes time as well.
 _REMEMBERED_SECONDS = 4.0

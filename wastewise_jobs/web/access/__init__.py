@@ -1,0 +1,1 @@
+"""Who asks: tokens, keys, and the caller that they name."""
