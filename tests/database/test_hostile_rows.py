@@ -37,7 +37,7 @@ from wastewise_jobs.monitoring.metrics import MetricsStore
 from wastewise_jobs.monitoring.prometheus import Exposition
 from wastewise_jobs.monitoring.trends import TrendStore
 from wastewise_jobs.monitoring.workers import FleetStore
-from wastewise_jobs.web.views import job_answer, job_summary
+from wastewise_jobs.web.api.views import job_answer, job_summary
 from wastewise_jobs.web.watch import version
 
 ALL = READABLE + UNREADABLE

@@ -15,7 +15,7 @@ from wastewise_jobs.errors import JobRefusedError
 from wastewise_jobs.jobs.model import Enqueued, NewJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.projects.store import ProjectStore
-from wastewise_jobs.web.batcher import EnqueueBatcher
+from wastewise_jobs.web.api.batcher import EnqueueBatcher
 from wastewise_jobs.web.http.problems import ProblemError
 
 

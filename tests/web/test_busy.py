@@ -18,7 +18,7 @@ from tests.conftest import connected, reachable_folder
 from tests.support import eventually
 from tests.web.api import ANN, BOB, Api, Reply, serving
 from wastewise_jobs.db.pool import Pool, create_pool
-from wastewise_jobs.web import writes
+from wastewise_jobs.web.api import writes
 from wastewise_jobs.web.http.caller import Caller
 
 Act = Callable[[Api], Awaitable[Callable[[], Awaitable[Reply]]]]

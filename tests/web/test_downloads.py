@@ -14,7 +14,7 @@ from tests.factories import enqueue_one
 from tests.support import eventually
 from tests.web.api import ANN, BOB, Api, serving, token
 from wastewise_jobs.db.pool import Pool, create_pool
-from wastewise_jobs.web.downloads import PIECE_BYTES
+from wastewise_jobs.web.api.downloads import PIECE_BYTES
 from wastewise_jobs.web.http.budget import MEBIBYTE, Budget
 from wastewise_jobs.web.http.caller import Caller
 from wastewise_jobs.web.http.problems import ProblemError

@@ -9,8 +9,8 @@ from tests.support import eventually
 from tests.web.api import Api, serving
 from wastewise_jobs.db.pool import create_pool
 from wastewise_jobs.jobs import batcher
-from wastewise_jobs.web import events, jobs
 from wastewise_jobs.web.access import auth
+from wastewise_jobs.web.api import events, jobs
 from wastewise_jobs.web.http import route
 
 

@@ -14,7 +14,7 @@ from tests.web.api import ADA, ANN, BOB, NOBODYS_ID, Api, Reply, serving
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.model import ClaimedJob, Progress
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
-from wastewise_jobs.web import jobs as jobs_module
+from wastewise_jobs.web.api import jobs as jobs_module
 
 TYPES = ("echo", "complete_analysis", "report_generation", "resize")
 

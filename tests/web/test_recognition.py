@@ -13,7 +13,7 @@ import pytest
 from tests.support import eventually
 from tests.web.api import ANN, Api, token
 from wastewise_jobs.analysis.intake import csv_table
-from wastewise_jobs.web import recognition
+from wastewise_jobs.web.api import recognition
 
 INVOICES = b"date,vendor,description,amount\n2025-01-01,Acme,Hauling,100.00\n"
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"

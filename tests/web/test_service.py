@@ -17,7 +17,7 @@ from wastewise_jobs.errors import JobRefusedError
 from wastewise_jobs.jobs.model import NewJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.projects.store import ProjectStore
-from wastewise_jobs.web import health
+from wastewise_jobs.web.api import health
 from wastewise_jobs.web.http import middleware
 
 ORIGIN = "https://app.example.com"

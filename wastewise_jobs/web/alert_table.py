@@ -1,7 +1,7 @@
 """The routes of alerts."""
 
 from wastewise_jobs.web.alert_views import AlertAnswer, AlertDetails, AlertList
-from wastewise_jobs.web.alerts import AlertsResource
+from wastewise_jobs.web.api.alerts import AlertsResource
 from wastewise_jobs.web.http import problems as no
 from wastewise_jobs.web.http.caller import ADMIN
 from wastewise_jobs.web.http.route import PUBLIC, Route

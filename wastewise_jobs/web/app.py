@@ -19,15 +19,22 @@ from wastewise_jobs.monitoring.workers import FleetStore
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.access.auth import Authenticator, create_authenticator
 from wastewise_jobs.web.access.keys import KeyStore
-from wastewise_jobs.web.admin import AdminResource
 from wastewise_jobs.web.alert_table import alert_routes
-from wastewise_jobs.web.alerts import AlertsResource
-from wastewise_jobs.web.batcher import EnqueueBatcher
-from wastewise_jobs.web.catalogue import Catalogue
-from wastewise_jobs.web.docs import DocsResource
-from wastewise_jobs.web.downloads import Downloads
-from wastewise_jobs.web.events import EventsResource
-from wastewise_jobs.web.health import HealthResource
+from wastewise_jobs.web.api.admin import AdminResource
+from wastewise_jobs.web.api.alerts import AlertsResource
+from wastewise_jobs.web.api.batcher import EnqueueBatcher
+from wastewise_jobs.web.api.catalogue import Catalogue
+from wastewise_jobs.web.api.docs import DocsResource
+from wastewise_jobs.web.api.downloads import Downloads
+from wastewise_jobs.web.api.events import EventsResource
+from wastewise_jobs.web.api.health import HealthResource
+from wastewise_jobs.web.api.job_data import JobDataResource
+from wastewise_jobs.web.api.jobs import JobsResource
+from wastewise_jobs.web.api.metrics import MetricsResource
+from wastewise_jobs.web.api.monitoring import MonitoringResource
+from wastewise_jobs.web.api.projects import FilesResource, ProjectsResource
+from wastewise_jobs.web.api.recognition import MEMORY_BYTES, Recogniser
+from wastewise_jobs.web.api.writes import Writes
 from wastewise_jobs.web.http.budget import Budget, answer_budget, body_budget
 from wastewise_jobs.web.http.limits import RateLimit
 from wastewise_jobs.web.http.middleware import (
@@ -40,12 +47,6 @@ from wastewise_jobs.web.http.middleware import (
 from wastewise_jobs.web.http.openapi import openapi
 from wastewise_jobs.web.http.route import Rings, Route, mount
 from wastewise_jobs.web.http.server import ANSWERS
-from wastewise_jobs.web.job_data import JobDataResource
-from wastewise_jobs.web.jobs import JobsResource
-from wastewise_jobs.web.metrics import MetricsResource
-from wastewise_jobs.web.monitoring import MonitoringResource
-from wastewise_jobs.web.projects import FilesResource, ProjectsResource
-from wastewise_jobs.web.recognition import MEMORY_BYTES, Recogniser
 from wastewise_jobs.web.table import (
     admin_routes,
     job_routes,
@@ -55,7 +56,6 @@ from wastewise_jobs.web.table import (
     service_routes,
 )
 from wastewise_jobs.web.watch import JobWatcher
-from wastewise_jobs.web.writes import Writes
 
 ROUTES = web.AppKey("routes", tuple[Route, ...])
 BODIES = web.AppKey("bodies", Budget)

@@ -2,18 +2,18 @@
 
 import math
 
-from wastewise_jobs.web.admin import AdminResource
-from wastewise_jobs.web.docs import DocsResource
-from wastewise_jobs.web.events import EventsResource
-from wastewise_jobs.web.health import HealthResource
+from wastewise_jobs.web.api.admin import AdminResource
+from wastewise_jobs.web.api.docs import DocsResource
+from wastewise_jobs.web.api.events import EventsResource
+from wastewise_jobs.web.api.health import HealthResource
+from wastewise_jobs.web.api.job_data import XLSX, JobDataResource
+from wastewise_jobs.web.api.jobs import LONGEST_WAIT_SECONDS, JobsResource
+from wastewise_jobs.web.api.metrics import MetricsResource
+from wastewise_jobs.web.api.monitoring import MonitoringResource
+from wastewise_jobs.web.api.projects import UPLOAD_SECONDS, FilesResource, ProjectsResource
 from wastewise_jobs.web.http import problems as no
 from wastewise_jobs.web.http.caller import ADMIN, READ, WRITE
 from wastewise_jobs.web.http.route import JSON, PUBLIC, Route
-from wastewise_jobs.web.job_data import XLSX, JobDataResource
-from wastewise_jobs.web.jobs import LONGEST_WAIT_SECONDS, JobsResource
-from wastewise_jobs.web.metrics import MetricsResource
-from wastewise_jobs.web.monitoring import MonitoringResource
-from wastewise_jobs.web.projects import UPLOAD_SECONDS, FilesResource, ProjectsResource
 from wastewise_jobs.wire import (
     AnalyzeAnswer,
     CancelAnswer,

@@ -3,7 +3,7 @@ from uuid import UUID
 
 import pytest
 
-from wastewise_jobs.web.creation import new_job
+from wastewise_jobs.web.api.creation import new_job
 from wastewise_jobs.web.http.caller import ADMIN, READ, WRITE, Caller
 from wastewise_jobs.web.http.problems import ProblemError
 from wastewise_jobs.wire import AnalyzeRequest

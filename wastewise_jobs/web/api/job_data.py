@@ -8,13 +8,13 @@ from aiohttp import web
 
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.projects.store import ProjectStore
-from wastewise_jobs.web.downloads import PIECE_BYTES, Content, Downloads
+from wastewise_jobs.web.api.downloads import PIECE_BYTES, Content, Downloads
+from wastewise_jobs.web.api.jobs import no_such_job
 from wastewise_jobs.web.http.caller import Caller
 from wastewise_jobs.web.http.cursor import position_cursor, read_position_cursor
 from wastewise_jobs.web.http.parameters import IdInPath, Page, ReportInPath
 from wastewise_jobs.web.http.problems import REPORT_NOT_FOUND, ProblemError
 from wastewise_jobs.web.http.route import READ_SECONDS, Call, NoBody, NoParameters, answer
-from wastewise_jobs.web.jobs import no_such_job
 from wastewise_jobs.wire import JobRow, JobRows, Pagination
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"

@@ -13,13 +13,13 @@ from aiohttp_sse import EventSourceResponse
 from wastewise_jobs.jobs.model import JobView
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
+from wastewise_jobs.web.api.jobs import no_such_job
+from wastewise_jobs.web.api.views import job_answer
 from wastewise_jobs.web.http.budget import Budget, Held
 from wastewise_jobs.web.http.limits import Gate
 from wastewise_jobs.web.http.parameters import IdInPath
 from wastewise_jobs.web.http.problems import TOO_MANY_STREAMS, UNAUTHENTICATED, ProblemError
 from wastewise_jobs.web.http.route import READ_SECONDS, Authenticates, Call, NoBody, NoParameters
-from wastewise_jobs.web.jobs import no_such_job
-from wastewise_jobs.web.views import job_answer
 from wastewise_jobs.web.watch import JobWatcher, version
 
 _MOST_STREAMS = 20

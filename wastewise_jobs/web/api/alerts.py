@@ -21,6 +21,7 @@ from wastewise_jobs.web.alert_views import (
     alert_answer,
     alert_details,
 )
+from wastewise_jobs.web.api.writes import Writes
 from wastewise_jobs.web.http.cursor import moment_cursor, read_moment_cursor
 from wastewise_jobs.web.http.parameters import IdInPath, Page
 from wastewise_jobs.web.http.problems import (
@@ -32,7 +33,6 @@ from wastewise_jobs.web.http.problems import (
     ProblemError,
 )
 from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, answer
-from wastewise_jobs.web.writes import Writes
 from wastewise_jobs.wire import FieldProblem, Pagination, WireUuid
 
 log = get_logger(__name__)

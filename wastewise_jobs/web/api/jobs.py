@@ -14,9 +14,11 @@ from wastewise_jobs.errors import JobRefusedError
 from wastewise_jobs.jobs.model import Enqueued, JobFilter, JobView, NewJob, Status
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.web.batcher import EnqueueBatcher
-from wastewise_jobs.web.catalogue import Catalogue
-from wastewise_jobs.web.creation import check_type, new_job
+from wastewise_jobs.web.api.batcher import EnqueueBatcher
+from wastewise_jobs.web.api.catalogue import Catalogue
+from wastewise_jobs.web.api.creation import check_type, new_job
+from wastewise_jobs.web.api.views import job_answer, job_summary
+from wastewise_jobs.web.api.writes import Writes
 from wastewise_jobs.web.http.caller import Caller
 from wastewise_jobs.web.http.cursor import moment_cursor, read_row_cursor
 from wastewise_jobs.web.http.limits import Gate
@@ -44,9 +46,7 @@ from wastewise_jobs.web.http.route import (
     Rings,
     answer,
 )
-from wastewise_jobs.web.views import job_answer, job_summary
 from wastewise_jobs.web.watch import JobWatcher
-from wastewise_jobs.web.writes import Writes
 from wastewise_jobs.wire import (
     AnalyzeAnswer,
     AnalyzeRequest,

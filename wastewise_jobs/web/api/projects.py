@@ -14,7 +14,10 @@ from pydantic import Field
 from wastewise_jobs.db import quotas
 from wastewise_jobs.projects.model import MAX_FILES, NewProject, Project
 from wastewise_jobs.projects.store import ProjectStore
-from wastewise_jobs.web.downloads import PIECE_BYTES, Content, Downloads
+from wastewise_jobs.web.api.downloads import PIECE_BYTES, Content, Downloads
+from wastewise_jobs.web.api.recognition import Recogniser
+from wastewise_jobs.web.api.views import file_answer, project_answer, project_details
+from wastewise_jobs.web.api.writes import Writes
 from wastewise_jobs.web.http.cursor import moment_cursor, read_moment_cursor
 from wastewise_jobs.web.http.limits import Gate
 from wastewise_jobs.web.http.parameters import FileInPath, IdInPath, Page
@@ -38,9 +41,6 @@ from wastewise_jobs.web.http.route import (
     RawBody,
     answer,
 )
-from wastewise_jobs.web.recognition import Recogniser
-from wastewise_jobs.web.views import file_answer, project_answer, project_details
-from wastewise_jobs.web.writes import Writes
 from wastewise_jobs.wire import (
     MAX_FILE_BYTES,
     FieldProblem,

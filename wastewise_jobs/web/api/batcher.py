@@ -15,6 +15,7 @@ from wastewise_jobs.jobs.batcher import MOST_IN_BATCH, Batcher, Wanted, tell
 from wastewise_jobs.jobs.model import Enqueued, NewJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.projects.store import ProjectStore
+from wastewise_jobs.web.api.writes import busy
 from wastewise_jobs.web.http.problems import (
     OVERLOADED,
     PROJECT_NOT_FOUND,
@@ -22,7 +23,6 @@ from wastewise_jobs.web.http.problems import (
     ProblemError,
     over_quota,
 )
-from wastewise_jobs.web.writes import busy
 
 _MOST_WAITING = 5000
 _MOST_BYTES_WAITING = 64 * 1024 * 1024

@@ -8,7 +8,9 @@ from pydantic import Field
 
 from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.web.access.keys import KeyStore
-from wastewise_jobs.web.catalogue import Catalogue
+from wastewise_jobs.web.api.catalogue import Catalogue
+from wastewise_jobs.web.api.views import job_type_answer, key_answer
+from wastewise_jobs.web.api.writes import Writes
 from wastewise_jobs.web.http.problems import (
     INVALID_VALUE,
     JOB_TYPE_NOT_FOUND,
@@ -16,8 +18,6 @@ from wastewise_jobs.web.http.problems import (
     ProblemError,
 )
 from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, answer
-from wastewise_jobs.web.views import job_type_answer, key_answer
-from wastewise_jobs.web.writes import Writes
 from wastewise_jobs.wire import (
     FieldProblem,
     JobTypeList,
