@@ -13,7 +13,6 @@ from wastewise_jobs.alerts.links import AlertLinks
 from wastewise_jobs.alerts.model import Alert, AlertFilter, AlertStatus, Severity
 from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.web.alert_pages import acknowledge_page, job_page, page_policy
 from wastewise_jobs.web.alert_views import (
     AcknowledgeRequest,
     AlertList,
@@ -22,6 +21,7 @@ from wastewise_jobs.web.alert_views import (
     alert_details,
 )
 from wastewise_jobs.web.api.writes import Writes
+from wastewise_jobs.web.dashboard.alert_pages import acknowledge_page, job_page, page_policy
 from wastewise_jobs.web.http.cursor import moment_cursor, read_moment_cursor
 from wastewise_jobs.web.http.parameters import IdInPath, Page
 from wastewise_jobs.web.http.problems import (
