@@ -23,7 +23,7 @@ from tests.acceptance.commands import (
 )
 from tests.support import Process, eventually
 from wastewise_jobs.client import Client
-from wastewise_jobs.wire import JobAnswer
+from wastewise_jobs.wire.jobs import JobAnswer
 
 SAMPLE = Path(__file__).parents[2] / "wastewise_jobs" / "analysis" / "sample"
 

@@ -16,7 +16,7 @@ from wastewise_jobs.service.process import Parts, run_service
 from wastewise_jobs.service.shutdown import Stop
 from wastewise_jobs.settings import Settings
 from wastewise_jobs.web.http.server import Address
-from wastewise_jobs.wire import ProjectRequest
+from wastewise_jobs.wire.projects import ProjectRequest
 
 SECRET = "a secret that is long enough for HS256"
 USER, OTHER, ADMIN = uuid4(), uuid4(), uuid4()

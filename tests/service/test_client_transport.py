@@ -24,7 +24,7 @@ from wastewise_jobs.client import (
 )
 from wastewise_jobs.client.transport import Transport
 from wastewise_jobs.errors import InvalidInputError
-from wastewise_jobs.wire import MAX_FILE_BYTES, ProjectRequest
+from wastewise_jobs.wire.projects import MAX_FILE_BYTES, ProjectRequest
 
 JOB = UUID("0190f9a5-23c1-7e8f-9a6b-2d5e8c1f0a37")
 Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]

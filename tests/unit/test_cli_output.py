@@ -14,14 +14,7 @@ from wastewise_jobs.cli.text import plain
 from wastewise_jobs.client import NotAuthorizedError, ProblemError, ServiceUnreachableError
 from wastewise_jobs.errors import ConfigurationError, InvalidInputError
 from wastewise_jobs.web.access.keys import KeyInfo
-from wastewise_jobs.wire import (
-    AiUsage,
-    JobAnswer,
-    JobError,
-    JobProgress,
-    JobTiming,
-    RetryInfo,
-)
+from wastewise_jobs.wire.jobs import AiUsage, JobAnswer, JobError, JobProgress, JobTiming, RetryInfo
 
 AT = datetime(2026, 1, 31, 8, tzinfo=UTC)
 

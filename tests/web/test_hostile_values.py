@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from tests.web.api import NOBODYS_ID, PROJECT, Api
-from wastewise_jobs.wire import MAX_INPUT_BYTES
+from wastewise_jobs.wire.jobs import MAX_INPUT_BYTES
 
 pytestmark = pytest.mark.usefixtures("no_crash")
 

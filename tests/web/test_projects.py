@@ -15,7 +15,7 @@ from tests.factories import claim
 from tests.web.api import ANN, PROJECT, Api, token
 from wastewise_jobs.jobs.outcome import Completed
 from wastewise_jobs.projects import store as project_store_module
-from wastewise_jobs.wire import MAX_FILE_BYTES
+from wastewise_jobs.wire.projects import MAX_FILE_BYTES
 
 INVOICES = (
     b"Invoice Number,Invoice Date,Service Period Start,Service Period End,Vendor Name,"

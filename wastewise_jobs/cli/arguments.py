@@ -61,7 +61,7 @@ def _names_file(argument: str) -> bool:
 def json_object(text: str, option: str) -> dict[str, Any]:
     """The JSON object in `text`, or in the file that `@path` names; by the service's own rules."""
     from wastewise_jobs.jobs.storable import parse_json
-    from wastewise_jobs.wire import MAX_INPUT_BYTES
+    from wastewise_jobs.wire.jobs import MAX_INPUT_BYTES
 
     if text.startswith("@"):
         # Windows may put a mark before it.

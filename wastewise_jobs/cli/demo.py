@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wastewise_jobs.service.shutdown import Stop
     from wastewise_jobs.settings import Settings
     from wastewise_jobs.web.http.server import Address
-    from wastewise_jobs.wire import JobAnswer
+    from wastewise_jobs.wire.jobs import JobAnswer
 
 
 def demo(
@@ -140,7 +140,7 @@ class _Demo:
     async def _submit(self, client: "Client") -> UUID:
         from wastewise_jobs.analysis.sample import sample_files, sample_property
         from wastewise_jobs.client import checked
-        from wastewise_jobs.wire import ProjectRequest
+        from wastewise_jobs.wire.projects import ProjectRequest
 
         facts, files = sample_property(), sample_files()
         project = await client.create_project(

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from wastewise_jobs.cli.text import plain
 from wastewise_jobs.client import FINISHED, Client
-from wastewise_jobs.wire import JobAnswer
+from wastewise_jobs.wire.jobs import JobAnswer
 
 
 async def follow(client: Client, job_id: UUID) -> JobAnswer:

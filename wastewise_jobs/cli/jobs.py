@@ -11,7 +11,7 @@ from wastewise_jobs.cli.options import AsJson, JobIdArgument, Token, TokenFile, 
 
 if TYPE_CHECKING:
     from wastewise_jobs.client import Client
-    from wastewise_jobs.wire import JobList
+    from wastewise_jobs.wire.jobs import JobList
 
 T = TypeVar("T")
 

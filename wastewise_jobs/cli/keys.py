@@ -34,7 +34,7 @@ def create(
     from datetime import UTC, datetime, timedelta
 
     from wastewise_jobs.cli.arguments import checked, somebody
-    from wastewise_jobs.wire import KeyRequest
+    from wastewise_jobs.wire.keys import KeyRequest
 
     wanted = [scope.strip().lower() for scope in scopes.split(",") if scope.strip()]
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)

@@ -15,7 +15,8 @@ from wastewise_jobs.cli.options import AsJson, JobIdArgument, Report, Token, Tok
 if TYPE_CHECKING:
     from wastewise_jobs.cli.credentials import Target
     from wastewise_jobs.client import Client, ClientError
-    from wastewise_jobs.wire import AnalyzeAnswer, JobAnswer, ProjectRequest
+    from wastewise_jobs.wire.jobs import AnalyzeAnswer, JobAnswer
+    from wastewise_jobs.wire.projects import ProjectRequest
 
 _PROPERTY = "Property: makes a new project (name, units, city, state and equipment together)"
 _READING = "Reading the files, where they leave it open"
@@ -206,7 +207,7 @@ def _input(given: str | None, reading: dict[str, Any]) -> dict[str, Any]:
 def _new_project(project: UUID | None, options: dict[str, Any]) -> "ProjectRequest | None":
     from wastewise_jobs.cli.arguments import checked
     from wastewise_jobs.errors import InvalidInputError
-    from wastewise_jobs.wire import ProjectRequest
+    from wastewise_jobs.wire.projects import ProjectRequest
 
     given = {name: value for name, value in options.items() if value is not None}
     if not given:
@@ -219,7 +220,7 @@ def _new_project(project: UUID | None, options: dict[str, Any]) -> "ProjectReque
 def _uploads(invoices: list[Path], haul_logs: list[Path]) -> tuple[Upload, ...]:
     from wastewise_jobs.cli.arguments import read_file
     from wastewise_jobs.errors import InvalidInputError
-    from wastewise_jobs.wire import MAX_FILE_BYTES
+    from wastewise_jobs.wire.projects import MAX_FILE_BYTES
 
     uploads: dict[str, Upload] = {}
     for option, file_type, paths in (
@@ -251,7 +252,7 @@ def _name_of(path: Path, option: str) -> str:
 def _check(plan: Plan, *, key: str | None) -> None:
     from wastewise_jobs.cli.arguments import checked
     from wastewise_jobs.errors import InvalidInputError
-    from wastewise_jobs.wire import AnalyzeRequest
+    from wastewise_jobs.wire.jobs import AnalyzeRequest
 
     if key is not None and plan.project is not None:
         raise InvalidInputError("--key", "needs --project: each new project is another request")

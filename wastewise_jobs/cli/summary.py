@@ -16,7 +16,7 @@ from rich.text import Text
 
 from wastewise_jobs.cli.text import LONGEST_ERROR, day_or_time, moment, plain
 from wastewise_jobs.in_words import duration
-from wastewise_jobs.wire import JobAnswer, JobSummary
+from wastewise_jobs.wire.jobs import JobAnswer, JobSummary
 
 STATUS_STYLES = {
     "pending": "cyan",

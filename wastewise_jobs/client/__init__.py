@@ -7,7 +7,7 @@
         async for seen in client.events(job.job_id):
             print(seen.progress.percent, seen.progress.current_step)
 
-Values and answers are the models of `wastewise_jobs.wire`.
+Values and answers are the models of `wastewise_jobs.wire.types`.
 """
 
 from wastewise_jobs.client.client import FINISHED, Client, checked

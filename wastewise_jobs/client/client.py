@@ -12,7 +12,6 @@ from uuid import UUID
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from wastewise_jobs import wire
 from wastewise_jobs.client.errors import (
     ServiceError,
     ServiceUnreachableError,
@@ -21,6 +20,7 @@ from wastewise_jobs.client.errors import (
 from wastewise_jobs.client.sse import EventStreamParser
 from wastewise_jobs.client.transport import Answer, Transport, reason_of
 from wastewise_jobs.errors import InvalidInputError, problem_of
+from wastewise_jobs.wire import types as wire
 
 FINISHED = frozenset({"completed", "failed", "cancelled"})
 LONGEST_POLL_SECONDS = 30

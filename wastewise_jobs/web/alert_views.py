@@ -9,7 +9,7 @@ from pydantic import Field
 
 from wastewise_jobs.alerts.model import Alert, AlertStatus, HistoryEntry
 from wastewise_jobs.logs import redact
-from wastewise_jobs.wire import AnswerModel, Moment, Pagination, RequestModel
+from wastewise_jobs.wire.types import AnswerModel, Moment, Pagination, RequestModel
 
 Note = Annotated[str, Field(min_length=1, max_length=2000)]
 

@@ -14,26 +14,25 @@ from wastewise_jobs.web.api.projects import UPLOAD_SECONDS, FilesResource, Proje
 from wastewise_jobs.web.http import problems as no
 from wastewise_jobs.web.http.caller import ADMIN, READ, WRITE
 from wastewise_jobs.web.http.route import JSON, PUBLIC, Route
-from wastewise_jobs.wire import (
+from wastewise_jobs.wire.jobs import (
     AnalyzeAnswer,
     CancelAnswer,
-    FileAnswer,
-    FileList,
-    HealthAnswer,
     JobAnswer,
     JobList,
     JobRows,
     JobTypeList,
-    KeyList,
-    KeyMade,
-    MonitoringAnswer,
+    RetryAnswer,
+)
+from wastewise_jobs.wire.keys import KeyList, KeyMade
+from wastewise_jobs.wire.monitoring import MonitoringAnswer, TrendAnswer, WorkersAnswer
+from wastewise_jobs.wire.projects import (
+    FileAnswer,
+    FileList,
     ProjectAnswer,
     ProjectDetails,
     ProjectList,
-    RetryAnswer,
-    TrendAnswer,
-    WorkersAnswer,
 )
+from wastewise_jobs.wire.types import HealthAnswer
 
 JOBS, PROJECTS, ADMINS, SERVICE = "Jobs", "Projects", "Admin", "Service"
 _REFUSED_BY_CONSTRAINTS = (

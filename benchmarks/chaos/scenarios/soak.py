@@ -15,7 +15,7 @@ from benchmarks.chaos.load import MIX
 from benchmarks.chaos.site import Plan, Run, Site, site
 from wastewise_jobs.analysis.sample import sample_files, sample_property
 from wastewise_jobs.client import Client
-from wastewise_jobs.wire import ProjectRequest
+from wastewise_jobs.wire.projects import ProjectRequest
 
 _JOBS_A_SECOND = 20
 _DATABASE = """

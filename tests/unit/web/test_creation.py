@@ -6,7 +6,7 @@ import pytest
 from wastewise_jobs.web.api.creation import new_job
 from wastewise_jobs.web.http.caller import ADMIN, READ, WRITE, Caller
 from wastewise_jobs.web.http.problems import ProblemError
-from wastewise_jobs.wire import AnalyzeRequest
+from wastewise_jobs.wire.jobs import AnalyzeRequest
 
 USER = Caller(UUID(int=1), frozenset({READ, WRITE}))
 RULER = Caller(UUID(int=2), frozenset({READ, WRITE, ADMIN}))

@@ -18,14 +18,9 @@ from wastewise_jobs.web.http.problems import (
     ProblemError,
 )
 from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, answer
-from wastewise_jobs.wire import (
-    FieldProblem,
-    JobTypeList,
-    KeyList,
-    KeyMade,
-    KeyRequest,
-    WireUuid,
-)
+from wastewise_jobs.wire.jobs import JobTypeList
+from wastewise_jobs.wire.keys import KeyList, KeyMade, KeyRequest
+from wastewise_jobs.wire.types import FieldProblem, WireUuid
 
 
 class KeyInPath(Parameters):

@@ -33,7 +33,7 @@ from wastewise_jobs.web.http.problems import (
     ProblemError,
 )
 from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, answer
-from wastewise_jobs.wire import FieldProblem, Pagination, WireUuid
+from wastewise_jobs.wire.types import FieldProblem, Pagination, WireUuid
 
 log = get_logger(__name__)
 

@@ -22,7 +22,7 @@ from wastewise_jobs.jobs.storable import clean_text
 from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.web.http.problems import INVALID_INPUT, UNKNOWN_JOB_TYPE, ProblemError
-from wastewise_jobs.wire import FieldProblem
+from wastewise_jobs.wire.types import FieldProblem
 
 FRESH_SECONDS = 3.0
 _MOST_ERRORS = 20

@@ -19,7 +19,8 @@ from wastewise_jobs.web.http.problems import (
     TOO_LARGE,
     ProblemError,
 )
-from wastewise_jobs.wire import MAX_INPUT_BYTES, AnalyzeRequest, FieldProblem
+from wastewise_jobs.wire.jobs import MAX_INPUT_BYTES, AnalyzeRequest
+from wastewise_jobs.wire.types import FieldProblem
 
 ADMIN_PRIORITY = 1
 _KEY_IN_HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?", re.ASCII)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from wastewise_jobs.web.http.problems import NOT_FOUND, ProblemError
 from wastewise_jobs.web.http.route import JSON, Call, NoBody, NoParameters, Parameters
-from wastewise_jobs.wire import JsonObject
+from wastewise_jobs.wire.types import JsonObject
 
 DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "

@@ -16,7 +16,7 @@ from wastewise_jobs.monitoring.reading import bounded_read
 from wastewise_jobs.monitoring.unserved import unserved
 from wastewise_jobs.web.http.problems import database_unavailable
 from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, answer
-from wastewise_jobs.wire import HealthAnswer
+from wastewise_jobs.wire.types import HealthAnswer
 
 _LOOK_SECONDS = 5.0
 # Anybody may ask; the database is asked once a second at most.

@@ -15,7 +15,8 @@ from wastewise_jobs.web.http.cursor import position_cursor, read_position_cursor
 from wastewise_jobs.web.http.parameters import IdInPath, Page, ReportInPath
 from wastewise_jobs.web.http.problems import REPORT_NOT_FOUND, ProblemError
 from wastewise_jobs.web.http.route import READ_SECONDS, Call, NoBody, NoParameters, answer
-from wastewise_jobs.wire import JobRow, JobRows, Pagination
+from wastewise_jobs.wire.jobs import JobRow, JobRows
+from wastewise_jobs.wire.types import Pagination
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 # A report holds texts from files that anybody may have written: it runs no script, sends nothing

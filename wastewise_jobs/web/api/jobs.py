@@ -47,17 +47,15 @@ from wastewise_jobs.web.http.route import (
     answer,
 )
 from wastewise_jobs.web.watch import JobWatcher
-from wastewise_jobs.wire import (
+from wastewise_jobs.wire.jobs import (
     AnalyzeAnswer,
     AnalyzeRequest,
     CancelAnswer,
-    FieldProblem,
     JobList,
     JobStatus,
-    Pagination,
     RetryAnswer,
-    WireUuid,
 )
+from wastewise_jobs.wire.types import FieldProblem, Pagination, WireUuid
 
 log = get_logger(__name__)
 

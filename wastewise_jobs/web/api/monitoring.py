@@ -12,8 +12,7 @@ from wastewise_jobs.monitoring.trends import MOST_BUCKETS, STEP, TrendStore
 from wastewise_jobs.monitoring.workers import FleetStore
 from wastewise_jobs.web.http.problems import INVALID_VALUE, ProblemError
 from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, answer
-from wastewise_jobs.wire import (
-    FieldProblem,
+from wastewise_jobs.wire.monitoring import (
     MonitoringAnswer,
     QueueFigures,
     Throughput,
@@ -24,6 +23,7 @@ from wastewise_jobs.wire import (
     WorkersAnswer,
     WorkersHealth,
 )
+from wastewise_jobs.wire.types import FieldProblem
 
 _SPAN = re.compile(r"(\d{1,5})([mhd])", re.ASCII)
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}

@@ -41,14 +41,8 @@ from wastewise_jobs.web.http.route import (
     RawBody,
     answer,
 )
-from wastewise_jobs.wire import (
-    MAX_FILE_BYTES,
-    FieldProblem,
-    FileList,
-    Pagination,
-    ProjectList,
-    ProjectRequest,
-)
+from wastewise_jobs.wire.projects import MAX_FILE_BYTES, FileList, ProjectList, ProjectRequest
+from wastewise_jobs.wire.types import FieldProblem, Pagination
 
 UPLOAD_SECONDS = 120.0
 _MOST_UPLOADS = 4

@@ -3,20 +3,18 @@
 from wastewise_jobs.jobs.model import JobTypeInfo, JobView
 from wastewise_jobs.projects.model import Project, ProjectFile
 from wastewise_jobs.web.access.keys import KeyInfo
-from wastewise_jobs.wire import (
+from wastewise_jobs.wire.jobs import (
     AiUsage,
-    FileAnswer,
     JobAnswer,
     JobError,
     JobProgress,
     JobSummary,
     JobTiming,
     JobTypeAnswer,
-    KeyAnswer,
-    ProjectAnswer,
-    ProjectDetails,
     RetryInfo,
 )
+from wastewise_jobs.wire.keys import KeyAnswer
+from wastewise_jobs.wire.projects import FileAnswer, ProjectAnswer, ProjectDetails
 
 
 def job_answer(view: JobView) -> JobAnswer:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from wastewise_jobs.web.http.problems import INVALID_CURSOR, ProblemError
-from wastewise_jobs.wire import FieldProblem
+from wastewise_jobs.wire.types import FieldProblem
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHECKSUM_BYTES = 6

@@ -11,7 +11,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from wastewise_jobs.web.http import problems as no
 from wastewise_jobs.web.http.problems import PROBLEM_JSON, Refusal
 from wastewise_jobs.web.http.route import JSON, PUBLIC, NoBody, Parameters, RawBody, Route
-from wastewise_jobs.wire import JsonObject, Problem, RequestModel
+from wastewise_jobs.wire.types import JsonObject, Problem, RequestModel
 
 _REF = "#/components/schemas/{model}"
 _RAW_REFUSALS = (

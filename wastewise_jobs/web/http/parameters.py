@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from wastewise_jobs.web.http.route import Parameters
-from wastewise_jobs.wire import DEFAULT_PAGE, MAX_PAGE, WireUuid
+from wastewise_jobs.wire.types import DEFAULT_PAGE, MAX_PAGE, WireUuid
 
 Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
 

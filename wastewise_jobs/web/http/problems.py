@@ -12,7 +12,7 @@ import asyncpg
 from aiohttp import web
 
 from wastewise_jobs.errors import InvalidInputError, QuotaExceededError
-from wastewise_jobs.wire import FieldProblem, Problem
+from wastewise_jobs.wire.types import FieldProblem, Problem
 
 PROBLEM_JSON = "application/problem+json"
 _LONGEST_DETAIL = 2000

@@ -27,7 +27,7 @@ from wastewise_jobs.web.http.problems import (
     Refusal,
     unacceptable,
 )
-from wastewise_jobs.wire import FieldProblem
+from wastewise_jobs.wire.types import FieldProblem
 
 BODY = web.RequestKey("body", Held)
 BODY_SECONDS = 10.0

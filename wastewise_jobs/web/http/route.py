@@ -20,7 +20,7 @@ from wastewise_jobs.web.http.budget import Budget
 from wastewise_jobs.web.http.caller import ADMIN, NOBODY, READ, WRITE, Caller
 from wastewise_jobs.web.http.problems import FORBIDDEN, ProblemError, Refusal
 from wastewise_jobs.web.http.reading import BODY, read_json, read_path, read_query
-from wastewise_jobs.wire import AnswerModel, RequestModel
+from wastewise_jobs.wire.types import AnswerModel, RequestModel
 
 PUBLIC = "public"
 REQUEST_ID = web.RequestKey("request_id", str)

@@ -1,0 +1,1 @@
+"""The bodies that travel over HTTP, a module for each resource."""
