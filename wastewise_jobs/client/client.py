@@ -20,7 +20,23 @@ from wastewise_jobs.client.errors import (
 from wastewise_jobs.client.sse import EventStreamParser
 from wastewise_jobs.client.transport import Answer, Transport, reason_of
 from wastewise_jobs.errors import InvalidInputError, problem_of
-from wastewise_jobs.wire import types as wire
+from wastewise_jobs.wire.jobs import (
+    AnalyzeAnswer,
+    AnalyzeRequest,
+    CancelAnswer,
+    JobAnswer,
+    JobList,
+    RetryAnswer,
+)
+from wastewise_jobs.wire.projects import (
+    MAX_FILE_BYTES,
+    FileAnswer,
+    FileList,
+    ProjectAnswer,
+    ProjectDetails,
+    ProjectRequest,
+)
+from wastewise_jobs.wire.types import DEFAULT_PAGE, HealthAnswer
 
 FINISHED = frozenset({"completed", "failed", "cancelled"})
 LONGEST_POLL_SECONDS = 30
@@ -54,14 +70,14 @@ class Client:
 
     # Projects and their files
 
-    async def create_project(self, project: wire.ProjectRequest) -> wire.ProjectAnswer:
+    async def create_project(self, project: ProjectRequest) -> ProjectAnswer:
         """A new project. Not repeated when its answer is lost: it might then exist twice."""
         answer = await self._send("POST", "/api/projects", project, repeatable=False)
-        return _parsed(wire.ProjectAnswer, answer)
+        return _parsed(ProjectAnswer, answer)
 
-    async def project(self, project_id: UUID) -> wire.ProjectDetails:
+    async def project(self, project_id: UUID) -> ProjectDetails:
         """One project with what its last analysis found."""
-        return await self._get(wire.ProjectDetails, f"/api/projects/{project_id}")
+        return await self._get(ProjectDetails, f"/api/projects/{project_id}")
 
     async def delete_project(self, project_id: UUID) -> None:
         """Remove a project with its files and jobs."""
@@ -74,11 +90,11 @@ class Client:
         content: bytes,
         *,
         file_type: Literal["invoice", "haul_log"] | None = None,
-    ) -> wire.FileAnswer:
+    ) -> FileAnswer:
         """Put a file into a project, or replace the one of that name."""
-        if len(content) > wire.MAX_FILE_BYTES:
+        if len(content) > MAX_FILE_BYTES:
             raise InvalidInputError(
-                file_name, f"is larger than {wire.MAX_FILE_BYTES} bytes", code="too_large"
+                file_name, f"is larger than {MAX_FILE_BYTES} bytes", code="too_large"
             )
         answer = await self._http.request(
             "PUT",
@@ -88,11 +104,11 @@ class Client:
             data=content,
             repeatable=True,
         )
-        return _parsed(wire.FileAnswer, answer)
+        return _parsed(FileAnswer, answer)
 
-    async def files(self, project_id: UUID) -> list[wire.FileAnswer]:
+    async def files(self, project_id: UUID) -> list[FileAnswer]:
         """The files of a project, by name."""
-        return (await self._get(wire.FileList, f"/api/projects/{project_id}/files")).files
+        return (await self._get(FileList, f"/api/projects/{project_id}/files")).files
 
     # Jobs
 
@@ -107,14 +123,14 @@ class Client:
         timeout_seconds: float | None = None,
         run_at: datetime | None = None,
         idempotency_key: str | None = None,
-    ) -> wire.AnalyzeAnswer:
+    ) -> AnalyzeAnswer:
         """Enqueue a job; one call makes one job, however often it has to be sent.
 
         Without a key of the caller's own, one is made for this call, so that repeating it after
         a lost answer finds the job that is already there.
         """
         request = checked(
-            wire.AnalyzeRequest,
+            AnalyzeRequest,
             job_type=job_type,
             project_id=project_id,
             input_data=dict(input_data or {}),
@@ -125,9 +141,9 @@ class Client:
         )
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         answer = await self._send("POST", "/api/analyze", request, repeatable=True, headers=headers)
-        return _parsed(wire.AnalyzeAnswer, answer)
+        return _parsed(AnalyzeAnswer, answer)
 
-    async def job(self, job_id: UUID, *, wait_seconds: int = 0) -> wire.JobAnswer:
+    async def job(self, job_id: UUID, *, wait_seconds: int = 0) -> JobAnswer:
         """One job; with `wait_seconds`, as soon as it has finished or the time is over."""
         params = {"wait": str(wait_seconds)} if wait_seconds else None
         answer = await self._http.request(
@@ -137,9 +153,9 @@ class Client:
             extra_seconds=wait_seconds,
             repeatable=True,
         )
-        return _parsed(wire.JobAnswer, answer)
+        return _parsed(JobAnswer, answer)
 
-    async def finished_job(self, job_id: UUID) -> wire.JobAnswer:
+    async def finished_job(self, job_id: UUID) -> JobAnswer:
         """The job once it has finished; waits as long as that takes."""
         while True:
             job = await self.job(job_id, wait_seconds=LONGEST_POLL_SECONDS)
@@ -153,25 +169,25 @@ class Client:
         job_type: str | None = None,
         project_id: UUID | None = None,
         user_id: UUID | None = None,
-        limit: int = wire.DEFAULT_PAGE,
+        limit: int = DEFAULT_PAGE,
         cursor: str | None = None,
-    ) -> wire.JobList:
+    ) -> JobList:
         """One page of jobs, newest first."""
         given = {"jobType": job_type, "projectId": project_id, "userId": user_id, "cursor": cursor}
         params = [("limit", str(limit)), *(("status", status) for status in statuses)]
         params += [(name, str(value)) for name, value in given.items() if value is not None]
         answer = await self._http.request("GET", "/api/jobs", params=params, repeatable=True)
-        return _parsed(wire.JobList, answer)
+        return _parsed(JobList, answer)
 
-    async def cancel(self, job_id: UUID) -> wire.CancelAnswer:
+    async def cancel(self, job_id: UUID) -> CancelAnswer:
         """Cancel a job: at once when pending, by asking its worker when processing."""
         path = f"/api/jobs/{job_id}/cancel"
-        return _parsed(wire.CancelAnswer, await self._http.request("POST", path, repeatable=False))
+        return _parsed(CancelAnswer, await self._http.request("POST", path, repeatable=False))
 
-    async def retry(self, job_id: UUID) -> wire.RetryAnswer:
+    async def retry(self, job_id: UUID) -> RetryAnswer:
         """Send a failed job round again."""
         path = f"/api/jobs/{job_id}/retry"
-        return _parsed(wire.RetryAnswer, await self._http.request("POST", path, repeatable=False))
+        return _parsed(RetryAnswer, await self._http.request("POST", path, repeatable=False))
 
     async def report(self, job_id: UUID, report_format: Literal["html", "xlsx"]) -> bytes:
         """A finished analysis's report."""
@@ -180,7 +196,7 @@ class Client:
 
     async def events(
         self, job_id: UUID, *, on_break: Callable[[str], None] | None = None
-    ) -> AsyncGenerator[wire.JobAnswer, None]:
+    ) -> AsyncGenerator[JobAnswer, None]:
         """The job at each change, until it has finished.
 
         A broken stream is taken up again where it broke, and `on_break` is told why it did; the
@@ -212,7 +228,7 @@ class Client:
 
     async def _events_once(
         self, job_id: UUID, parser: EventStreamParser
-    ) -> AsyncGenerator[wire.JobAnswer, None]:
+    ) -> AsyncGenerator[JobAnswer, None]:
         headers = {"Accept": "text/event-stream"}
         if parser.last_event_id:
             headers["Last-Event-ID"] = parser.last_event_id
@@ -226,15 +242,13 @@ class Client:
             async for chunk in response.content.iter_any():
                 for event in parser.feed(chunk):
                     if event.name in {"progress", "status"}:
-                        yield _validated(wire.JobAnswer, event.data, response.status)
+                        yield _validated(JobAnswer, event.data, response.status)
 
     # The service itself
 
-    async def readiness(self) -> wire.HealthAnswer:
+    async def readiness(self) -> HealthAnswer:
         """Whether the service can do its work. Raises ServiceError while it cannot."""
-        return _parsed(
-            wire.HealthAnswer, await self._http.request("GET", "/readyz", repeatable=False)
-        )
+        return _parsed(HealthAnswer, await self._http.request("GET", "/readyz", repeatable=False))
 
     async def _get(self, model: type[ModelT], path: str) -> ModelT:
         return _parsed(model, await self._http.request("GET", path, repeatable=True))

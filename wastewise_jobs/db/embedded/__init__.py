@@ -1,1 +1,1 @@
-"""The PostgreSQL of our own: its binaries, its folder, and a server that ends with its last user."""
+"""The PostgreSQL of our own: its binaries, its folder, a server that ends with its last user."""

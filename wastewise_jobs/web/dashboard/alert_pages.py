@@ -83,7 +83,7 @@ def _style() -> str:
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=PackageLoader("wastewise_jobs.web"),
+        loader=PackageLoader("wastewise_jobs.web.dashboard"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
