@@ -171,7 +171,7 @@ async def test_the_halves_run_apart_and_the_command_line_does_a_whole_analysis(s
         assert "a year can be saved" in shown.stdout
         for process in (api, worker):
             process.send(signal.SIGTERM)
-        assert [await api.ended(), await worker.ended()] == [0, 0]
+        assert [await api.ended(), await worker.ended()] == [0, 0], worker.said()
 
 
 async def test_a_refused_submission_leaves_no_project_behind(
@@ -326,7 +326,7 @@ async def test_the_doctor_finds_nothing_and_then_what_was_broken(site: Site) -> 
         assert "doctor --repair" in sick.stdout
         mended = await run("doctor", "--repair", env=site.env, cwd=site.folder)
         assert mended.returncode == 0, mended.stdout
-        assert await connection.fetchval("SELECT priority FROM job_queue") == 5
+        assert await connection.fetchval("SELECT priority FROM job_queue") == 9
     await connection.close(timeout=5)
 
 

@@ -22,7 +22,7 @@ MEMORY = 256 * 1024 * 1024
 async def children() -> AsyncIterator[Children]:
     made = Children(1, memory_bytes=MEMORY)
     yield made
-    made.close()
+    await made.close()
 
 
 def pid_of() -> int:
@@ -114,10 +114,34 @@ async def test_closing_kills_what_still_computes(children: Children, tmp_path: P
     note = tmp_path / "pid"
     call = asyncio.create_task(children.run(hang, str(note), timeout=LONG))
     await eventually(lambda: note.exists() and note.read_text())
-    children.close()
+    await children.close()
     await eventually(lambda: not alive(int(note.read_text())))
     with pytest.raises(RetryableError):
         await call
+
+
+ENDS = """
+import os, uvloop
+from datetime import timedelta
+from tests.service.test_children import MEMORY
+from wastewise_jobs.children import Children
+
+async def main():
+    children = Children(2, memory_bytes=MEMORY)
+    await children.run(os.getpid, timeout=timedelta(hours=1))
+    await children.close()
+
+for _ in range(10):
+    uvloop.run(main())
+"""
+
+
+async def test_a_loop_that_had_children_can_be_closed(tmp_path: Path) -> None:
+    """One that still has the pipe of a killed one refuses to."""
+    root = str(Path(__file__).parents[2])
+    async with start_process("-W", "error", "-c", ENDS, env={"PYTHONPATH": root}) as process:
+        assert await process.ended(within=60) == 0, process.said()
+        assert process.said() == ""
 
 
 PARENT = """

@@ -7,7 +7,7 @@ killed whole, with all that it has started.
 
     children = Children(2, memory_bytes=512 * 1024**2)
     kind = await children.run(recognise, name, content, timeout=timedelta(seconds=10))
-    children.close()
+    await children.close()
 """
 
 from wastewise_jobs.children.calls import Children

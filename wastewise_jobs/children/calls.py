@@ -24,6 +24,8 @@ Ts = TypeVarTuple("Ts")
 
 RETURNED, RAISED = "returned", "raised"
 LENGTH = struct.Struct("!Q")
+# A killed process is gone at once, unless the system is.
+_LONGEST_DEATH_SECONDS = 1.0
 _LONGEST_ANSWER = 64 * 1024 * 1024
 
 
@@ -64,9 +66,10 @@ class Children:
         result: T = value
         return result
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Kill all of them: whoever still computes has lost whoever waited for it."""
         self._pool.close()
+        await self._pool.closed(within=_LONGEST_DEATH_SECONDS)
 
     def _greet(self, child: Child) -> None:
         _send(child, (self._pool.memory_bytes, os.getpid(), sys.path))

@@ -1,5 +1,6 @@
 """Children that wait for work, so that a start is rarely paid for."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -29,6 +30,7 @@ class ChildPool:
         self._longest_line = longest_line
         self._idle: list[Child] = []
         self._all: set[Child] = set()
+        self._killed: list[Child] = []
 
     @asynccontextmanager
     async def child(self) -> AsyncIterator[Child]:
@@ -50,6 +52,12 @@ class ChildPool:
             self._discard(child)
         self._idle.clear()
 
+    async def closed(self, *, within: float) -> None:
+        """Return once all that were killed are gone, or after so many seconds."""
+        dying = [asyncio.ensure_future(child.gone()) for child in self._killed]
+        if dying:
+            await asyncio.wait(dying, timeout=within)
+
     async def _take(self) -> Child:
         while self._idle:
             child = self._idle.pop()
@@ -64,3 +72,4 @@ class ChildPool:
     def _discard(self, child: Child) -> None:
         child.kill()
         self._all.discard(child)
+        self._killed = [*(one for one in self._killed if one.alive), child]

@@ -66,6 +66,10 @@ class Child:
         code = await self._process.wait()
         return ChildDiedError(_how_it_ended(code), out_of_memory=_was_refused_memory(code))
 
+    async def gone(self) -> None:
+        """Return once it has ended and its pipes are closed, as its loop cannot be before."""
+        await self._process.communicate()
+
     def kill(self) -> None:
         """The child and whatever it has started."""
         if not self.alive:

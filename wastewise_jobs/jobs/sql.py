@@ -210,7 +210,7 @@ SELECT
     public.readable_time(cancel_requested_at) AS cancel_requested_at,
     public.readable_time(updated_at) AS updated_at,
 """
-_WHOLE = _VIEW.replace(":longest", "10000").replace(":most", "65536")
+_WHOLE = _VIEW.replace(":longest", "10000").replace(":most", "1048576")
 _LISTED = _VIEW.replace(":longest", "500").replace(":most", "20000")
 
 # The last hundred attempts. Lists are read without them.
@@ -239,7 +239,7 @@ WHERE id = $1
 
 # Many jobs at once bring no text of megabytes: whoever wants those looks at the job.
 VIEWS = (
-    _WHOLE
+    _WHOLE.replace("1048576", "65536")
     + _ATTEMPTS.replace("4194304", "65536")
     + """    NULL::text AS result_json
 FROM public.analysis_jobs

@@ -162,7 +162,7 @@ def create_app(
         await watcher.stop()
 
     async def clean_up(_: web.Application) -> None:
-        recogniser.close()
+        await recogniser.close()
         await batcher.close()
         await authenticator.close()
 

@@ -44,6 +44,9 @@ _LOOKS_PER_CLAIM = 12
 _LAST_WORDS_SECONDS = 0.3
 _LAST_FLUSH_SECONDS = 0.5
 _LAST_BEAT_SECONDS = 0.2
+
+# For children that were killed to be gone, and their pipes closed.
+_LAST_DEATH_SECONDS = 0.5
 # From a notification to the look that it leads to: many of them are one look.
 _LOOK_SOON_SECONDS = 0.05
 _LOOK_AGAIN_SECONDS = 0.5
@@ -257,6 +260,7 @@ class Worker:
             self._threads.stop()
             self._processes.stop()
             self._heartbeat.stop()
+            await self._processes.stopped(within=_LAST_DEATH_SECONDS)
             await self._heartbeat.stopped(within=_LAST_BEAT_SECONDS)
             self._journal.summarize()
             self._over = not self.running

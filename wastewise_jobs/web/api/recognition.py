@@ -44,6 +44,6 @@ class Recogniser:
             return found or OTHER
         return OTHER
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Kill whatever still looks."""
-        self._children.close()
+        await self._children.close()

@@ -107,6 +107,10 @@ class Processes:
         """Kill all of them."""
         self._children.close()
 
+    async def stopped(self, *, within: float) -> None:
+        """Return once they are gone, or after so many seconds."""
+        await self._children.closed(within=within)
+
     def _greet(self, child: Child) -> None:
         _send(child, {**self._setup, "path": sys.path})
 
