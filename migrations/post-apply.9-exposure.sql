@@ -68,6 +68,14 @@ BEGIN
             EXECUTE format('REVOKE ALL ON TABLE public.%I FROM %I', _object, _role);
         END LOOP;
     END LOOP;
+    -- GRANT ALL lets its grantees hang triggers on a table, with a function of their pg_temp, and our
+    -- functions would run it as the owner. TRUNCATE knows no policies.
+    FOREACH _object IN ARRAY ARRAY['projects', 'project_files', 'analysis_jobs', 'job_alerts'] LOOP
+        EXECUTE format('REVOKE TRIGGER, REFERENCES, TRUNCATE ON TABLE public.%I FROM PUBLIC', _object);
+        FOR _role IN SELECT r.rolname FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated') LOOP
+            EXECUTE format('REVOKE TRIGGER, REFERENCES, TRUNCATE ON TABLE public.%I FROM %I', _object, _role);
+        END LOOP;
+    END LOOP;
 END
 $$;
 
