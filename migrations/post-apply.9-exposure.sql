@@ -26,7 +26,7 @@ DECLARE
         'calculate_error_rate', 'detect_stuck_jobs', 'error_rate', 'undelivered_alerts',
         'note_external_worker', 'due_kinds', 'unserved_kinds', 'delete_or_hold',
         'prune_rollups',
-        'readable_time', 'seconds_since', 'measured_seconds', 'json_text', 'has_long_text',
+        'readable_time', 'seconds_since', 'measured_seconds', 'has_long_numbers', 'json_text', 'has_long_text',
         'unreadable_column', 'is_trouble', 'bring_within_limits', 'fail_these_unreadable',
         'fail_unreadable_jobs', 'fail_or_set_aside', 'set_aside', 'sum_within', 'queue_rows',
         'unfinished_jobs', 'astray_jobs', 'repair_jobs', 'repair_a_step'

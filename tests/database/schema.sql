@@ -748,6 +748,12 @@ FUNCTION get_queue_metrics(time_zone text DEFAULT 'UTC'::text)
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 
+FUNCTION has_long_numbers(_value jsonb, _bytes integer)
+    RETURNS boolean
+    LANGUAGE sql
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
 FUNCTION has_long_text(_value jsonb, _bytes integer)
     RETURNS boolean
     LANGUAGE sql;
