@@ -39,6 +39,7 @@ DECLARE
     ];
     _role text;
     _object text;
+    _acknowledges boolean;
 BEGIN
     FOR _object IN
         SELECT p.oid::regprocedure::text
@@ -75,6 +76,19 @@ BEGIN
         FOR _role IN SELECT r.rolname FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated') LOOP
             EXECUTE format('REVOKE TRIGGER, REFERENCES, TRUNCATE ON TABLE public.%I FROM %I', _object, _role);
         END LOOP;
+    END LOOP;
+    -- What an alert says is not for users to say; that they know of it is, where a policy lets them.
+    FOR _role, _acknowledges IN
+        SELECT r.rolname, has_column_privilege(r.oid, 'public.job_alerts', 'acknowledged_at', 'UPDATE')
+        FROM pg_roles r
+        WHERE r.rolname IN ('anon', 'authenticated')
+    LOOP
+        EXECUTE format('REVOKE INSERT, UPDATE, DELETE ON TABLE public.job_alerts FROM %I', _role);
+        IF _acknowledges THEN
+            EXECUTE format(
+                'GRANT UPDATE (acknowledged_at, acknowledged_by) ON TABLE public.job_alerts TO %I', _role
+            );
+        END IF;
     END LOOP;
 END
 $$;
