@@ -1,5 +1,6 @@
 DROP TRIGGER IF EXISTS wastewise_quota ON public.projects;
 DROP TRIGGER IF EXISTS wastewise_quota ON public.analysis_jobs;
+DROP TRIGGER IF EXISTS wastewise_quota_updated ON public.analysis_jobs;
 DROP FUNCTION IF EXISTS public.quota_guard();
 DROP FUNCTION IF EXISTS public.quota_refusal(uuid, bigint, bigint, bigint);
 DROP FUNCTION IF EXISTS public.quota_job_refusals(uuid[], text[]);

@@ -35,6 +35,28 @@ AS $$
     SELECT CASE WHEN _seconds BETWEEN 0 AND 2000000000 THEN _seconds::double precision END
 $$;
 
+-- has_long_numbers: whether the numbers in JSON are longer as text than so many bytes, or one of them
+-- is nothing that a reader can hold. Each is looked at alone, and only as text where that is short.
+CREATE OR REPLACE FUNCTION public.has_long_numbers(_value jsonb, _bytes integer)
+RETURNS boolean
+LANGUAGE sql
+STABLE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+    SELECT coalesce(sum(
+        CASE WHEN abs(n.n) > 1e308 OR scale(n.n) > 400 THEN 2147483647 ELSE length(n.n::text) END
+    ), 0) > _bytes
+    FROM (
+        -- Not by jsonb_path_query, whose time grows with the square of what it finds.
+        SELECT e.e::numeric AS n
+        FROM jsonb_array_elements(
+            jsonb_path_query_array(_value, 'strict $.** ? (@.type() == "number")')
+        ) AS e (e)
+        OFFSET 0
+    ) AS n
+$$;
+
 -- json_text: JSON as text, or NULL where that would be longer than so many bytes or holds numbers
 -- that no reader can hold.
 CREATE OR REPLACE FUNCTION public.json_text(_value jsonb, _bytes integer)
@@ -46,16 +68,18 @@ SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 DECLARE
+    -- "1," is twelve bytes as it is stored.
+    _stored_bytes constant integer := greatest(_bytes, least(_bytes, 1048576) * 8);
     _text text;
 BEGIN
-    IF pg_column_size(_value) > _bytes THEN
+    IF pg_column_size(_value) > _stored_bytes THEN
         RETURN NULL;
     END IF;
     -- Of what may be enormous as text the numbers are looked at first.
     IF (pg_column_size(_value) > 400 OR pg_column_compression(_value) IS NOT NULL) AND (
         -- What it is without compression.
-        pg_column_size(jsonb_build_array(_value)) > _bytes + 100
-        OR jsonb_path_exists(_value, '$.** ? (@ > 1e308 || @ < -1e308)')
+        pg_column_size(jsonb_build_array(_value)) > _stored_bytes + 100
+        OR public.has_long_numbers(_value, _bytes)
     ) THEN
         RETURN NULL;
     END IF;
@@ -70,7 +94,7 @@ $$;
 
 -- has_long_text: whether JSON is longer as text than so many bytes. A number of ten bytes may have
 -- 131,072 digits: what is small as it is stored is not looked at, because the worst of 400 bytes
--- are 4 MiB; what is large is not made text before it is known that PostgreSQL can.
+-- are 4 MiB; what is large is not made text before its numbers are known to be short.
 CREATE OR REPLACE FUNCTION public.has_long_text(_value jsonb, _bytes integer)
 RETURNS boolean
 LANGUAGE sql
@@ -79,7 +103,8 @@ AS $$
     SELECT CASE
         WHEN pg_column_compression(_value) IS NOT NULL OR pg_column_size(_value) > 16000
         THEN public.json_text(_value, _bytes) IS NULL
-        WHEN pg_column_size(_value) > 400 THEN octet_length(_value::text) > _bytes
+        WHEN pg_column_size(_value) > 400
+        THEN public.has_long_numbers(_value, _bytes) OR octet_length(_value::text) > _bytes
         ELSE false
     END
 $$;

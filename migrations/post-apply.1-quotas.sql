@@ -224,3 +224,15 @@ BEFORE INSERT ON public.analysis_jobs
 FOR EACH ROW
 WHEN (row_security_active('public.analysis_jobs'::regclass) AND current_user <> 'service_role')
 EXECUTE FUNCTION public.quota_guard();
+
+-- One that is sent round again is one more.
+CREATE OR REPLACE TRIGGER wastewise_quota_updated
+BEFORE UPDATE ON public.analysis_jobs
+FOR EACH ROW
+WHEN (
+    NEW.status IN ('pending', 'processing')
+    AND OLD.status NOT IN ('pending', 'processing')
+    AND row_security_active('public.analysis_jobs'::regclass)
+    AND current_user <> 'service_role'
+)
+EXECUTE FUNCTION public.quota_guard();

@@ -35,9 +35,13 @@ SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
-    IF octet_length(_job.input_data::text) > 1048576
+    -- Of some a text would take gigabytes.
+    IF public.has_long_text(_job.input_data, 1048576) OR octet_length(_job.input_data::text) > 1048576
+        OR public.has_long_text(_job.error_details, 1048576)
         OR octet_length(_job.error_details::text) > 1048576
+        OR public.has_long_text(_job.retry_error_log, 1048576)
         OR octet_length(_job.retry_error_log::text) > 1048576
+        OR public.has_long_text(_job.result_data, 16777216)
         OR octet_length(_job.result_data::text) > 16777216
     THEN
         RAISE EXCEPTION

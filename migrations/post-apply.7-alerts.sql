@@ -2,6 +2,24 @@
 -- fingerprint; while its alert is open, whatever else is seen of it only counts.
 -- Alert rows are locked last, after jobs and projects, and in the order of their fingerprints.
 
+-- One alert speaks for the jobs of many: it does not go, and is not locked, with the job that it
+-- names, whatever an existing table says.
+DO $$
+DECLARE
+    _name text;
+BEGIN
+    FOR _name IN
+        SELECT c.conname
+        FROM pg_constraint c
+        WHERE c.conrelid = 'public.job_alerts'::regclass
+          AND c.confrelid = 'public.analysis_jobs'::regclass
+          AND c.contype = 'f'
+    LOOP
+        EXECUTE format('ALTER TABLE public.job_alerts DROP CONSTRAINT %I', _name);
+    END LOOP;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION public.alert_severity_rank(_severity text)
 RETURNS integer
 LANGUAGE sql

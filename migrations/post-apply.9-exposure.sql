@@ -26,7 +26,7 @@ DECLARE
         'calculate_error_rate', 'detect_stuck_jobs', 'error_rate', 'undelivered_alerts',
         'note_external_worker', 'due_kinds', 'unserved_kinds', 'delete_or_hold',
         'prune_rollups',
-        'readable_time', 'seconds_since', 'measured_seconds', 'json_text', 'has_long_text',
+        'readable_time', 'seconds_since', 'measured_seconds', 'has_long_numbers', 'json_text', 'has_long_text',
         'unreadable_column', 'is_trouble', 'bring_within_limits', 'fail_these_unreadable',
         'fail_unreadable_jobs', 'fail_or_set_aside', 'set_aside', 'sum_within', 'queue_rows',
         'unfinished_jobs', 'astray_jobs', 'repair_jobs', 'repair_a_step'
@@ -39,6 +39,7 @@ DECLARE
     ];
     _role text;
     _object text;
+    _acknowledges boolean;
 BEGIN
     FOR _object IN
         SELECT p.oid::regprocedure::text
@@ -67,6 +68,27 @@ BEGIN
         FOR _role IN SELECT r.rolname FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated') LOOP
             EXECUTE format('REVOKE ALL ON TABLE public.%I FROM %I', _object, _role);
         END LOOP;
+    END LOOP;
+    -- GRANT ALL lets its grantees hang triggers on a table, with a function of their pg_temp, and our
+    -- functions would run it as the owner. TRUNCATE knows no policies.
+    FOREACH _object IN ARRAY ARRAY['projects', 'project_files', 'analysis_jobs', 'job_alerts'] LOOP
+        EXECUTE format('REVOKE TRIGGER, REFERENCES, TRUNCATE ON TABLE public.%I FROM PUBLIC', _object);
+        FOR _role IN SELECT r.rolname FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated') LOOP
+            EXECUTE format('REVOKE TRIGGER, REFERENCES, TRUNCATE ON TABLE public.%I FROM %I', _object, _role);
+        END LOOP;
+    END LOOP;
+    -- What an alert says is not for users to say; that they know of it is, where a policy lets them.
+    FOR _role, _acknowledges IN
+        SELECT r.rolname, has_column_privilege(r.oid, 'public.job_alerts', 'acknowledged_at', 'UPDATE')
+        FROM pg_roles r
+        WHERE r.rolname IN ('anon', 'authenticated')
+    LOOP
+        EXECUTE format('REVOKE INSERT, UPDATE, DELETE ON TABLE public.job_alerts FROM %I', _role);
+        IF _acknowledges THEN
+            EXECUTE format(
+                'GRANT UPDATE (acknowledged_at, acknowledged_by) ON TABLE public.job_alerts TO %I', _role
+            );
+        END IF;
     END LOOP;
 END
 $$;

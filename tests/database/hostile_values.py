@@ -31,6 +31,13 @@ _JSON = (
     """'"text"'""",
     """'[1, "two", null, {}]'""",
 )
+# A megabyte as it is stored, and a quarter of that as text.
+_SHORT_NUMBERS = """('[' || repeat('1,', 120000) || '1]')::jsonb"""
+# Hundreds of megabytes as text, and less than PostgreSQL refuses.
+_LONG_NUMBERS = (
+    """('[' || repeat('1e-16000,', 40000) || '1]')::jsonb""",
+    "(SELECT jsonb_agg(round(1, 16000)) FROM generate_series(1, 40000))",
+)
 _INTEGERS = ("2147483647", "-2147483648")
 _BIGINTS = ("9223372036854775807", "-9223372036854775808")
 
@@ -47,8 +54,8 @@ _VALUES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "job_type": ((), ("repeat('x', 20971520)",)),
     "queue": ((), ("repeat('x', 20971520)",)),
     "input_data": (
-        (_JSON[0], *_JSON[3:5], *_JSON[6:]),
-        (_JSON[1], _JSON[2], _JSON[5]),
+        (_JSON[0], *_JSON[3:5], *_JSON[6:], _SHORT_NUMBERS),
+        (_JSON[1], _JSON[2], _JSON[5], *_LONG_NUMBERS),
     ),
     "result_data": (_JSON, ()),
     "error_details": (_JSON, ()),

@@ -75,6 +75,7 @@ CREATE TRIGGER wastewise_mark_inserted AFTER INSERT ON public.analysis_jobs FOR 
 CREATE TRIGGER wastewise_mark_updated AFTER UPDATE ON public.analysis_jobs FOR EACH ROW WHEN ((((((old.completed_at IS DISTINCT FROM new.completed_at) OR (old.status IS DISTINCT FROM new.status)) OR (old.job_type IS DISTINCT FROM new.job_type)) OR (old.duration_seconds IS DISTINCT FROM new.duration_seconds)) AND ((old.completed_at IS NOT NULL) OR ((new.completed_at IS NOT NULL) AND (row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), ''::text) = ''::text)))))) EXECUTE FUNCTION mark_finished_job();
 CREATE TRIGGER wastewise_prove BEFORE INSERT OR UPDATE ON public.analysis_jobs FOR EACH STATEMENT WHEN (((current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true) <> ''::text) AND (sha256(convert_to(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), 'UTF8'::name)) <> '\x<hash>'::bytea))) EXECUTE FUNCTION drop_forged_transition();
 CREATE TRIGGER wastewise_quota BEFORE INSERT ON public.analysis_jobs FOR EACH ROW WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION quota_guard();
+CREATE TRIGGER wastewise_quota_updated BEFORE UPDATE ON public.analysis_jobs FOR EACH ROW WHEN (((new.status = ANY (ARRAY['pending'::text, 'processing'::text])) AND (old.status <> ALL (ARRAY['pending'::text, 'processing'::text])) AND row_security_active(('analysis_jobs'::regclass)::oid) AND (CURRENT_USER <> 'service_role'::name))) EXECUTE FUNCTION quota_guard();
 CREATE TRIGGER wastewise_raise_updated AFTER UPDATE ON public.analysis_jobs FOR EACH STATEMENT WHEN ((row_security_active(('analysis_jobs'::regclass)::oid) OR (COALESCE(current_setting(('wastewise.transition_'::text || (pg_trigger_depth())::text), true), ''::text) = ''::text))) EXECUTE FUNCTION raise_updated_jobs();
 
 CREATE TABLE api_keys (
@@ -745,6 +746,12 @@ FUNCTION get_next_job(worker_identifier text)
 FUNCTION get_queue_metrics(time_zone text DEFAULT 'UTC'::text)
     RETURNS jsonb
     LANGUAGE sql SECURITY DEFINER
+    SET search_path=pg_catalog, pg_temp
+    SET jit=off;
+
+FUNCTION has_long_numbers(_value jsonb, _bytes integer)
+    RETURNS boolean
+    LANGUAGE sql
     SET search_path=pg_catalog, pg_temp
     SET jit=off;
 

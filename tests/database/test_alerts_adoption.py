@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from tests.conftest import connected, database
@@ -95,3 +96,42 @@ async def test_going_back_leaves_the_old_table_with_its_rows(existing: str) -> N
         ]
         assert await connection.fetchval("SELECT count(*) FROM job_alerts") == 1
     await migrate(existing)
+
+
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL"])
+async def test_an_alert_outlives_the_job_that_it_names(existing: str, action: str) -> None:
+    async with connected(existing) as connection:
+        await connection.execute(
+            "ALTER TABLE job_alerts DROP CONSTRAINT job_alerts_job_id_fkey, "
+            "ALTER job_id DROP NOT NULL, ADD CONSTRAINT theirs "
+            f"FOREIGN KEY (job_id) REFERENCES analysis_jobs (id) ON DELETE {action}"
+        )
+        await migrate(existing)
+        await connection.execute(
+            "UPDATE analysis_jobs SET status = 'failed', error_code = 'SAME' "
+            "WHERE status = 'pending' AND job_type = 'complete_analysis'"
+        )
+        named = await connection.fetchval("SELECT job_id FROM job_alerts WHERE resolved_at IS NULL")
+        await connection.execute("DELETE FROM analysis_jobs WHERE id = $1", named)
+        assert named == await connection.fetchval(
+            "SELECT job_id FROM job_alerts WHERE resolved_at IS NULL"
+        )
+
+
+async def test_what_an_alert_says_is_not_for_users_to_say(existing: str) -> None:
+    async with connected(existing) as connection:
+        await connection.execute(
+            "GRANT ALL ON job_alerts TO authenticated; "
+            "CREATE POLICY own ON job_alerts TO authenticated USING (true)"
+        )
+        await migrate(existing)
+        await connection.execute("SET ROLE authenticated")
+        await connection.execute("UPDATE job_alerts SET acknowledged_at = now()")
+        for statement in (
+            "UPDATE job_alerts SET message = 'all is well'",
+            "UPDATE job_alerts SET resolved_at = now()",
+            "DELETE FROM job_alerts",
+            "INSERT INTO job_alerts (fingerprint) VALUES ('worker_down:w1')",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement)

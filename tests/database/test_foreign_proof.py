@@ -123,3 +123,21 @@ async def test_the_proof_is_the_owners_alone(owner: Connection) -> None:
     await owner.execute("SELECT get_next_job('somebody')")
     left = await owner.fetchval("SELECT current_setting('wastewise.transition_0', true)")
     assert not left
+
+
+@pytest.mark.parametrize("role", ["authenticated", "anon"])
+@pytest.mark.parametrize("table", ["analysis_jobs", "projects", "project_files", "job_alerts"])
+async def test_nobody_hangs_code_on_what_our_functions_write(
+    owner: Connection, role: str, table: str
+) -> None:
+    async with acting_as(owner, role, MALLORY):
+        await owner.execute(
+            "CREATE OR REPLACE FUNCTION pg_temp.take_over() RETURNS trigger LANGUAGE plpgsql "
+            "AS 'BEGIN RETURN NEW; END'"
+        )
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with acting_as(owner, role, MALLORY):
+            await owner.execute(
+                f"CREATE TRIGGER take_over BEFORE UPDATE ON {table} "
+                "FOR EACH ROW EXECUTE FUNCTION pg_temp.take_over()"
+            )

@@ -144,7 +144,7 @@ async def front_end(pool: Pool) -> AsyncIterator[Connection]:
         f"""
         DO $$ BEGIN CREATE ROLE {FRONT_END}; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
         GRANT USAGE ON SCHEMA public TO {FRONT_END};
-        GRANT SELECT, INSERT ON public.projects, public.analysis_jobs TO {FRONT_END};
+        GRANT SELECT, INSERT, UPDATE ON public.projects, public.analysis_jobs TO {FRONT_END};
         CREATE POLICY everything ON public.projects TO {FRONT_END} USING (true);
         CREATE POLICY everything ON public.analysis_jobs TO {FRONT_END} USING (true);
         """
@@ -182,6 +182,25 @@ async def test_foreign_writers_obey_too(pool: Pool, front_end: Connection) -> No
     await front_end.execute(NEW_PROJECTS, BOB, 1)
     # It is the service's, and no foreign writer's, to exceed them.
     await pool.execute(NEW_PROJECTS, ANN, 3)
+
+
+async def test_a_foreign_writer_sends_no_more_round_again_than_it_may_have(
+    pool: Pool, front_end: Connection
+) -> None:
+    await set_quotas(pool, projects=0, stored_bytes=0, pending_jobs=2)
+    for _ in range(3):
+        await front_end.execute(NEW_JOBS, ANN, 2, "pending")
+        await front_end.execute("UPDATE public.analysis_jobs SET status = 'cancelled'")
+        await pool.execute("UPDATE public.quota_uses SET jobs = NULL")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="2 of at most 2 pending jobs"):
+        await front_end.execute("UPDATE public.analysis_jobs SET status = 'pending'")
+    again = """
+        UPDATE public.analysis_jobs SET status = 'pending'
+        WHERE id = (SELECT id FROM public.analysis_jobs WHERE status = 'cancelled' LIMIT 1)
+    """
+    assert [await front_end.execute(again) for _ in range(2)] == ["UPDATE 1"] * 2
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await front_end.execute(again)
 
 
 Isolation = Literal["read_committed", "repeatable_read", "serializable"]

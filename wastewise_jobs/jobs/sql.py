@@ -192,7 +192,7 @@ SELECT
     public.readable_time(completed_at) AS completed_at,
     public.readable_time(estimated_completion) AS estimated_completion,
     CASE
-        WHEN duration_seconds BETWEEN -1e15 AND 1e15 THEN duration_seconds::double precision
+        WHEN duration_seconds::numeric BETWEEN -1e15 AND 1e15 THEN duration_seconds::double precision
     END AS duration_seconds,
     public.readable_time(retry_after) AS retry_after,
     left(error_message, :longest) AS error_message,
@@ -204,7 +204,7 @@ SELECT
     coalesce(ai_tokens_output, 0) AS ai_tokens_output,
     CASE
         WHEN ai_cost_usd IS NULL THEN 0
-        WHEN ai_cost_usd BETWEEN -1e15 AND 1e15 THEN ai_cost_usd::double precision
+        WHEN ai_cost_usd::numeric BETWEEN -1e15 AND 1e15 THEN ai_cost_usd::double precision
     END AS ai_cost_usd,
     left(worker_id, :longest) AS worker_id,
     public.readable_time(cancel_requested_at) AS cancel_requested_at,

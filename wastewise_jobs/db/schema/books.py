@@ -27,7 +27,7 @@ SELECT quote_ident(c.relname)
 FROM pg_catalog.pg_class c
 WHERE c.relnamespace = to_regnamespace($1)
   AND c.relname IN ('_yoyo_log', '_yoyo_migration', '_yoyo_version', 'yoyo_lock')
-  AND to_regclass('public.' || c.relname) IS NULL
+  AND to_regclass('public.' || c.relname::text) IS NULL
 """
 _IS_HERE = "SELECT to_regclass('public.schema_info') IS NOT NULL"
 _IS_THERE = "SELECT to_regclass($1 || '.schema_info') IS NOT NULL"

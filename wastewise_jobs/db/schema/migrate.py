@@ -51,7 +51,7 @@ _LOCK_POLL_SECONDS = 0.2
 # Written anew by whoever migrates, registers or starts.
 _FILLED_AGAIN = frozenset({"schema_info", "job_types", "job_workers"})
 _KEPT_WHEN_ADOPTED = frozenset({"projects", "analysis_jobs", "project_files"})
-_ADOPTED = "SELECT to_jsonb(s) ->> 'adopted' = 'true' FROM public.schema_info s"
+_ADOPTED = "SELECT to_jsonb(s) ->> 'adopted'::text = 'true' FROM public.schema_info s"
 _MAY_CREATE = """
 SELECT
     quote_ident(current_user) AS role,

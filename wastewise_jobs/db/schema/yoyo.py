@@ -55,7 +55,11 @@ def _apply_one(backend: DatabaseBackend, migration: Migration) -> None:
 
 
 def _run_post_apply(backend: DatabaseBackend, files: MigrationFiles) -> None:
-    """Each file goes to the server whole, so that no splitter can misread a function's body."""
+    """Each file goes to the server whole, so that no splitter can misread a function's body.
+
+    They name all that is ours with its schema: what others made in `public` is not looked at.
+    """
+    backend.cursor().execute("SET LOCAL search_path = pg_catalog, pg_temp")
     for name in files.post_apply:
         text = files.text(name)
         with _named(name, text):

@@ -16,10 +16,10 @@ high AS MATERIALIZED (
     SELECT s.*
     FROM seen s
     WHERE s.failed + s.completed >= $2
-      AND s.percent > 100 * $1::double precision
+      AND s.percent > $1::double precision * 100::double precision
 ),
 open AS MATERIALIZED (
-    SELECT a.id, coalesce((a.details ->> 'checks_under')::integer, 0) AS checks_under
+    SELECT a.id, coalesce((a.details ->> 'checks_under'::text)::integer, 0) AS checks_under
     FROM public.job_alerts a
     WHERE a.fingerprint = 'high_error_rate'
       AND a.resolved_at IS NULL
@@ -29,14 +29,15 @@ raised AS (
         'high_error_rate'::text,
         'high_error_rate'::text,
         'critical'::text,
-        round(h.percent::numeric, 1) || ' % of the jobs that finished in the last hour failed ('
+        round(h.percent::numeric, 1)::text
+            || ' % of the jobs that finished in the last hour failed ('
             || to_char(h.failed, 'FM999,999,999,990') || ' of '
             || to_char(h.failed + h.completed, 'FM999,999,999,990') || ')',
         jsonb_build_object(
             'percent', h.percent,
             'failed', h.failed,
             'completed', h.completed,
-            'threshold_percent', 100 * $1::double precision,
+            'threshold_percent', $1::double precision * 100::double precision,
             'checks_under', 0
         ),
         NULL::uuid,

@@ -6,7 +6,7 @@ from wastewise_jobs.maintenance.check import Check
 _STATEMENT = """
 WITH stuck AS MATERIALIZED (
     SELECT
-        'job_stuck:' || j.id AS fingerprint,
+        'job_stuck:' || j.id::text AS fingerprint,
         j.id,
         left(j.job_type, 255) AS job_type,
         left(j.worker_id, 255) AS worker_id,
@@ -15,13 +15,13 @@ WITH stuck AS MATERIALIZED (
         j.timeout_seconds,
         round(u.minutes) AS minutes
     FROM (
-        SELECT s.job_id, s.duration_minutes AS minutes
+        SELECT s.job_id, s.duration_minutes::numeric AS minutes
         FROM public.detect_stuck_jobs($1::integer) s
         UNION
-        SELECT s.job_id, s.duration_minutes
+        SELECT s.job_id, s.duration_minutes::numeric
         FROM public.detect_stuck_jobs(0) s
         JOIN public.analysis_jobs a ON a.id = s.job_id
-        WHERE s.duration_minutes * 60 > a.timeout_seconds + 60
+        WHERE s.duration_minutes::numeric * 60.0 > a.timeout_seconds::numeric + 60.0
     ) AS u
     JOIN public.analysis_jobs j ON j.id = u.job_id
 ),
@@ -31,9 +31,9 @@ raised AS (
         'job_stuck'::text,
         'warning'::text,
         o.job_type || ' has been processing for ' || CASE
-            WHEN o.minutes < 120 THEN o.minutes || ' min'
-            WHEN o.minutes < 2880 THEN floor(o.minutes / 60) || ' h'
-            ELSE floor(o.minutes / 1440) || ' d'
+            WHEN o.minutes < 120.0 THEN o.minutes::text || ' min'
+            WHEN o.minutes < 2880.0 THEN floor(o.minutes / 60.0)::text || ' h'
+            ELSE floor(o.minutes / 1440.0)::text || ' d'
         END,
         jsonb_build_object(
             'job_type', o.job_type,
