@@ -25,11 +25,13 @@ _SIX_PLACES = Decimal("0.000001")
 _FRAMED = re.compile(
     r"(?:\$\s*(?=\())?(?P<open>\()?\s*(?P<before>[-+])?\s*(?:US\$|USD|\$)?\s*(?P<after>[-+])?\s*"
     r"(?P<number>[\d.,' eE+-]*?[\d.,])"
-    r"\s*(?P<behind>-|CR|DR)?\s*(?:USD|\$)?\s*(?P<close>\))?",
+    r"\s*(?P<behind>-|CR\.?|DR\.?)?\s*(?:USD|\$)?\s*(?P<close>\))?",
     re.IGNORECASE,
 )
 # The dash that accounting formats show for nothing.
 _DASH = re.compile(r"\$?\s*-+")
+# What word processors write for a minus and an apostrophe.
+_ALIKE = str.maketrans("\u2212\u2013\u2019\uff04", "--'$")
 _PLAIN = re.compile(r"\d+\.?\d*|\.\d+|\d(?:\.\d+)?[eE][+-]?\d{1,2}")
 _US = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?")
 _SPACED = re.compile(r"\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?")
@@ -74,7 +76,7 @@ def is_european(cells: list[Cell]) -> bool:
 
 def number_body(cell: Cell) -> str | None:
     """The digits and marks of a number that is written as text, without its frame."""
-    match = _framed(cell.strip()) if isinstance(cell, str) else None
+    match = _framed(clean(cell).translate(_ALIKE)) if isinstance(cell, str) else None
     return match["number"].strip() if match else None
 
 
@@ -117,7 +119,7 @@ def _without_zeros(value: Decimal) -> Decimal:
 
 
 def _from_text(cell: str, *, european: bool) -> Decimal:
-    text = clean(cell).replace("\u2212", "-")
+    text = clean(cell).translate(_ALIKE)
     if _DASH.fullmatch(text):
         return Decimal(0)
     match = _framed(text)
@@ -130,7 +132,7 @@ def _from_text(cell: str, *, european: bool) -> Decimal:
     number = _body(match["number"].strip(), european=european)
     if number is None:
         raise ValueError(f"{excerpt(cell)} is not a number")
-    negative = bool(given) and given[0].upper() not in {"+", "DR"}
+    negative = bool(given) and given[0].upper().rstrip(".") not in {"+", "DR"}
     return -number if negative and number else number
 
 
@@ -156,22 +158,25 @@ _NUMERIC_DATES = (
     re.compile(r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?:\.0+)?"),
 )
 _THREE_NUMBERS = {
-    "mdy": re.compile(r"(?P<m>\d{1,2})[-/.](?P<d>\d{1,2})[-/.](?P<y>\d{4}|\d{2})"),
-    "dmy": re.compile(r"(?P<d>\d{1,2})[-/.](?P<m>\d{1,2})[-/.](?P<y>\d{4}|\d{2})"),
-    "ymd": re.compile(r"(?P<y>\d{2})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})"),
+    "mdy": re.compile(r"(?P<m>\d{1,2})([-/.])(?P<d>\d{1,2})\2(?P<y>\d{4}|\d{2})"),
+    "dmy": re.compile(r"(?P<d>\d{1,2})([-/.])(?P<m>\d{1,2})\2(?P<y>\d{4}|\d{2})"),
+    "ymd": re.compile(r"(?P<y>\d{2})([-/.])(?P<m>\d{1,2})\2(?P<d>\d{1,2})"),
 }
 _FIRST = {"mdy": "month", "dmy": "day", "ymd": "year"}
 _NAMED_DATES = (
     re.compile(
-        r"(?P<name>[a-z]{3,9})\.?\s+(?P<d>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<y>\d{4})", re.IGNORECASE
+        r"(?P<name>[a-z]{3,9})\.?[\s-]+(?P<d>\d{1,2})(?:st|nd|rd|th)?,?[\s-]+(?P<y>\d{4})",
+        re.IGNORECASE,
     ),
     re.compile(
-        r"(?P<d>\d{1,2})[\s-](?P<name>[a-z]{3,9})\.?,?[\s-](?P<y>\d{4}|\d{2})", re.IGNORECASE
+        r"(?P<d>\d{1,2})[\s./-]?(?P<name>[a-z]{3,9})\.?,?[\s./-]?(?P<y>\d{4}|\d{2})",
+        re.IGNORECASE,
     ),
+    re.compile(r"(?P<y>\d{4})[\s./-](?P<name>[a-z]{3,9})[\s./-](?P<d>\d{1,2})", re.IGNORECASE),
 )
 # A time of day behind the date, with or without zone.
 _CLOCK = re.compile(
-    r"[T\s]\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*([ap]\.?m\.?)?\s*(Z|[+-]\d{2}:?\d{2})?$",
+    r"[T\s]\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*([ap]\.?m\.?)?\s*(Z|UTC|GMT|[ECMP][SD]T|[+-]\d{2}:?\d{2})?$",
     re.IGNORECASE,
 )
 _WEEKDAY = re.compile(

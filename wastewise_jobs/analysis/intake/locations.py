@@ -1,6 +1,7 @@
 """Whose rows a sheet holds: the columns that name a property, and the choice among their texts."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from wastewise_jobs.analysis.intake.headers import plain
 from wastewise_jobs.analysis.intake.rowreader import Row, RowReader
 from wastewise_jobs.analysis.intake.tables import Notebook, Table
 from wastewise_jobs.analysis.model import HAUL_LOG, InvoiceLine, Place
+from wastewise_jobs.analysis.text import clean
 
 LISTED = 20
 
@@ -248,4 +250,5 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _key(text: str) -> str:
-    return " ".join(text.split()).casefold()[:LONGEST_LOCATION]
+    same = unicodedata.normalize("NFKC", clean(text))
+    return " ".join(same.split()).casefold()[:LONGEST_LOCATION]
