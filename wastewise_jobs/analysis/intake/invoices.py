@@ -115,7 +115,7 @@ def _warn_about_columns(reader: RowReader, settled: frozenset[str]) -> None:
 
 
 def _is_amount_name(name: str) -> bool:
-    return bool(re.search(r"\b(amount|total|charges?|tax|cost)\b", name, re.IGNORECASE))
+    return bool(re.search(r"\b(amount|total|charges?|tax|cost(?! cent| code))\b", name, re.I))
 
 
 def _heading(reader: RowReader, number: int, row: Sequence[Cell]) -> _Heading:

@@ -234,9 +234,14 @@ class RowReader:
             self.problem(number, name, "stands alone: nothing says what it is for or when")
 
     def is_remark(self, row: Sequence[Cell]) -> bool:
-        """Whether the row is a single cell of words: a title, a footer."""
+        """Whether the row is a title or a footer: words alone, or `Account:` and which one."""
         texts = [text_of(cell) for cell in row if not is_blank(cell)]
-        return len(texts) == 1 and bool(_WORDS.match(texts[0])) and not _is_date(texts[0])
+        is_title = len(texts) == 2 and texts[0].endswith(":")  # noqa: PLR2004  # and what it says
+        return (
+            (len(texts) == 1 or is_title)
+            and bool(_WORDS.match(texts[0]))
+            and not _is_date(texts[0])
+        )
 
     def place(self, number: int) -> Place:
         """Where the row is."""

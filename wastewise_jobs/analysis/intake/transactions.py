@@ -20,7 +20,7 @@ class Kind(StrEnum):
     UNBILLED = "void or not billed"
 
 
-# Each on the whole of a type in plain words; the first that fits is taken.
+# Each on the whole of a type in plain words; the first that fits is taken. KR, KG, KZ are SAP's.
 _UNBILLED = (
     r"(?:(?:open|sales|purchase) )?(?:estimates?|quotes?|quotations?|proposals?|orders?)|po"
     r"|drafts?|(?:voided|void)(?: .*)?|statements?"
@@ -29,15 +29,15 @@ _PAYMENTS = (
     r"bill ?(?:pmt|pymt|payment|pay)s?(?: .*)?|(?:\w+ ){0,3}(?:payments?|pmts?|pymts?)(?: .*)?"
     r"|(?:ach|eft|wire|auto ?pay|lockbox|e ?check)(?: .*)?|(?:credit card|ccard) credit"
     r"|(?:cash )?receipts?|transfers?|remittances?|(?:vendor|ap) (?:check|cheque)s?"
-    r"|thank you(?: .*)?"
+    r"|thank you(?: .*)?|kz|zp"
 )
 _CREDITS = (
     r"(?:(?:vendor|bill|supplier|ap|a p|purchase|customer|invoice) )?"
-    r"(?:credits?|refunds?|rebates?)(?: (?:memos?|notes?))?|cr memo|cm"
+    r"(?:credits?|refunds?|rebates?)(?: (?:memos?|notes?))?|cr memo|cm|kg"
 )
 _CHARGES = (
     r"(?:(?:vendor|ap|a p|supplier|purchase|recurring|standard|payable) )?"
-    r"(?:bills?|invoices?|inv|purchases?)|debit (?:memo|note)|charges?|(?:late|finance) charges?"
+    r"(?:bills?|invoices?|inv|purchases?)|debit (?:memo|note)|charges?|(?:late|finance) charges?|kr"
 )
 _EXPENSES = r"expenses?|(?:cash|credit card|ccard|check) (?:expense|charge|purchase)s?"
 _ENTRIES = r"(?:general )?journals?(?: entr(?:y|ies))?|j ?e|gj|adjustments?|adj|accruals?|reclass"
@@ -58,7 +58,7 @@ _KNOWN = tuple(
 _OF_LEDGERS = re.compile(
     r"bills?|bill ?(?:pmt|pymt|payment|pay)s?(?: .*)?|(?:vendor|bill|supplier) credits?|credit memo"
     r"|invoices?|(?:vendor|ap|supplier) (?:bill|invoice)s?|general journal|journal entry|journal|je"
-    r"|inv|pmt|checks?|expenses?|(?:credit card|ccard) (?:charge|credit)|estimates?"
+    r"|inv|pmt|checks?|expenses?|(?:credit card|ccard) (?:charge|credit)|estimates?|k[rgz]"
 )
 
 
