@@ -23,6 +23,8 @@ _OPEN = {
     "decimal_mark_ambiguous",
     "numbers_misread_before",
     "several_locations",
+    "foreign_currency",
+    "ticket_twice",
     # What the file itself contradicts.
     "total_mismatch",
     "balance_mismatch",

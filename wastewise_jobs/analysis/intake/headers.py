@@ -123,6 +123,7 @@ HAUL_NAMES: Mapping[str, tuple[str, ...]] = {
         "site", "site name", "property", "address",
     ),
     "notes": ("notes", "note", "comments", "comment", "remarks", "remark", "memo"),
+    "status": ("status", "haul status", "service status", "pickup status", "ticket status"),
 }  # fmt: skip
 
 NAMES = {INVOICE: INVOICE_NAMES, HAUL_LOG: HAUL_NAMES}

@@ -23,6 +23,7 @@ from wastewise_jobs.analysis.intake.suspects import (
     note_positive_credits,
 )
 from wastewise_jobs.analysis.intake.transactions import Kind
+from wastewise_jobs.analysis.intake.units import note_currencies
 from wastewise_jobs.analysis.model import InvoiceLine
 
 LONGEST_PERIOD_DAYS = 400
@@ -47,6 +48,7 @@ def read_invoices(reader: RowReader) -> list[InvoiceLine]:
     ledger = read_ledger(reader)
     european = is_decimal_comma(reader, "amount")
     _warn_about_columns(reader, settled)
+    note_currencies(reader)
     note_short_years(reader)
     lines: list[InvoiceLine] = []
     above, sums = _Heading(), Sums()
@@ -115,7 +117,9 @@ def _warn_about_columns(reader: RowReader, settled: frozenset[str]) -> None:
 
 
 def _is_amount_name(name: str) -> bool:
-    return bool(re.search(r"\b(amount|total|charges?|tax|cost(?! cent| code))\b", name, re.I))
+    return bool(
+        re.search(r"\b(amount|total|charges?|tax|cost(?! cent| code))\b", name, re.IGNORECASE)
+    )
 
 
 def _heading(reader: RowReader, number: int, row: Sequence[Cell]) -> _Heading:

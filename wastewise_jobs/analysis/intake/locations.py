@@ -39,7 +39,8 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "site addr", "delivery address", "ship to address",
     ),
     "customers": (
-        "customer", "customer name", "cust name", "cust number", "cust id", "customer id", "customer no", "customer number", "client",
+        "customer", "customer name", "cust name", "cust number", "cust id",
+        "customer id", "customer no", "customer number", "client",
         "client name", "bill to", "bill to name", "billed to", "account name", "entity",
         "entity name", "class",
     ),
@@ -135,7 +136,7 @@ def _titles_of(reader: RowReader, rows: Sequence[Row]) -> Iterator[Places]:
 
 
 def _groups_of(reader: RowReader, rows: Sequence[Row]) -> list[Places]:
-    """The groups of a report if one vendor charges in several: of a class, a property, an account."""
+    """The groups of a report if one vendor charges in several: of a class or a property."""
     places = Places("groups", None, is_loose=True)
     charged: dict[str, set[str]] = {}
     for number, row in rows:

@@ -1,4 +1,4 @@
-"""Which rows of an invoice sheet are no charge: counting them would hide or double the spend."""
+"""Which rows are no charge or no haul: counting them would hide or double something."""
 
 from collections.abc import Sequence
 
@@ -15,10 +15,21 @@ from wastewise_jobs.analysis.intake.transactions import (
 
 PAYMENTS = "payment rows"
 UNBILLED = "unbilled rows"
+UNHAULED = "rows of no haul"
 LEFT_OUT = {
+    UNHAULED: "Rows that are void or cancelled are no hauls and were left out.",
     PAYMENTS: "Payments and carried balances are no charges and were left out.",
     UNBILLED: "Rows that are void, drafts, estimates or quotes are no charges and were left out.",
 }
+
+
+def reason_no_haul(reader: RowReader, number: int, row: Sequence[Cell]) -> str | None:
+    """Why the row of a haul log is no haul: it was called off, or its ticket is void."""
+    hauled = is_billed(reader.text(row, "status"))
+    if hauled is None:
+        reader.warn("status_not_known", "Rows of an unknown status were counted.", number, "status")
+    is_void = any(is_unbilled(reader.text(row, name)) for name in ("notes", "container_type"))
+    return UNHAULED if hauled is False or is_void else None
 
 
 def reason_to_leave_out(

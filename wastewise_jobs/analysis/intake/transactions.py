@@ -146,13 +146,15 @@ def is_unbilled(text: str) -> bool:
 
 _NOT_BILLED = re.compile(
     r"\b(?:void(?:ed)?|cancell?ed|deleted|rejected|declined|denied|drafts?|estimated?s?"
-    r"|quot(?:e|es|ed|ation)|proposals?|proposed|unbilled|not billed|not invoiced|reversed)\b"
+    r"|quot(?:e|es|ed|ation)|proposals?|proposed|unbilled|not billed|not invoiced|reversed"
+    r"|skipped|missed|not serviced|not completed?|no service)\b"
 )
 _BILLED = re.compile(
     r"open|(?:partial(?:ly)?|fully|un|not)? ?paid(?: .*)?|partial|overdue|past due|due(?: .*)?"
     r"|approved|posted|sent|closed|invoiced|billed|completed?|active|current|cleared|reconciled"
     r"|processed|scheduled|received|final|outstanding|printed|emailed|viewed|delivered|ok|yes"
-    r"|pending(?: (?:approval|payment))?|submitted|new|late|settled|in full|exported|synced|ready"
+    r"|(?:pending|awaiting)(?: (?:approval|payment))?|done|serviced|hauled|dumped|emptied|collected"
+    r"|submitted|new|late|settled|in full|exported|synced|ready"
 )
 
 
