@@ -12,6 +12,7 @@ from wastewise_jobs.analysis.intake.amounts import settle_amount
 from wastewise_jobs.analysis.intake.cells import Cell, is_blank, number_of
 from wastewise_jobs.analysis.intake.days import note_short_years, read_days
 from wastewise_jobs.analysis.intake.decimals import is_decimal_comma
+from wastewise_jobs.analysis.intake.doubles import note_rows_again, note_totals_of_invoices
 from wastewise_jobs.analysis.intake.ledgers import read_ledger
 from wastewise_jobs.analysis.intake.nocharge import LEFT_OUT, reason_to_leave_out
 from wastewise_jobs.analysis.intake.reconcile import reconcile
@@ -65,6 +66,8 @@ def read_invoices(reader: RowReader) -> list[InvoiceLine]:
     counted = {line.place.row: line.amount for line in lines}
     note_mirrored(reader, lines)
     note_positive_credits(reader, lines)
+    note_totals_of_invoices(reader, lines)
+    note_rows_again(reader, lines)
     parse = partial(number_of, european=european)
     reconcile(reader, counted, "amount", parse, ledger.written)
     return lines

@@ -53,5 +53,8 @@ def reason_to_leave_out(
     texts = [text for text in described if text] or [reader.text(row, "invoice_number")]
     if negative and is_payment(reader.text(row, "invoice_number"), negative=False):
         return PAYMENTS
+    if not texts[0] and not reader.is_dated(row):
+        # What is overdue for how long stands below some lists.
+        texts = [reader.text(row, "vendor")]
     paid = any(is_balance(text) or is_payment(text, negative=negative) for text in texts)
     return PAYMENTS if paid else None

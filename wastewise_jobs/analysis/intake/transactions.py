@@ -104,6 +104,9 @@ _BALANCE = re.compile(
     r"|closing|outstanding|unpaid|forwarded|statement)(?: \w+)? balance.*"
     r"|balance(?: (?:brought|carried))? (?:forward|fwd).*|(?:bal|balance) (?:fwd|b ?f)"
     r"|(?:amount )?(?:brought|carried) forward.*|net change.*|past due(?: amount)?"
+    r"|(?:amount|total|invoices?) past due|unpaid (?:previous|prior) .*"
+    r"|(?:previous|prior) unpaid .*"
+    r"|\d+ (?:to )?\d+ days(?: past due| overdue)?|over \d+(?: days)?(?: past due)?"
 )
 _ESTIMATE = re.compile(
     r"\W*(?:estimate|quote|quotation|proposal|draft)s?(?:\s*[:#(\u2013-].*|\s+(?:for|no|of|\d).*)?",
