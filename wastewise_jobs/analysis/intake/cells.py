@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 
 from wastewise_jobs.analysis.text import clean, excerpt
 
@@ -16,6 +17,8 @@ Cell = str | float | int | bool | date | datetime | time | timedelta | None
 LARGEST_NUMBER = Decimal(1_000_000_000)
 EARLIEST, LATEST = date(1990, 1, 1), date(2100, 12, 31)
 LONGEST_NUMBER = 40
+# How many texts of at most 1000 characters.
+_REMEMBERED = 4096
 
 _ERROR = re.compile(
     "#(?:N/A|N/D|N/B|N/V|NV|\u041d/\u0414|GETTING_DATA)!?|#[\u00a1\u00bf]?[A-Z\u00c0-\u00de\u0410-\u042f_]+(?:/0)?[!?]"
@@ -119,19 +122,26 @@ def _without_zeros(value: Decimal) -> Decimal:
 
 
 def _from_text(cell: str, *, european: bool) -> Decimal:
-    text = clean(cell).translate(_ALIKE)
+    text = clean(cell)
+    number = _number_in(text if text.isascii() else text.translate(_ALIKE), european=european)
+    if number is None:
+        raise ValueError(f"{excerpt(cell)} is not a number")
+    return number
+
+
+# A column is looked over before it is read, and its amounts come again.
+@lru_cache(maxsize=_REMEMBERED)
+def _number_in(text: str, *, european: bool) -> Decimal | None:
     if _DASH.fullmatch(text):
         return Decimal(0)
     match = _framed(text)
-    if match is None or len(text) > LONGEST_NUMBER:
-        raise ValueError(f"{excerpt(cell)} is not a number")
+    if match is None:
+        return None
     signs = [match["before"], match["after"], match["behind"], match["open"]]
     given = [sign for sign in signs if sign]
     if len(given) > 1 or bool(match["open"]) != bool(match["close"]):
-        raise ValueError(f"{excerpt(cell)} is not a number")
+        return None
     number = _body(match["number"].strip(), european=european)
-    if number is None:
-        raise ValueError(f"{excerpt(cell)} is not a number")
     negative = bool(given) and given[0].upper().rstrip(".") not in {"+", "DR"}
     return -number if negative and number else number
 
@@ -243,15 +253,23 @@ def _compact(cell: Cell) -> str | None:
 
 
 def _date_in(cell: str, style: DateStyle) -> date:
-    text = _CLOCK.sub("", _WEEKDAY.sub("", clean(cell)))
+    text = clean(cell)
+    if (day := _day_in(text, style)) is not None:
+        return day
+    first = f" ({_FIRST[style.order]} comes first)" if _NUMBERS.fullmatch(text) else ""
+    raise ValueError(f"{excerpt(cell)} is not a date{first}")
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _day_in(text: str, style: DateStyle) -> date | None:
+    text = _CLOCK.sub("", _WEEKDAY.sub("", text))
     for pattern in (*_NUMERIC_DATES, _THREE_NUMBERS[style.order], *_NAMED_DATES):
         if match := pattern.fullmatch(text):
             try:
                 return day_of(**match.groupdict())
             except ValueError:
-                break
-    first = f" ({_FIRST[style.order]} comes first)" if _NUMBERS.fullmatch(text) else ""
-    raise ValueError(f"{excerpt(cell)} is not a date{first}")
+                return None
+    return None
 
 
 def day_of(y: str, d: str, m: str = "", name: str = "") -> date:

@@ -1,13 +1,16 @@
 """Scale tickets of a haul log: one number is one load, and its net weight is gross less tare."""
 
+import re
 from collections.abc import Sequence
 
-from wastewise_jobs.analysis.intake.cells import Cell, is_blank, text_of
+from wastewise_jobs.analysis.intake.cells import Cell, text_of
 from wastewise_jobs.analysis.intake.headers import plain
 from wastewise_jobs.analysis.intake.rowreader import RowReader
 
 _NAMES = ("ticket", "ticket number", "ticket no", "ticket id", "scale ticket", "load ticket",
           "scale ticket number", "weight ticket", "load number", "manifest number")  # fmt: skip
+
+_NUMBERED = re.compile(r"[1-9]")
 
 
 class Tickets:
@@ -21,9 +24,10 @@ class Tickets:
 
     def look_at(self, number: int, row: Sequence[Cell]) -> None:
         """Warn of a ticket that an earlier row of its day bears: entered twice or in parts."""
-        if self._at is None or self._at >= len(row) or is_blank(row[self._at]):
+        ticket = text_of(row[self._at]) if self._at is not None and self._at < len(row) else ""
+        if not _NUMBERED.search(ticket):
             return
-        key = text_of(row[self._at]), self._reader.text(row, "date")
+        key = ticket, self._reader.text(row, "date")
         first = self._seen.setdefault(key, number)
         if first != number:
             message = (

@@ -8,7 +8,7 @@ from wastewise_jobs.analysis.intake.headers import plain
 from wastewise_jobs.analysis.intake.rowreader import RowReader
 
 _CURRENCIES = ("currency", "currency code", "curr", "crcy", "cur", "ccy", "iso currency")
-_DOLLARS = re.compile(r"usd|us dollars?|u s dollars?|dollars?|us|", re.IGNORECASE)
+_DOLLARS = re.compile(r"(?:usd|(?:us|u s|united states) dollars?)(?: .*)?|dollars?|us|")
 _UNITS = ("uom", "um", "u m", "unit", "units", "unit of measure", "weight unit", "weight uom",
           "weight units", "wt unit")  # fmt: skip
 _POUNDS = re.compile(r"lbs?|pounds?|#")
