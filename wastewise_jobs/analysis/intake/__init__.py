@@ -27,7 +27,7 @@ from wastewise_jobs.analysis.intake.headers import (
 )
 from wastewise_jobs.analysis.intake.invoices import read_invoices
 from wastewise_jobs.analysis.intake.locations import Locations
-from wastewise_jobs.analysis.intake.oddities import note_oddities
+from wastewise_jobs.analysis.intake.oddities import note_oddities, note_stretched
 from wastewise_jobs.analysis.intake.prepare import prepare
 from wastewise_jobs.analysis.intake.quotes import note_broken_rows
 from wastewise_jobs.analysis.intake.repeats import (
@@ -109,6 +109,7 @@ def extract(files: Sequence[SourceFile], choices: Choices = NO_CHOICES) -> Extra
     if not lines and not hauls:
         raise NoDataError([_nothing_in(summary) for summary in summaries] or [_NOTHING])
     note_summary_sheets(lines, notebook)
+    note_stretched(lines, notebook)
     note_oddities(hauls, notebook)
     return Extraction(tuple(lines), tuple(hauls), notebook.notices(), tuple(summaries))
 

@@ -61,7 +61,8 @@ INVOICE_NAMES: Mapping[str, tuple[str, ...]] = {
         "description", "line description", "charge description", "service description",
         "item description", "line item description", "line item", "details", "detail", "item",
         "particulars", "memo", "memo description", "remarks", "notes", "gl account",
-        "expense account", "text", "item text", "line text",
+        "expense account", "text", "item text", "line text", "desc", "line desc", "item desc",
+        "service desc", "svc desc", "charge desc", "activity", "activity description",
     ),
     "amount": (
         "line amount", "extended amount", "ext amount", "extended price", "ext price",
@@ -145,6 +146,8 @@ _LEDGER_WORDS = {
     "debit", "debits", "dr", "credit", "credits", "cr", "balance", "ledger", "journal", "posting",
     "payment", "payments", "withdrawal", "withdrawals", "deposit", "deposits", "account",
 }  # fmt: skip
+# invoiceDate, as programs name what people call Invoice Date.
+_HUMPS = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
 _OTHER_CHARACTERS = re.compile(r"[^a-z0-9]+")
 
 
@@ -274,6 +277,7 @@ def _columns(
 
 def plain(name: str) -> str:
     """A column's name, or another label, in lower-case words alone."""
+    name = _HUMPS.sub(" ", name) if not name.islower() else name
     return _OTHER_CHARACTERS.sub(" ", name.casefold().replace("#", " number ")).strip()
 
 
