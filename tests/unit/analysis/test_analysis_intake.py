@@ -156,7 +156,12 @@ def test_odd_periods_fall_back_to_the_invoice_month_and_are_said_so() -> None:
     reversed_, half, long = extraction.invoice_lines
     assert reversed_.covers == half.covers == (date(2024, 2, 1), date(2024, 2, 29))
     assert long.covers == (date(2022, 1, 31), date(2024, 1, 1))
-    assert codes(extraction.warnings) == {"reversed_period", "half_period", "long_period"}
+    assert codes(extraction.warnings) == {
+        "reversed_period",
+        "half_period",
+        "long_period",
+        "period_reaches_out",
+    }
 
 
 def test_an_unreadable_cell_names_file_sheet_row_and_column() -> None:

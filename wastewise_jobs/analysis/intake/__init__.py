@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from wastewise_jobs.analysis.choices import NO_CHOICES, Choices
 from wastewise_jobs.analysis.errors import NoDataError, Problem, UnreadableFilesError
 from wastewise_jobs.analysis.extraction import Extraction
+from wastewise_jobs.analysis.intake.beside import note_tables_beside
 from wastewise_jobs.analysis.intake.cells import is_blank
 from wastewise_jobs.analysis.intake.csv_table import read_csv
+from wastewise_jobs.analysis.intake.doubles import note_summary_sheets
 from wastewise_jobs.analysis.intake.encodings import unicode_of
 from wastewise_jobs.analysis.intake.hauls import read_hauls
 from wastewise_jobs.analysis.intake.headers import (
@@ -25,7 +27,7 @@ from wastewise_jobs.analysis.intake.headers import (
 )
 from wastewise_jobs.analysis.intake.invoices import read_invoices
 from wastewise_jobs.analysis.intake.locations import Locations
-from wastewise_jobs.analysis.intake.oddities import note_oddities
+from wastewise_jobs.analysis.intake.oddities import note_oddities, note_stretched
 from wastewise_jobs.analysis.intake.prepare import prepare
 from wastewise_jobs.analysis.intake.quotes import note_broken_rows
 from wastewise_jobs.analysis.intake.repeats import (
@@ -106,6 +108,8 @@ def extract(files: Sequence[SourceFile], choices: Choices = NO_CHOICES) -> Extra
     locations.finish(lines, notebook)
     if not lines and not hauls:
         raise NoDataError([_nothing_in(summary) for summary in summaries] or [_NOTHING])
+    note_summary_sheets(lines, notebook)
+    note_stretched(lines, notebook)
     note_oddities(hauls, notebook)
     return Extraction(tuple(lines), tuple(hauls), notebook.notices(), tuple(summaries))
 
@@ -162,6 +166,7 @@ def _readers(file: SourceFile, tables: list[Table], notebook: Notebook) -> list[
         layout = _layout(table, file.file_type)
         if layout is not None:
             note_broken_rows(table, layout, notebook)
+            note_tables_beside(table, layout, notebook)
             readers.append(RowReader(table, layout, notebook))
         elif any(not is_blank(cell) for row in table.rows for cell in row):
             unread.append(table)

@@ -17,6 +17,7 @@ from wastewise_jobs.analysis.intake.rowreader import RowReader
 _AMOUNTS = re.compile(r"\b(?:amount|amt|totals?|charges?|cost|price|ext|extended|net|gross|usd)\b")
 _NO_AMOUNTS = re.compile(r"\b(?:unit|rate|each|per|qty|quantity|tax|balance|paid|due|tons?)\b")
 _TOTALS = re.compile(r"\b(?:total|due)\b")
+_QUANTITIES = ("qty", "quantity", "units", "count", "no of hauls", "hauls")
 _TOLERANCE = Decimal("0.05")
 _MOST_CANDIDATES = 6
 _LISTED = 10
@@ -44,6 +45,7 @@ def settle_amount(reader: RowReader) -> frozenset[str]:
     """Take the lines' own amounts; the names of columns that were found to be their totals."""
     if "amount" not in reader.layout.columns:
         return frozenset()
+    _take_extended(reader)
     chosen = reader.layout.columns["amount"]
     candidates = _candidates(reader)
     if len(candidates) == 1 and not _TOTALS.search(plain(reader.layout.headers[chosen])):
@@ -89,6 +91,27 @@ def _runs(totals: _Numbers, lines: _Numbers) -> bool:
         for before, row in pairwise(rows)
     ]
     return len(steps) >= _FEWEST_STEPS and all(steps) and any(lines[row] for row in rows[1:])
+
+
+def _take_extended(reader: RowReader) -> None:
+    """Read the column that is the quantity times the chosen one, which is a unit price then."""
+    columns, headers = reader.layout.columns, reader.layout.headers
+    chosen = columns["amount"]
+    quantity = next((at for at, name in enumerate(headers) if plain(name) in _QUANTITIES), None)
+    others = [at for at in _candidates(reader) if at != chosen]
+    if quantity is None or not others:
+        return
+    counts, prices = _numbers(reader, quantity), _numbers(reader, chosen)
+    for at in others:
+        totals = _numbers(reader, at)
+        rows = counts.keys() & prices.keys() & totals.keys()
+        fits = all(abs(counts[row] * prices[row] - totals[row]) <= _TOLERANCE for row in rows)
+        if fits and any(totals[row] != prices[row] for row in rows):
+            reader.layout = replace(reader.layout, columns={**columns, "amount": at})
+            reader.checks.append(
+                f'"{headers[at]}" is the quantity times "{headers[chosen]}" in every row.'
+            )
+            return
 
 
 def _candidates(reader: RowReader) -> list[int]:

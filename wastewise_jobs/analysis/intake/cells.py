@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 
 from wastewise_jobs.analysis.text import clean, excerpt
 
@@ -16,6 +17,8 @@ Cell = str | float | int | bool | date | datetime | time | timedelta | None
 LARGEST_NUMBER = Decimal(1_000_000_000)
 EARLIEST, LATEST = date(1990, 1, 1), date(2100, 12, 31)
 LONGEST_NUMBER = 40
+# How many texts of at most 1000 characters.
+_REMEMBERED = 4096
 
 _ERROR = re.compile(
     "#(?:N/A|N/D|N/B|N/V|NV|\u041d/\u0414|GETTING_DATA)!?|#[\u00a1\u00bf]?[A-Z\u00c0-\u00de\u0410-\u042f_]+(?:/0)?[!?]"
@@ -25,11 +28,13 @@ _SIX_PLACES = Decimal("0.000001")
 _FRAMED = re.compile(
     r"(?:\$\s*(?=\())?(?P<open>\()?\s*(?P<before>[-+])?\s*(?:US\$|USD|\$)?\s*(?P<after>[-+])?\s*"
     r"(?P<number>[\d.,' eE+-]*?[\d.,])"
-    r"\s*(?P<behind>-|CR|DR)?\s*(?:USD|\$)?\s*(?P<close>\))?",
+    r"\s*(?P<behind>-|CR\.?|DR\.?)?\s*(?:USD|\$)?\s*(?P<close>\))?",
     re.IGNORECASE,
 )
 # The dash that accounting formats show for nothing.
 _DASH = re.compile(r"\$?\s*-+")
+# What word processors write for a minus and an apostrophe.
+_ALIKE = str.maketrans("\u2212\u2013\u2019\uff04", "--'$")
 _PLAIN = re.compile(r"\d+\.?\d*|\.\d+|\d(?:\.\d+)?[eE][+-]?\d{1,2}")
 _US = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?")
 _SPACED = re.compile(r"\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?")
@@ -74,7 +79,7 @@ def is_european(cells: list[Cell]) -> bool:
 
 def number_body(cell: Cell) -> str | None:
     """The digits and marks of a number that is written as text, without its frame."""
-    match = _framed(cell.strip()) if isinstance(cell, str) else None
+    match = _framed(clean(cell).translate(_ALIKE)) if isinstance(cell, str) else None
     return match["number"].strip() if match else None
 
 
@@ -117,20 +122,27 @@ def _without_zeros(value: Decimal) -> Decimal:
 
 
 def _from_text(cell: str, *, european: bool) -> Decimal:
-    text = clean(cell).replace("\u2212", "-")
+    text = clean(cell)
+    number = _number_in(text if text.isascii() else text.translate(_ALIKE), european=european)
+    if number is None:
+        raise ValueError(f"{excerpt(cell)} is not a number")
+    return number
+
+
+# A column is looked over before it is read, and its amounts come again.
+@lru_cache(maxsize=_REMEMBERED)
+def _number_in(text: str, *, european: bool) -> Decimal | None:
     if _DASH.fullmatch(text):
         return Decimal(0)
     match = _framed(text)
-    if match is None or len(text) > LONGEST_NUMBER:
-        raise ValueError(f"{excerpt(cell)} is not a number")
+    if match is None:
+        return None
     signs = [match["before"], match["after"], match["behind"], match["open"]]
     given = [sign for sign in signs if sign]
     if len(given) > 1 or bool(match["open"]) != bool(match["close"]):
-        raise ValueError(f"{excerpt(cell)} is not a number")
+        return None
     number = _body(match["number"].strip(), european=european)
-    if number is None:
-        raise ValueError(f"{excerpt(cell)} is not a number")
-    negative = bool(given) and given[0].upper() not in {"+", "DR"}
+    negative = bool(given) and given[0].upper().rstrip(".") not in {"+", "DR"}
     return -number if negative and number else number
 
 
@@ -156,22 +168,25 @@ _NUMERIC_DATES = (
     re.compile(r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?:\.0+)?"),
 )
 _THREE_NUMBERS = {
-    "mdy": re.compile(r"(?P<m>\d{1,2})[-/.](?P<d>\d{1,2})[-/.](?P<y>\d{4}|\d{2})"),
-    "dmy": re.compile(r"(?P<d>\d{1,2})[-/.](?P<m>\d{1,2})[-/.](?P<y>\d{4}|\d{2})"),
-    "ymd": re.compile(r"(?P<y>\d{2})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})"),
+    "mdy": re.compile(r"(?P<m>\d{1,2})([-/.])(?P<d>\d{1,2})\2(?P<y>\d{4}|\d{2})"),
+    "dmy": re.compile(r"(?P<d>\d{1,2})([-/.])(?P<m>\d{1,2})\2(?P<y>\d{4}|\d{2})"),
+    "ymd": re.compile(r"(?P<y>\d{2})([-/.])(?P<m>\d{1,2})\2(?P<d>\d{1,2})"),
 }
 _FIRST = {"mdy": "month", "dmy": "day", "ymd": "year"}
 _NAMED_DATES = (
     re.compile(
-        r"(?P<name>[a-z]{3,9})\.?\s+(?P<d>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<y>\d{4})", re.IGNORECASE
+        r"(?P<name>[a-z]{3,9})\.?[\s-]+(?P<d>\d{1,2})(?:st|nd|rd|th)?,?[\s-]+(?P<y>\d{4})",
+        re.IGNORECASE,
     ),
     re.compile(
-        r"(?P<d>\d{1,2})[\s-](?P<name>[a-z]{3,9})\.?,?[\s-](?P<y>\d{4}|\d{2})", re.IGNORECASE
+        r"(?P<d>\d{1,2})[\s./-]?(?P<name>[a-z]{3,9})\.?,?[\s./-]?(?P<y>\d{4}|\d{2})",
+        re.IGNORECASE,
     ),
+    re.compile(r"(?P<y>\d{4})[\s./-](?P<name>[a-z]{3,9})[\s./-](?P<d>\d{1,2})", re.IGNORECASE),
 )
 # A time of day behind the date, with or without zone.
 _CLOCK = re.compile(
-    r"[T\s]\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*([ap]\.?m\.?)?\s*(Z|[+-]\d{2}:?\d{2})?$",
+    r"[T\s]\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*([ap]\.?m\.?)?\s*(Z|UTC|GMT|[ECMP][SD]T|[+-]\d{2}:?\d{2})?$",
     re.IGNORECASE,
 )
 _WEEKDAY = re.compile(
@@ -238,15 +253,23 @@ def _compact(cell: Cell) -> str | None:
 
 
 def _date_in(cell: str, style: DateStyle) -> date:
-    text = _CLOCK.sub("", _WEEKDAY.sub("", clean(cell)))
+    text = clean(cell)
+    if (day := _day_in(text, style)) is not None:
+        return day
+    first = f" ({_FIRST[style.order]} comes first)" if _NUMBERS.fullmatch(text) else ""
+    raise ValueError(f"{excerpt(cell)} is not a date{first}")
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _day_in(text: str, style: DateStyle) -> date | None:
+    text = _CLOCK.sub("", _WEEKDAY.sub("", text))
     for pattern in (*_NUMERIC_DATES, _THREE_NUMBERS[style.order], *_NAMED_DATES):
         if match := pattern.fullmatch(text):
             try:
                 return day_of(**match.groupdict())
             except ValueError:
-                break
-    first = f" ({_FIRST[style.order]} comes first)" if _NUMBERS.fullmatch(text) else ""
-    raise ValueError(f"{excerpt(cell)} is not a date{first}")
+                return None
+    return None
 
 
 def day_of(y: str, d: str, m: str = "", name: str = "") -> date:

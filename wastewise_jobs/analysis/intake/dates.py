@@ -15,7 +15,7 @@ from wastewise_jobs.analysis.choices import DATE_ORDERS
 from wastewise_jobs.analysis.intake.cells import DateStyle, day_of
 from wastewise_jobs.analysis.intake.rowreader import DATES, Row, RowReader
 
-_THREE = re.compile(r"(?<!\d)(\d{1,2})[-/.](\d{1,2})[-/.](\d{4}|\d{2})(?!\d)")
+_THREE = re.compile(r"(?<!\d)(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d{2})(?!\d)")
 _YEAR_FIRST = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{8}")
 _NAMES = {"mdy": "month first", "dmy": "day first", "ymd": "year first"}
 _FEWEST = 3
@@ -72,7 +72,7 @@ def _column(reader: RowReader, rows: Sequence[Row], name: str) -> _Column | None
         cell = row[at] if at < len(row) else None
         if not isinstance(cell, str):
             is_mixed = is_mixed or isinstance(cell, date)
-        elif threes := {match[0]: match.groups() for match in _THREE.finditer(cell)}:
+        elif threes := {match[0]: match.group(1, 3, 4) for match in _THREE.finditer(cell)}:
             found |= threes
             numbers.append(number)
         else:

@@ -34,7 +34,9 @@ def decode(name: str, content: bytes, notebook: Notebook) -> str:
 
 
 def unicode_of(content: bytes) -> str:
-    """UTF-16 by its mark or by the zero bytes of its Latin letters, else UTF-8."""
+    """UTF-32 and UTF-16 by their marks or UTF-16 by the zero bytes of Latin letters, else UTF-8."""
+    if content.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     head = content[:_LOOKED_AT]

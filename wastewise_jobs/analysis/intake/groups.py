@@ -45,8 +45,10 @@ def groups_of(rows: Sequence[Sequence[Cell]], layout: Layout) -> Groups:
     }  # fmt: skip
     vendors = layout.columns.get("vendor")
     names = {name.casefold() for name in headings.values()}
-    if vendors is not None:
-        names |= {text_of(rows[at][vendors]).casefold() for at in below if vendors < len(rows[at])}
+    for column in (vendors, layout.columns.get("invoice_number")):
+        if column is not None and totals:
+            named = (text_of(rows[at][column]) for at in below if column < len(rows[at]))
+            names |= {name.casefold() for name in named}
     return Groups(frozenset(names), frozenset(headings), _grouped(below, headings, totals))
 
 

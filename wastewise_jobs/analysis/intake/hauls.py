@@ -1,14 +1,18 @@
 """Reads a haul log into hauls; weights in pounds become tons of 2000 lb."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from statistics import median
 
 from wastewise_jobs.analysis.intake.cells import Cell, is_blank, number_of, time_text
 from wastewise_jobs.analysis.intake.decimals import is_decimal_comma
+from wastewise_jobs.analysis.intake.nocharge import LEFT_OUT, reason_no_haul
 from wastewise_jobs.analysis.intake.reconcile import reconcile
 from wastewise_jobs.analysis.intake.rowreader import RowReader
+from wastewise_jobs.analysis.intake.tickets import Tickets
+from wastewise_jobs.analysis.intake.units import said_unit
 from wastewise_jobs.analysis.model import Haul
 
 POUNDS_PER_TON = Decimal(2000)
@@ -22,14 +26,16 @@ def read_hauls(reader: RowReader) -> list[Haul]:
     """The hauls of the sheet, in its order; problems and warnings go to the notebook."""
     name = next(n for n in ("tons", "pounds", "weight") if n in reader.layout.columns)
     at = reader.layout.columns[name]
-    cells = [row[at] for _, row in reader if at < len(row)]
-    reader.skipped.clear()
     header = reader.layout.header_row + 1
     european = is_decimal_comma(reader, name)
-    pounds = name == "pounds" or (name == "weight" and _are_pounds(cells, european=european))
-    if name == "weight":
+    pounds = name == "pounds"
+    if name == "weight" and (unit := said_unit(reader)):
+        pounds = unit == "pounds"
+    elif name == "weight":
+        pounds = _are_pounds(reader, at, european=european)
         unit = "pounds" if pounds else "tons"
         reader.warn("weight_unit", f"The column names no unit: read as {unit}.", header, name)
+    tickets = Tickets(reader)
     hauls: list[Haul] = []
     for number, row in reader:
         if _is_skipped(reader, number, row, name):
@@ -40,6 +46,7 @@ def read_hauls(reader: RowReader) -> list[Haul]:
             )
             reader.skip_bare_total(number, row, name, parts, european=european)
             continue
+        tickets.look_at(number, row)
         haul = _haul(reader, number, row, name, pounds=pounds, european=european)
         hauls += [haul] if haul is not None else []
     reader.rows_read = len(hauls)
@@ -49,19 +56,29 @@ def read_hauls(reader: RowReader) -> list[Haul]:
     return hauls
 
 
-def _are_pounds(cells: Sequence[Cell], *, european: bool) -> bool:
-    numbers: list[Decimal] = []
-    for cell in cells:
-        try:
-            numbers.append(number_of(cell, european=european))
-        except ValueError:
-            continue
-    return bool(numbers) and median(numbers) >= _POUNDS_FROM
+def _are_pounds(reader: RowReader, at: int, *, european: bool) -> bool:
+    """Whether the numbers are pounds; tons among them are a problem."""
+    numbers: dict[int, Decimal] = {}
+    for number, row in reader:
+        with suppress(ValueError):
+            if at < len(row) and reader.is_dated(row):
+                numbers[number] = number_of(row[at], european=european)
+    reader.skipped.clear()
+    if not numbers or median(numbers.values()) < _POUNDS_FROM:
+        return False
+    for number, weight in numbers.items():
+        if 0 < weight < _POUNDS_FROM:
+            problem = f"{weight} looks like tons, other rows like pounds: write all in one unit"
+            reader.problem(number, "weight", problem)
+    return True
 
 
 def _is_skipped(reader: RowReader, number: int, row: Sequence[Cell], name: str) -> bool:
     if reader.is_total(row):
         reader.skip_total(number)
+        return True
+    if reason := reason_no_haul(reader, number, row):
+        reader.skip_and_warn(reason, number, LEFT_OUT[reason])
         return True
     if is_blank(reader.cell(row, name)) and (not reader.is_dated(row) or reader.is_remark(row)):
         message = "Rows without a date and a weight were left out."

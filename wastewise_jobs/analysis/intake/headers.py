@@ -28,9 +28,11 @@ INVOICE_NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "invoice_date": (
         "invoice date", "inv date", "date of invoice", "bill date", "billing date", "billed date",
-        "billed", "billed on", "statement date", "document date", "issue date", "date",
+        "billed", "billed on", "statement date", "document date", "doc date", "issue date", "date",
         "service date",
-        "date of service", "posting date", "posted date", "transaction date",
+        "date of service", "posting date", "posted date", "transaction date", "inv dt",
+        "svc date", "trans date", "txn date", "post date", "gl date", "accounting date",
+        "entry date",
     ),
     "period_start": (
         "service period start", "service period from", "service period begin", "service start date",
@@ -59,7 +61,8 @@ INVOICE_NAMES: Mapping[str, tuple[str, ...]] = {
         "description", "line description", "charge description", "service description",
         "item description", "line item description", "line item", "details", "detail", "item",
         "particulars", "memo", "memo description", "remarks", "notes", "gl account",
-        "expense account",
+        "expense account", "text", "item text", "line text", "desc", "line desc", "item desc",
+        "service desc", "svc desc", "charge desc", "activity", "activity description",
     ),
     "amount": (
         "line amount", "extended amount", "ext amount", "extended price", "ext price",
@@ -68,6 +71,9 @@ INVOICE_NAMES: Mapping[str, tuple[str, ...]] = {
         "total charge",
         "total charges", "total amount", "total", "total usd", "total cost", "cost", "amt",
         "invoice amount", "invoice total", "bill amount", "billed amount", "amount billed",
+        "line amt", "ext amt", "net amt", "invoice amt", "inv amount", "inv amt", "bill amt",
+        "amount in local currency", "amount in lc", "amount in doc curr",
+        "amount in document currency",
     ),
     # What follows is of ledgers and lists of transactions: see `ledgers`.
     "debit": ("debit", "debits", "debit amount", "debit amt", "debit usd", "dr", "amount dr",
@@ -95,6 +101,7 @@ HAUL_NAMES: Mapping[str, tuple[str, ...]] = {
     "date": (
         "haul date", "date hauled", "pickup date", "pick up date", "service date",
         "date of service", "pull date", "ticket date", "date", "transaction date", "day",
+        "svc date", "date time", "date in", "scale date",
     ),
     "time": ("haul time", "pickup time", "pick up time", "service time", "time", "ticket time"),
     "container_type": (
@@ -117,6 +124,7 @@ HAUL_NAMES: Mapping[str, tuple[str, ...]] = {
         "site", "site name", "property", "address",
     ),
     "notes": ("notes", "note", "comments", "comment", "remarks", "remark", "memo"),
+    "status": ("status", "haul status", "service status", "pickup status", "ticket status"),
 }  # fmt: skip
 
 NAMES = {INVOICE: INVOICE_NAMES, HAUL_LOG: HAUL_NAMES}
@@ -138,6 +146,8 @@ _LEDGER_WORDS = {
     "debit", "debits", "dr", "credit", "credits", "cr", "balance", "ledger", "journal", "posting",
     "payment", "payments", "withdrawal", "withdrawals", "deposit", "deposits", "account",
 }  # fmt: skip
+# invoiceDate, as programs name what people call Invoice Date.
+_HUMPS = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
 _OTHER_CHARACTERS = re.compile(r"[^a-z0-9]+")
 
 
@@ -210,6 +220,10 @@ def _layouts(
 
 def _are_units(below: Sequence[Cell], columns: Mapping[str, int], file_type: str) -> bool:
     """Whether words stand where dates and numbers should, and name no columns: (MM/DD), (tons)."""
+    filled = [at for at, cell in enumerate(below) if cell not in {None, ""}]
+    if filled == [min(columns.values())] and not re.search(r"[(/]", str(below[filled[0]])):
+        # The name of a group.
+        return False
     places = [columns[name] for name in _NO_WORDS if name in columns]
     words = any(at < len(below) and below[at] not in {None, ""} for at in places)
     return words and not _columns(below, file_type)
@@ -263,6 +277,7 @@ def _columns(
 
 def plain(name: str) -> str:
     """A column's name, or another label, in lower-case words alone."""
+    name = _HUMPS.sub(" ", name) if not name.islower() else name
     return _OTHER_CHARACTERS.sub(" ", name.casefold().replace("#", " number ")).strip()
 
 

@@ -12,6 +12,7 @@ from wastewise_jobs.analysis.intake.amounts import settle_amount
 from wastewise_jobs.analysis.intake.cells import Cell, is_blank, number_of
 from wastewise_jobs.analysis.intake.days import note_short_years, read_days
 from wastewise_jobs.analysis.intake.decimals import is_decimal_comma
+from wastewise_jobs.analysis.intake.doubles import note_rows_again, note_totals_of_invoices
 from wastewise_jobs.analysis.intake.ledgers import read_ledger
 from wastewise_jobs.analysis.intake.nocharge import LEFT_OUT, reason_to_leave_out
 from wastewise_jobs.analysis.intake.reconcile import reconcile
@@ -23,6 +24,7 @@ from wastewise_jobs.analysis.intake.suspects import (
     note_positive_credits,
 )
 from wastewise_jobs.analysis.intake.transactions import Kind
+from wastewise_jobs.analysis.intake.units import note_currencies
 from wastewise_jobs.analysis.model import InvoiceLine
 
 LONGEST_PERIOD_DAYS = 400
@@ -47,6 +49,7 @@ def read_invoices(reader: RowReader) -> list[InvoiceLine]:
     ledger = read_ledger(reader)
     european = is_decimal_comma(reader, "amount")
     _warn_about_columns(reader, settled)
+    note_currencies(reader)
     note_short_years(reader)
     lines: list[InvoiceLine] = []
     above, sums = _Heading(), Sums()
@@ -63,6 +66,8 @@ def read_invoices(reader: RowReader) -> list[InvoiceLine]:
     counted = {line.place.row: line.amount for line in lines}
     note_mirrored(reader, lines)
     note_positive_credits(reader, lines)
+    note_totals_of_invoices(reader, lines)
+    note_rows_again(reader, lines)
     parse = partial(number_of, european=european)
     reconcile(reader, counted, "amount", parse, ledger.written)
     return lines
@@ -115,7 +120,9 @@ def _warn_about_columns(reader: RowReader, settled: frozenset[str]) -> None:
 
 
 def _is_amount_name(name: str) -> bool:
-    return bool(re.search(r"\b(amount|total|charges?|tax|cost)\b", name, re.IGNORECASE))
+    return bool(
+        re.search(r"\b(amount|total|charges?|tax|cost(?! cent| code))\b", name, re.IGNORECASE)
+    )
 
 
 def _heading(reader: RowReader, number: int, row: Sequence[Cell]) -> _Heading:

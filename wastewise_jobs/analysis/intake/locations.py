@@ -1,9 +1,11 @@
 """Whose rows a sheet holds: the columns that name a property, and the choice among their texts."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from wastewise_jobs.analysis.choices import LONGEST_LOCATION
 from wastewise_jobs.analysis.errors import Problem, UnknownLocationError
@@ -12,6 +14,7 @@ from wastewise_jobs.analysis.intake.headers import plain
 from wastewise_jobs.analysis.intake.rowreader import Row, RowReader
 from wastewise_jobs.analysis.intake.tables import Notebook, Table
 from wastewise_jobs.analysis.model import HAUL_LOG, InvoiceLine, Place
+from wastewise_jobs.analysis.text import clean
 
 LISTED = 20
 
@@ -20,21 +23,30 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "properties": (
         "property", "property name", "property id", "property code", "property number", "prop",
         "prop name", "prop code", "asset", "asset name", "community",
-        "community name", "complex", "complex name", "apartment community",
+        "community name", "community id", "complex", "complex name", "apartment community",
+        "property location", "property desc", "property description",
     ),
     "locations": (
         "service location", "service location name", "service site", "service site name",
         "location", "location name", "location id", "location number", "location code", "site",
         "site name", "site id", "site number", "store", "store number", "job site",
+        "service loc", "svc location", "svc loc", "site location", "location desc",
+        "location description", "ship to", "ship to name", "job name",
     ),
     "addresses": (
         "service address", "site address", "location address", "property address", "address",
-        "street address", "service street", "serviced address",
+        "street address", "service street", "serviced address", "service addr", "svc address",
+        "site addr", "delivery address", "ship to address",
     ),
     "customers": (
-        "customer", "customer name", "customer id", "customer no", "customer number", "client",
+        "customer", "customer name", "cust name", "cust number", "cust id",
+        "customer id", "customer no", "customer number", "client",
         "client name", "bill to", "bill to name", "billed to", "account name", "entity",
         "entity name", "class",
+    ),
+    "divisions": (
+        "cost center", "cost centre", "department", "dept", "division", "branch", "subsidiary",
+        "project", "project name", "job", "building name", "facility", "facility name", "fund",
     ),
     "accounts": (
         "account", "account number", "account no", "account id", "acct",
@@ -43,9 +55,9 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 _KINDS = {name: kind for kind, names in _NAMES.items() for name in names}
-_ORDER = list(_NAMES)
+_ORDER = [*_NAMES, "groups"]
 # May as well be of a ledger.
-_VAGUE = {"account name", "class", "entity", "entity name"}
+_VAGUE = {"account name", "class", "entity", "entity name", *_NAMES["divisions"]}
 # In a haul log such a column may as well say where the truck went.
 _LOOSE = {"location", "location name", "site", "site name", "address"}
 _DISPOSAL = re.compile(
@@ -78,6 +90,7 @@ def _places_of(reader: RowReader, rows: Sequence[Row]) -> list[Places]:
     ]
     kinds = {places.kind for places in found}
     found += [places for places in _titles_of(reader, rows) if places.kind not in kinds]
+    found += _groups_of(reader, rows)
     return sorted(found, key=lambda places: _ORDER.index(places.kind))
 
 
@@ -85,33 +98,66 @@ def _places(reader: RowReader, header: str, at: int, rows: Sequence[Row]) -> Pla
     name = plain(header)
     kind = _KINDS.get(name)
     used = {column for field, column in reader.layout.columns.items() if field != "location"}
-    if kind is None or at in used:
+    is_haul_log = reader.layout.file_type == HAUL_LOG
+    if kind is None or at in used or (is_haul_log and kind == "divisions"):
         return None
-    is_loose = name in _VAGUE or (reader.layout.file_type == HAUL_LOG and name in _LOOSE)
+    is_loose = name in _VAGUE or (is_haul_log and name in _LOOSE)
     places = Places(kind, header, is_loose)
-    above = ""
+    above = text = ""
     for number, row in rows:
         cell = row[at] if at < len(row) else None
         if not is_blank(cell):
             text = text_of(cell)[:LONGEST_LOCATION]
             above = _key(text)
-            if reader.is_dated(row):
-                places.names.setdefault(above, text)
         if above:
             places.rows[number] = above
+            # Of a name that stands alone above its rows too; of none that is a total's.
+            if reader.is_dated(row):
+                places.names.setdefault(above, text)
     return places if _names_owners(places) else None
 
 
 def _titles_of(reader: RowReader, rows: Sequence[Row]) -> Iterator[Places]:
-    """What stands above the header: `Property: Oak Terrace`."""
+    """What stands above the header or above a block of rows: `Property: Oak Terrace`."""
     layout = reader.layout
-    for row in reader.table.rows[: layout.header_row + 1 - layout.header_rows]:
-        for match in (_TITLE.fullmatch(text_of(cell)) for cell in row if isinstance(cell, str)):
-            kind = _KINDS.get(plain(match["name"])) if match else None
-            if match and kind:
-                key, is_loose = _key(match["text"]), kind in {"customers", "accounts"}
-                names, numbers = {key: match["text"]}, [number for number, _ in rows]
-                yield Places(kind, match["name"], is_loose, names, dict.fromkeys(numbers, key))
+    found: dict[str, Places] = {}
+    above: dict[str, str] = {}
+    titles = enumerate(reader.table.rows[: layout.header_row + 1 - layout.header_rows], 1)
+    for number, row in (*titles, *rows):
+        for name, text in _titles_in(reader, row):
+            kind = _KINDS[plain(name)]
+            is_loose = kind in {"customers", "accounts", "divisions"}
+            places = found.setdefault(kind, Places(kind, name, is_loose))
+            above[kind] = _key(text)
+            places.names.setdefault(above[kind], text)
+        for kind, key in above.items():
+            found[kind].rows[number] = key
+    yield from found.values()
+
+
+def _groups_of(reader: RowReader, rows: Sequence[Row]) -> list[Places]:
+    """The groups of a report if one vendor charges in several: of a class or a property."""
+    places = Places("groups", None, is_loose=True)
+    charged: dict[str, set[str]] = {}
+    for number, row in rows:
+        name = reader.groups.group.get(number)
+        if name is not None and reader.is_dated(row):
+            places.rows[number] = _key(name)
+            places.names.setdefault(_key(name), name)
+            charged.setdefault(reader.text(row, "vendor"), set()).add(name)
+    return [places] if any(len(names) > 1 for vendor, names in charged.items() if vendor) else []
+
+
+def _titles_in(reader: RowReader, row: Sequence[Cell]) -> Iterator[tuple[str, str]]:
+    """`Property: Oak Terrace` in one cell or two, where nothing is charged."""
+    texts = [text_of(cell) for cell in row if isinstance(cell, str) and ":" in cell]
+    if not texts or (reader.is_dated(row) and not reader.is_remark(row)):
+        return
+    cells = [text_of(cell) for cell in row if not is_blank(cell)]
+    pairs = (f"{cell} {after}" for cell, after in pairwise(cells) if cell.endswith(":"))
+    for match in map(_TITLE.fullmatch, (*texts, *pairs)):
+        if match and plain(match["name"]) in _KINDS and not match["text"].endswith(":"):
+            yield match["name"], match["text"]
 
 
 def _names_owners(places: Places) -> bool:
@@ -248,4 +294,5 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _key(text: str) -> str:
-    return " ".join(text.split()).casefold()[:LONGEST_LOCATION]
+    same = unicodedata.normalize("NFKC", clean(text))
+    return " ".join(same.split()).casefold()[:LONGEST_LOCATION]

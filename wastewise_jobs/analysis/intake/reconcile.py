@@ -23,7 +23,9 @@ _NO_ROWS = {"blank", "repeated header", "total rows", "group headings", "note ro
 _NOTHING: Mapping[int, Cell] = {}
 _COMPARED = 30
 _LONGEST = 100
-_NO_SUM = re.compile(r"average|avg|\bmean\b|median|count|\bmin|\bmax", re.IGNORECASE)
+_NO_SUM = re.compile(
+    r"average|avg|\bmean\b|median|count|\bmin|\bmax|\bper |budget|varian", re.IGNORECASE
+)
 _MAY_BE_MORE = re.compile(r"\bdue\b|balance|paid|payments?|tax", re.IGNORECASE)
 
 

@@ -22,7 +22,7 @@ from wastewise_jobs.analysis.intake.cells import (
     text_of,
 )
 from wastewise_jobs.analysis.intake.groups import Groups, groups_of, named_total
-from wastewise_jobs.analysis.intake.headers import Layout
+from wastewise_jobs.analysis.intake.headers import NAMES, Layout, plain
 from wastewise_jobs.analysis.intake.tables import Notebook, Table
 from wastewise_jobs.analysis.model import FileSummary, Place, ranges
 
@@ -49,7 +49,8 @@ _TOTAL = re.compile(
     rf"{_LABEL}(?:\s*(?:due|charges?|amounts?|costs?|tons?|tonnage|weight|hauls?|per|month|result"
     r"|current|new|this|invoices?|period|now|expenses?|bills?|vendors?|payables?|spend|purchases?"
     r"|disbursements?|payments?|credits?|debits?|transactions?))*"
-    r"\s*(?:for\b.*|:.*|-.*)?|(?:amount|balance) due:?",
+    r"\s*(?:for\b.*|:.*|-.*)?|(?:amount|balance) due:?"
+    r"|(?:cost |spend )?per (?:unit|door|home|month)|budget(?:ed)?(?: amount)?|variance",
     re.IGNORECASE,
 )
 # What a spreadsheet writes below a group: "1001 Total", "Acme Average", "Sum of Tons".
@@ -63,7 +64,8 @@ _IN_DATE = re.compile(
 )
 # All of the above hold one of these.
 _HINT = re.compile(
-    r"total|average|avg|mean|median|sum|som[am]|gesamt|totaal|count|min|max|due", re.IGNORECASE
+    r"total|average|avg|mean|median|sum|som[am]|gesamt|totaal|count|min|max|due|per |budget|varian",
+    re.IGNORECASE,
 )
 _WORDS = re.compile(r"\W*[^\W\d]")
 
@@ -87,8 +89,13 @@ class RowReader:
     left_out: dict[int, str] = field(default_factory=dict)
     styles: dict[str, DateStyle] = field(default_factory=dict)
     decimal: str | None = None
+    # The columns of a status: that of approval and that of payment stand beside each other.
+    statuses: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        names = NAMES[self.layout.file_type]["status"]
+        headers = enumerate(self.layout.headers)
+        self.statuses = tuple(at for at, name in headers if plain(name) in names)
         self.groups = groups_of(self.table.rows, self.layout)
 
     def __iter__(self) -> Iterator[Row]:
@@ -234,9 +241,14 @@ class RowReader:
             self.problem(number, name, "stands alone: nothing says what it is for or when")
 
     def is_remark(self, row: Sequence[Cell]) -> bool:
-        """Whether the row is a single cell of words: a title, a footer."""
+        """Whether the row is a title or a footer: words alone, or `Account:` and which one."""
         texts = [text_of(cell) for cell in row if not is_blank(cell)]
-        return len(texts) == 1 and bool(_WORDS.match(texts[0])) and not _is_date(texts[0])
+        is_title = len(texts) == 2 and texts[0].endswith(":")  # noqa: PLR2004  # and what it says
+        return (
+            (len(texts) == 1 or is_title)
+            and bool(_WORDS.match(texts[0]))
+            and not _is_date(texts[0])
+        )
 
     def place(self, number: int) -> Place:
         """Where the row is."""

@@ -7,7 +7,9 @@ import re
 
 from wastewise_jobs.analysis.intake.cells import Cell, is_blank, number_of
 
-_NEGATIVE = re.compile(r"\s*\$?\s*[-(\u2212].*|.*(?:-|\bCR)\s*", re.IGNORECASE)
+_NEGATIVE = re.compile(
+    r"\D*?[-(\u2212\u2013].*|.*(?:-|CR\.?)\s*(?:USD|\$)?\s*", re.IGNORECASE | re.DOTALL
+)
 _SOMETHING = re.compile(r"[1-9]")
 
 
@@ -42,7 +44,7 @@ def turned(cell: Cell) -> Cell:
     if not isinstance(cell, str) or is_blank(cell):
         return cell
     if is_negative(cell):
-        return re.sub(r"[-()\u2212]|\bCR\s*$", "", cell, flags=re.IGNORECASE).strip()
+        return re.sub(r"[-()\u2212\u2013]|CR\.?\s*$", "", cell, flags=re.IGNORECASE).strip()
     return f"-{cell.strip()}"
 
 

@@ -23,6 +23,8 @@ _MONTHS = (
     re.compile(rf"(?P<y>\d{{4}})[-/, ]+{_NAME}", re.IGNORECASE),
     re.compile(r"(?P<m>\d{1,2})[-/.](?P<y>\d{4})"),
     re.compile(r"(?P<y>\d{4})[-/.](?P<m>\d{1,2})"),
+    # 202501 of an accounting system; 201112 could be a day of 2020.
+    re.compile(r"(?P<y>20(?:1[3-9]|[2-9]\d))(?P<m>\d{2})"),
 )
 _QUARTER = re.compile(
     r"q(?P<q>[1-4])[-/ ,]*(?P<y>\d{4})|(?P<year>\d{4})[-/ ]*q(?P<of>[1-4])", re.IGNORECASE
@@ -41,6 +43,8 @@ _MOST_YEARS = 5
 
 def month_in(cell: Cell) -> Span | None:
     """First and last day of a month or quarter that is written without a day, else None."""
+    if isinstance(cell, float) and cell.is_integer():
+        cell = f"{cell:.0f}"
     if not isinstance(cell, str):
         return None
     text = clean(cell)

@@ -57,23 +57,26 @@ def is_sum(reader: RowReader, row: Sequence[Cell], amount: Decimal | None, sums:
 def note_mirrored(reader: RowReader, lines: Sequence[InvoiceLine]) -> None:
     """Warn where negative amounts undo half of the charges and no word calls them credits."""
     open_charges: Counter[tuple[str, Decimal]] = Counter()
-    mirrored: list[int] = []
-    charges = 0
+    mirrored = charges = 0
+    charged = undone = Decimal(0)
+    negative: list[int] = []
     for line in lines:
         if line.amount > 0:
             open_charges[line.vendor, line.amount] += 1
-            charges += 1
-        elif open_charges[line.vendor, -line.amount] > 0 and not is_credit(
-            f"{line.service_type} {line.description}"
-        ):
+            charges, charged = charges + 1, charged + line.amount
+        elif line.amount < 0 and not is_credit(f"{line.service_type} {line.description}"):
+            negative.append(line.place.row)
+            undone -= line.amount
+            mirrored += open_charges[line.vendor, -line.amount] > 0
             open_charges[line.vendor, -line.amount] -= 1
-            mirrored.append(line.place.row)
-    if len(mirrored) >= _FEWEST and len(mirrored) * 2 >= charges:
+    if len(negative) < _FEWEST or not charges:
+        return
+    if undone * 2 >= charged or (mirrored >= _FEWEST and mirrored * 2 >= charges):
         message = (
             "Negative amounts undo most of the charges above them: they look like payments and "
             "were counted as credits."
         )
-        for row in mirrored:
+        for row in negative:
             reader.warn("credits_like_payments", message, row, "amount")
 
 

@@ -20,7 +20,7 @@ class Kind(StrEnum):
     UNBILLED = "void or not billed"
 
 
-# Each on the whole of a type in plain words; the first that fits is taken.
+# Each on the whole of a type in plain words; the first that fits is taken. KR, KG, KZ are SAP's.
 _UNBILLED = (
     r"(?:(?:open|sales|purchase) )?(?:estimates?|quotes?|quotations?|proposals?|orders?)|po"
     r"|drafts?|(?:voided|void)(?: .*)?|statements?"
@@ -29,15 +29,15 @@ _PAYMENTS = (
     r"bill ?(?:pmt|pymt|payment|pay)s?(?: .*)?|(?:\w+ ){0,3}(?:payments?|pmts?|pymts?)(?: .*)?"
     r"|(?:ach|eft|wire|auto ?pay|lockbox|e ?check)(?: .*)?|(?:credit card|ccard) credit"
     r"|(?:cash )?receipts?|transfers?|remittances?|(?:vendor|ap) (?:check|cheque)s?"
-    r"|thank you(?: .*)?"
+    r"|thank you(?: .*)?|kz|zp"
 )
 _CREDITS = (
     r"(?:(?:vendor|bill|supplier|ap|a p|purchase|customer|invoice) )?"
-    r"(?:credits?|refunds?|rebates?)(?: (?:memos?|notes?))?|cr memo|cm"
+    r"(?:credits?|refunds?|rebates?)(?: (?:memos?|notes?))?|cr memo|cm|kg"
 )
 _CHARGES = (
     r"(?:(?:vendor|ap|a p|supplier|purchase|recurring|standard|payable) )?"
-    r"(?:bills?|invoices?|inv|purchases?)|debit (?:memo|note)|charges?|(?:late|finance) charges?"
+    r"(?:bills?|invoices?|inv|purchases?)|debit (?:memo|note)|charges?|(?:late|finance) charges?|kr"
 )
 _EXPENSES = r"expenses?|(?:cash|credit card|ccard|check) (?:expense|charge|purchase)s?"
 _ENTRIES = r"(?:general )?journals?(?: entr(?:y|ies))?|j ?e|gj|adjustments?|adj|accruals?|reclass"
@@ -58,7 +58,7 @@ _KNOWN = tuple(
 _OF_LEDGERS = re.compile(
     r"bills?|bill ?(?:pmt|pymt|payment|pay)s?(?: .*)?|(?:vendor|bill|supplier) credits?|credit memo"
     r"|invoices?|(?:vendor|ap|supplier) (?:bill|invoice)s?|general journal|journal entry|journal|je"
-    r"|inv|pmt|checks?|expenses?|(?:credit card|ccard) (?:charge|credit)|estimates?"
+    r"|inv|pmt|checks?|expenses?|(?:credit card|ccard) (?:charge|credit)|estimates?|k[rgz]"
 )
 
 
@@ -104,6 +104,9 @@ _BALANCE = re.compile(
     r"|closing|outstanding|unpaid|forwarded|statement)(?: \w+)? balance.*"
     r"|balance(?: (?:brought|carried))? (?:forward|fwd).*|(?:bal|balance) (?:fwd|b ?f)"
     r"|(?:amount )?(?:brought|carried) forward.*|net change.*|past due(?: amount)?"
+    r"|(?:amount|total|invoices?) past due|unpaid (?:previous|prior) .*"
+    r"|(?:previous|prior) unpaid .*"
+    r"|\d+ (?:to )?\d+ days(?: past due| overdue)?|over \d+(?: days)?(?: past due)?"
 )
 _ESTIMATE = re.compile(
     r"\W*(?:estimate|quote|quotation|proposal|draft)s?(?:\s*[:#(\u2013-].*|\s+(?:for|no|of|\d).*)?",
@@ -146,13 +149,15 @@ def is_unbilled(text: str) -> bool:
 
 _NOT_BILLED = re.compile(
     r"\b(?:void(?:ed)?|cancell?ed|deleted|rejected|declined|denied|drafts?|estimated?s?"
-    r"|quot(?:e|es|ed|ation)|proposals?|proposed|unbilled|not billed|not invoiced|reversed)\b"
+    r"|quot(?:e|es|ed|ation)|proposals?|proposed|unbilled|not billed|not invoiced|reversed"
+    r"|skipped|missed|not serviced|not completed?|no service)\b"
 )
 _BILLED = re.compile(
     r"open|(?:partial(?:ly)?|fully|un|not)? ?paid(?: .*)?|partial|overdue|past due|due(?: .*)?"
     r"|approved|posted|sent|closed|invoiced|billed|completed?|active|current|cleared|reconciled"
     r"|processed|scheduled|received|final|outstanding|printed|emailed|viewed|delivered|ok|yes"
-    r"|pending(?: (?:approval|payment))?|submitted|new|late|settled|in full|exported|synced|ready"
+    r"|(?:pending|awaiting)(?: (?:approval|payment))?|done|serviced|hauled|dumped|emptied|collected"
+    r"|submitted|new|late|settled|in full|exported|synced|ready"
 )
 
 
