@@ -290,7 +290,8 @@ def _first_problem(error: ValidationError) -> ConfigurationError:
     given = first["input"]
     if isinstance(given, str | int | float) and given != "" and not _is_secret(name):
         shown = repr(given)[:100]
-        problem = problem if shown in problem else f"{problem}, not {shown}"
+        if problem.startswith("must ") and shown not in problem:
+            problem = f"{problem}, not {shown}"
     return ConfigurationError(name.upper(), problem)
 
 

@@ -90,7 +90,7 @@ async def test_the_statements_for_operators_run_as_they_are_printed(db: str) -> 
     async with connected(db) as connection:
         for statement in statements:
             job = await insert_plainly(connection, user_id=uuid4())
-            await connection.execute(statement.replace(":job", f"'{job}'"))
+            await connection.execute(statement.replace(":'job'", f"'{job}'"))
 
 
 def test_every_block_of_every_page_is_run_by_a_test() -> None:

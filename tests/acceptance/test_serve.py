@@ -265,10 +265,13 @@ async def test_handlers_of_built_in_types_need_their_place(site: Site) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "api"])
-async def test_an_api_that_could_verify_nobody_does_not_start(site: Site, command: str) -> None:
-    done = await run(command, env=site.env | {"JWT_SECRET": ""}, cwd=site.folder)
+@pytest.mark.parametrize("wrong", [{"JWT_SECRET": ""}, {"METRICS_PORT": "8123", "PORT": "8123"}])
+async def test_an_api_that_could_verify_nobody_or_not_listen_does_not_start(
+    site: Site, command: str, wrong: dict[str, str]
+) -> None:
+    done = await run(command, env=site.env | wrong, cwd=site.folder)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: JWT_SECRET: ")
+    assert done.stderr.startswith(f"error: {next(iter(wrong))}: ")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -14,6 +14,7 @@ async def test_status_shows_queue_workers_and_alerts(db: str, tmp_path: Path) ->
     empty = await run("status", env=env, cwd=tmp_path)
     assert empty.returncode == 1
     assert empty.stdout.startswith("unhealthy  0 pending")
+    assert "Queue" not in empty.stdout
     await connection.execute(
         """
         INSERT INTO analysis_jobs (job_type, status) VALUES ('cleanup', 'pending');

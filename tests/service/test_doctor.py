@@ -87,3 +87,11 @@ async def test_a_schema_in_which_everybody_may_create_is_noted(
     found = (await asked(db))["public"]
     assert found.verdict == (Verdict.NOTE if may else Verdict.GOOD)
     assert ("REVOKE CREATE ON SCHEMA public FROM PUBLIC" in found.advice) == may
+
+
+async def test_on_a_database_without_a_schema_only_its_lack_is_explained(empty_db: str) -> None:
+    found = await asked(empty_db)
+    assert "run `wastewise-jobs migrate`" in found["schema"].advice
+    for check in ("queue", "workers", "work", "pruning", "alerts"):
+        assert found[check].verdict == Verdict.PROBLEM
+        assert found[check].says == "cannot be checked on this schema"

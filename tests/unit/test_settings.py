@@ -221,7 +221,7 @@ def test_what_kept_the_quotes_of_a_shell_is_refused_with_that_reason(
 ) -> None:
     said = problem_with(monkeypatch, **{variable: quoted.format(value)})
     assert said.startswith(f"{variable}: is wrapped in ")
-    assert "remove them" in said
+    assert said.endswith(" quotes: remove them")
 
 
 @pytest.mark.parametrize("end", [" ", "\n", "\r\n", "\t"])

@@ -18,9 +18,11 @@ from wastewise_jobs.db.address import POOLER_REMEDY, hears, speaks_of_pooler
 from wastewise_jobs.db.opening import Addresses, direct_connection, pooled_connection
 from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.db.schema.migrate import (
+    MAKE_UTF8,
     REVOKE_CREATE,
     RISK_OF_CREATE,
     check_schema,
+    lacks_utf8,
     public_may_create,
 )
 from wastewise_jobs.errors import SchemaMismatchError, WastewiseJobsError
@@ -128,6 +130,8 @@ async def _ask(name: str, check: Callable[[], Awaitable[Finding]]) -> Finding:
         return await check()
     except WastewiseJobsError as error:
         return _unusable(name, error)
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError):
+        return problem(name, "cannot be checked on this schema", "mend the schema first")
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         said = f"{type(error).__name__}: {error}"
         if speaks_of_pooler(error):
@@ -135,7 +139,9 @@ async def _ask(name: str, check: Callable[[], Awaitable[Finding]]) -> Finding:
         return problem(name, f"could not be checked: {said}", "see the check above it first")
 
 
-async def _database(connection: Connection, addresses: Addresses, settings: Settings) -> Finding:
+async def _database(
+    connection: "asyncpg.Connection[asyncpg.Record]", addresses: Addresses, settings: Settings
+) -> Finding:
     version = connection.get_server_version()
     written = await connection.fetchval("SHOW server_version")
     # Nobody else can tell where our own is; it needs no password.
@@ -143,6 +149,8 @@ async def _database(connection: Connection, addresses: Addresses, settings: Sett
     says = f"PostgreSQL {written}, {where}"
     if version.major < OLDEST_SERVER:
         return problem("database", says, f"use PostgreSQL {OLDEST_SERVER} or newer")
+    if lack := lacks_utf8(connection):
+        return problem("database", f"{says}, {lack}", MAKE_UTF8)
     if version.major > NEWEST_SERVER:
         return note("database", says, f"tested up to PostgreSQL {NEWEST_SERVER}")
     return good("database", says)

@@ -74,7 +74,8 @@ def _print(figures: dict[str, Any], fleet: "Fleet", alerts: "Sequence[Alert]") -
     console.print(Text(word, style=_STYLES[word]), _sentence(figures), sep="  ")
     for reason in fleet.reasons:
         console.print(Text(f"! {plain(reason)}", style="yellow"))
-    console.print(_queues(figures))
+    if figures["by_queue"]:
+        console.print(_queues(figures))
     if fleet.workers:
         console.print()
         console.print(_workers(fleet))

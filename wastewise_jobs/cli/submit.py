@@ -116,11 +116,15 @@ def submit(
     ] = None,
     run_at: Annotated[
         str | None,
-        typer.Option(help="Not before: a time with offset, or 15m.", rich_help_panel=_LIMITS),
+        typer.Option(
+            help="Not before: a time with offset, or 15m from now.", rich_help_panel=_LIMITS
+        ),
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option(help="Idempotency key: repeating makes no second job."),
+        typer.Option(
+            help="Idempotency key: repeating makes no second job (with a time in --run-at)."
+        ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Wait and show the progress.")] = False,
     report: Report = None,

@@ -67,7 +67,10 @@ async def send_test(settings: Settings, store: AlertStore) -> dict[str, SendOutc
         alert_type="test",
         severity=Severity.CRITICAL,
         status=AlertStatus.OPEN,
-        message="This is a test: nothing is wrong.",
+        message=(
+            "This is a test: nothing is wrong. Its button should lead to this service, "
+            "which answers that there is no such alert."
+        ),
         details={"host": socket.gethostname()},
         occurrences=1,
         created_at=now,

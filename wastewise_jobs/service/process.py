@@ -96,6 +96,7 @@ async def run_service(
     Raises WastewiseJobsError when it cannot start.
     """
     require_auth(settings, parts)
+    require_two_ports(settings, parts)
     async with AsyncExitStack() as opened:
         addresses = await opened.enter_async_context(database(settings, stop=stop))
         if settings.embedded:
@@ -239,6 +240,15 @@ def require_auth(settings: Settings, parts: Parts) -> None:
             "JWT_SECRET",
             "is needed to serve the API on DATABASE_URL (or JWT_JWKS_URL); a worker needs neither",
         )
+
+
+def require_two_ports(settings: Settings, parts: Parts) -> None:
+    """Raise ConfigurationError when the API and the metrics would listen on the same port."""
+    api = (settings.host, settings.port)
+    metrics = (settings.metrics_host, settings.metrics_port)
+    if parts.api and not parts.or_any_port and settings.port and api == metrics:
+        problem = f"is PORT too ({settings.port}), where the API listens: give it another one"
+        raise ConfigurationError("METRICS_PORT", problem)
 
 
 def carried_jobs(parts: Parts) -> Jobs:

@@ -24,10 +24,12 @@ from wastewise_jobs.errors import DatabaseUnusableError, SchemaMismatchError
 from wastewise_jobs.logs import get_logger
 
 __all__ = [
+    "MAKE_UTF8",
     "REVOKE_CREATE",
     "RISK_OF_CREATE",
     "SCHEMA_VERSION",
     "check_schema",
+    "lacks_utf8",
     "migrate",
     "migrations_dir",
     "plan",
@@ -61,6 +63,7 @@ SELECT
 _OUR_SEARCH_PATH = "SET search_path = public"
 _PUBLIC_MAY_CREATE = "SELECT has_schema_privilege('public', 'public', 'CREATE')"
 RISK_OF_CREATE = "every role of this database may create functions and tables in schema public"
+MAKE_UTF8 = "make one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
 REVOKE_CREATE = "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
 _SCHEMA_INFO = "SELECT schema_version, min_compatible, post_apply_hash FROM public.schema_info"
 
@@ -83,6 +86,7 @@ async def migrate(
     async with _alone(dsn, lock_wait, variable) as (connection, place):
         pending = await _pending(connection, files)
         if pending:
+            _require_utf8(connection, variable)
             await _require_create(connection, variable)
             await take_home(connection, files)
             await to_the_end(asyncio.to_thread(_apply, place, files))
@@ -154,6 +158,17 @@ async def check_schema(connection: "asyncpg.Connection[asyncpg.Record]") -> None
             f"the database has schema version {info['schema_version']}, this release needs "
             f"{SCHEMA_VERSION}: run `wastewise-jobs migrate`"
         )
+
+
+def lacks_utf8(connection: "asyncpg.Connection[asyncpg.Record]") -> str:
+    """What is wrong with a database that cannot hold every text; empty where it can."""
+    encoding = connection.get_settings().server_encoding
+    return "" if encoding == "UTF8" else f"its encoding is {encoding}, which cannot hold every text"
+
+
+def _require_utf8(connection: "asyncpg.Connection[asyncpg.Record]", variable: str) -> None:
+    if lack := lacks_utf8(connection):
+        raise DatabaseUnusableError(f"{variable}: the database cannot be used, {lack}: {MAKE_UTF8}")
 
 
 async def _require_create(connection: "asyncpg.Connection[asyncpg.Record]", variable: str) -> None:
