@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from wastewise_jobs.alert_names import AlertType
+from wastewise_jobs.alert_names import AlertType, Severity
 from wastewise_jobs.alerts.links import AlertLinks
-from wastewise_jobs.alerts.model import Alert, Message, Notice, Severity, Told
+from wastewise_jobs.alerts.model import Alert, Message, Notice, Told
 from wastewise_jobs.in_words import duration, moment, number, percent
 from wastewise_jobs.logs import redact
 

@@ -46,7 +46,8 @@ def list_alerts(
     as_json: AsJson = False,
 ) -> None:
     """The alerts that are not resolved, newest first."""
-    from wastewise_jobs.alerts.model import AlertFilter, AlertStatus
+    from wastewise_jobs.alert_names import AlertStatus
+    from wastewise_jobs.alerts.model import AlertFilter
 
     statuses = [one for one in AlertStatus if everything or one is not AlertStatus.RESOLVED]
 

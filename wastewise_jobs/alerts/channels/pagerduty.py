@@ -10,18 +10,10 @@ from typing import Any, Literal
 
 import orjson
 
-from wastewise_jobs.alert_names import PAGERDUTY
+from wastewise_jobs.alert_names import PAGERDUTY, Severity
 from wastewise_jobs.alerts.channels import outcome_of
 from wastewise_jobs.alerts.links import AlertLinks
-from wastewise_jobs.alerts.model import (
-    Message,
-    Notice,
-    NotSent,
-    SendOutcome,
-    Sent,
-    Severity,
-    Told,
-)
+from wastewise_jobs.alerts.model import Message, Notice, NotSent, SendOutcome, Sent, Told
 from wastewise_jobs.alerts.wording import worded, worst
 from wastewise_jobs.outbound import NoReplyError, Outbound
 

@@ -14,8 +14,9 @@ from wastewise_jobs.db.schema.migrate import check_schema
 from wastewise_jobs.errors import SchemaMismatchError
 from wastewise_jobs.monitoring.reading import bounded_read
 from wastewise_jobs.monitoring.unserved import unserved
+from wastewise_jobs.web.api import tags
 from wastewise_jobs.web.http.problems import database_unavailable
-from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, answer
+from wastewise_jobs.web.http.route import PUBLIC, Call, NoBody, NoParameters, Route, answer
 from wastewise_jobs.wire.types import HealthAnswer
 
 _LOOK_SECONDS = 5.0
@@ -104,3 +105,27 @@ class HealthResource:
                 return {_WORK: "unserved"} if await unserved(connection, self._silent_after) else {}
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
             return {}
+
+
+def routes(health: HealthResource) -> tuple[Route, ...]:
+    """The two probes, for anybody."""
+    return (
+        Route(
+            "GET",
+            "/livez",
+            health.livez,
+            PUBLIC,
+            "Is the process alive?",
+            answers={200: HealthAnswer, 503: HealthAnswer},
+            tag=tags.SERVICE,
+        ),
+        Route(
+            "GET",
+            "/readyz",
+            health.readyz,
+            PUBLIC,
+            "Can it do its work?",
+            answers={200: HealthAnswer, 503: HealthAnswer},
+            tag=tags.SERVICE,
+        ),
+    )

@@ -14,28 +14,40 @@ from wastewise_jobs.errors import JobRefusedError
 from wastewise_jobs.jobs.model import Enqueued, JobFilter, JobView, NewJob, Status
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
+from wastewise_jobs.web.api import tags
 from wastewise_jobs.web.api.batcher import EnqueueBatcher
 from wastewise_jobs.web.api.catalogue import Catalogue
 from wastewise_jobs.web.api.creation import check_type, new_job
 from wastewise_jobs.web.api.views import job_answer, job_summary
 from wastewise_jobs.web.api.writes import Writes
-from wastewise_jobs.web.http.caller import Caller
+from wastewise_jobs.web.http.caller import READ, WRITE, Caller
 from wastewise_jobs.web.http.cursor import moment_cursor, read_row_cursor
 from wastewise_jobs.web.http.limits import Gate
 from wastewise_jobs.web.http.parameters import IdInPath, Page
 from wastewise_jobs.web.http.problems import (
+    BUSY,
     CONSTRAINT_VIOLATED,
     FORBIDDEN,
     IDEMPOTENCY_CONFLICT,
     INPUT_NOT_STORABLE,
+    INVALID_CURSOR,
+    INVALID_INPUT,
     JOB_FINISHED,
     JOB_NOT_FAILED,
     JOB_NOT_FOUND,
+    JOB_TYPE_REFUSED,
     KEY_RELEASED,
+    OVERLOADED,
     PROJECT_GONE,
+    PROJECT_NOT_FOUND,
+    PROJECT_REQUIRED,
+    QUOTA_EXCEEDED,
+    TOO_MANY_ENQUEUES,
     TOO_MANY_WAITS,
+    UNKNOWN_JOB_TYPE,
     USER_UNKNOWN,
     ProblemError,
+    no_such_job,
 )
 from wastewise_jobs.web.http.route import (
     READ_SECONDS,
@@ -44,6 +56,7 @@ from wastewise_jobs.web.http.route import (
     NoParameters,
     Parameters,
     Rings,
+    Route,
     answer,
 )
 from wastewise_jobs.web.watch import JobWatcher
@@ -51,6 +64,7 @@ from wastewise_jobs.wire.jobs import (
     AnalyzeAnswer,
     AnalyzeRequest,
     CancelAnswer,
+    JobAnswer,
     JobList,
     JobStatus,
     RetryAnswer,
@@ -63,10 +77,10 @@ LONGEST_WAIT_SECONDS = 60
 _MOST_WAITS = 100
 # What a constraint refuses at enqueue, by the store's code.
 _REFUSED = {
-    "project_not_found": PROJECT_GONE,
-    "user_not_found": USER_UNKNOWN,
     "input_not_storable": INPUT_NOT_STORABLE,
     "idempotency_key_released": KEY_RELEASED,
+    "project_not_found": PROJECT_GONE,
+    "user_not_found": USER_UNKNOWN,
 }
 
 
@@ -237,9 +251,90 @@ class JobsResource:
         return None
 
 
-def no_such_job() -> ProblemError:
-    """The one answer for a job that is missing and for one that is somebody else's."""
-    return ProblemError(JOB_NOT_FOUND, "there is no such job")
+def routes(jobs: JobsResource) -> tuple[Route, ...]:
+    """Create, look, list, cancel, retry."""
+    return (
+        Route(
+            "POST",
+            "/api/analyze",
+            jobs.create,
+            WRITE,
+            "Create a job",
+            answers={200: AnalyzeAnswer, 201: AnalyzeAnswer},
+            refusals=(
+                UNKNOWN_JOB_TYPE,
+                INVALID_INPUT,
+                PROJECT_REQUIRED,
+                PROJECT_NOT_FOUND,
+                IDEMPOTENCY_CONFLICT,
+                JOB_TYPE_REFUSED,
+                OVERLOADED,
+                TOO_MANY_ENQUEUES,
+                BUSY,
+                QUOTA_EXCEEDED,
+                CONSTRAINT_VIOLATED,
+                *_REFUSED.values(),
+            ),
+            tag=tags.JOBS,
+            body_limit=512 * 1024,
+            request_headers={
+                "Idempotency-Key": "the same request with the same key makes one job only"
+            },
+            rate_limited=True,
+            located=True,
+        ),
+        Route(
+            "GET",
+            "/api/jobs",
+            jobs.list_jobs,
+            READ,
+            "List jobs, newest first; admins see everybody's",
+            answers={200: JobList},
+            refusals=(INVALID_CURSOR,),
+            tag=tags.JOBS,
+        ),
+        Route(
+            "GET",
+            "/api/jobs/{id}",
+            jobs.get,
+            READ,
+            "Look at a job, or wait until it has finished",
+            answers={200: JobAnswer},
+            refusals=(JOB_NOT_FOUND, TOO_MANY_WAITS),
+            tag=tags.JOBS,
+            time_limit=LONGEST_WAIT_SECONDS + 30.0,
+        ),
+        Route(
+            "DELETE",
+            "/api/jobs/{id}",
+            jobs.cancel,
+            WRITE,
+            "Cancel a job: 200 cancelled now, 202 its worker is asked to stop",
+            answers={200: CancelAnswer, 202: CancelAnswer},
+            refusals=(JOB_NOT_FOUND, JOB_FINISHED),
+            tag=tags.JOBS,
+        ),
+        Route(
+            "POST",
+            "/api/jobs/{id}/cancel",
+            jobs.cancel,
+            WRITE,
+            "Cancel a job: 200 cancelled now, 202 its worker is asked to stop",
+            answers={200: CancelAnswer, 202: CancelAnswer},
+            refusals=(JOB_NOT_FOUND, JOB_FINISHED),
+            tag=tags.JOBS,
+        ),
+        Route(
+            "POST",
+            "/api/jobs/{id}/retry",
+            jobs.retry,
+            WRITE,
+            "Send a failed job round again, with all its retries",
+            answers={200: RetryAnswer},
+            refusals=(JOB_NOT_FOUND, JOB_NOT_FAILED, QUOTA_EXCEEDED),
+            tag=tags.JOBS,
+        ),
+    )
 
 
 def _listed_user(caller: Caller, asked: UUID | None) -> UUID | None:

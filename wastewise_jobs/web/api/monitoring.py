@@ -10,8 +10,10 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from wastewise_jobs.monitoring.metrics import MetricsStore
 from wastewise_jobs.monitoring.trends import MOST_BUCKETS, STEP, TrendStore
 from wastewise_jobs.monitoring.workers import FleetStore
+from wastewise_jobs.web.api import tags
+from wastewise_jobs.web.http.caller import ADMIN
 from wastewise_jobs.web.http.problems import INVALID_VALUE, ProblemError
-from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, answer
+from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, Route, answer
 from wastewise_jobs.wire.monitoring import (
     MonitoringAnswer,
     QueueFigures,
@@ -115,3 +117,36 @@ class MonitoringResource:
             ],
         )
         return answer(TrendAnswer(data=data, timestamp=history.read_at))
+
+
+def routes(monitoring: MonitoringResource) -> tuple[Route, ...]:
+    """Numbers, for admins."""
+    return (
+        Route(
+            "GET",
+            "/api/admin/jobs/monitoring",
+            monitoring.queue,
+            ADMIN,
+            "The queue in numbers: what waits, what runs, what finished",
+            answers={200: MonitoringAnswer},
+            tag=tags.ADMIN,
+        ),
+        Route(
+            "GET",
+            "/api/admin/jobs/trends",
+            monitoring.trends,
+            ADMIN,
+            "What finished, bucket by bucket; outlives the jobs themselves",
+            answers={200: TrendAnswer},
+            tag=tags.ADMIN,
+        ),
+        Route(
+            "GET",
+            "/api/admin/workers/health",
+            monitoring.workers,
+            ADMIN,
+            "Who works, and whether the work moves",
+            answers={200: WorkersAnswer},
+            tag=tags.ADMIN,
+        ),
+    )
