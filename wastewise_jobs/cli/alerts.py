@@ -9,6 +9,7 @@ import typer
 from wastewise_jobs.cli.options import AsJson
 
 if TYPE_CHECKING:
+    from wastewise_jobs.alert_names import AlertStatus
     from wastewise_jobs.alerts.model import Alert
     from wastewise_jobs.alerts.store import AlertStore
     from wastewise_jobs.settings import Settings
@@ -71,15 +72,16 @@ def ack(
     note: Annotated[str | None, typer.Option(help="What you are doing about it.")] = None,
 ) -> None:
     """Acknowledge an alert: it stays quiet until it gets worse."""
+    from wastewise_jobs.alert_names import AlertStatus
     from wastewise_jobs.errors import InvalidInputError
 
-    async def act(_: "Settings", store: "AlertStore") -> str | None:
+    async def act(_: "Settings", store: "AlertStore") -> "AlertStatus | None":
         return await store.acknowledge(alert_id, by=None, actor="command line", note=note)
 
     _, answer = _with_store(act)
     if answer is None:
         raise InvalidInputError("ALERT_ID", "there is no such alert; `alerts list` shows them")
-    typer.echo("acknowledged" if answer == "acknowledged" else "it is resolved already")
+    typer.echo("acknowledged" if answer is AlertStatus.ACKNOWLEDGED else "it is resolved already")
 
 
 def _print(alerts: "list[Alert]") -> None:

@@ -127,7 +127,7 @@ class AlertsResource:
             done = await AlertStore(connection).acknowledge(
                 alert_id, by=caller, actor=f"user {caller}", note=call.body.note
             )
-        return await self._done(alert_id, done, "acknowledged")
+        return await self._done(alert_id, done, AlertStatus.ACKNOWLEDGED)
 
     async def snooze(self, call: Call[IdInPath, NoParameters, SnoozeRequest]) -> web.StreamResponse:
         """Quiet until then; told again if it is still open."""
@@ -146,7 +146,7 @@ class AlertsResource:
                 actor=f"user {call.caller.user_id}",
                 note=call.body.note,
             )
-        return await self._done(call.path.id, done, "snoozed")
+        return await self._done(call.path.id, done, AlertStatus.SNOOZED)
 
     async def resolve(
         self, call: Call[IdInPath, NoParameters, AcknowledgeRequest]
@@ -156,7 +156,7 @@ class AlertsResource:
             done = await AlertStore(connection).resolve(
                 call.path.id, actor=f"user {call.caller.user_id}", note=call.body.note
             )
-        return await self._done(call.path.id, done, "resolved")
+        return await self._done(call.path.id, done, AlertStatus.RESOLVED)
 
     async def page(self, call: Call[IdInPath, LinkQuery, NoBody]) -> web.StreamResponse:
         """A button. Mail scanners follow links: looking changes nothing."""
@@ -189,12 +189,14 @@ class AlertsResource:
                 LINK_NOT_VALID, f"{_OLD_LINK}; `wastewise-jobs alerts ack` acknowledges too"
             )
 
-    async def _done(self, alert_id: UUID, done: str | None, wanted: str) -> web.StreamResponse:
+    async def _done(
+        self, alert_id: UUID, done: AlertStatus | None, wanted: AlertStatus
+    ) -> web.StreamResponse:
         if done is None:
             raise _no_such_alert()
-        if done != wanted:
+        if done is not wanted:
             raise ProblemError(ALERT_RESOLVED, "the alert is resolved already")
-        log.info("alert_answered", alert_id=str(alert_id), answer=wanted)
+        log.info("alert_answered", alert_id=str(alert_id), answer=wanted.value)
         return answer(_alert_answer(await self._alert(alert_id)))
 
     async def _alert(self, alert_id: UUID) -> Alert:

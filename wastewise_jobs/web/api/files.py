@@ -6,13 +6,13 @@ import mimetypes
 import re
 import unicodedata
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, assert_never
 from urllib.parse import quote
 
 from aiohttp import web
 from pydantic import Field
 
-from wastewise_jobs.projects.model import MAX_FILES
+from wastewise_jobs.projects.model import MAX_FILES, NotPut, PutFile
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.api import tags
 from wastewise_jobs.web.api.downloads import PIECE_BYTES, Content, Downloads
@@ -110,16 +110,21 @@ class FilesResource:
                     within=connection,
                     limited=not call.caller.admin,
                 )
-        if put == "too_many":
-            raise ProblemError(TOO_MANY_FILES, f"a project holds at most {MAX_FILES} files")
-        if isinstance(put, str):
-            raise no_such_project()
-        location = f"/api/projects/{project_id}/files/{quote(name, safe='')}"
-        return answer(
-            file_answer(put.file),
-            status=200 if put.replaced else 201,
-            headers={"Location": location},
-        )
+        match put:
+            case PutFile(file, replaced):
+                return answer(
+                    file_answer(file),
+                    status=200 if replaced else 201,
+                    headers={
+                        "Location": f"/api/projects/{project_id}/files/{quote(name, safe='')}"
+                    },
+                )
+            case NotPut.TOO_MANY:
+                raise ProblemError(TOO_MANY_FILES, f"a project holds at most {MAX_FILES} files")
+            case NotPut.NO_PROJECT:
+                raise no_such_project()
+            case unreachable:
+                assert_never(unreachable)
 
     async def list_files(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """The files by name, without their contents."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, assert_never
 from uuid import UUID
 
 from aiohttp import web
@@ -11,7 +11,16 @@ from pydantic import Field
 
 from wastewise_jobs.db import quotas
 from wastewise_jobs.errors import JobRefusedError
-from wastewise_jobs.jobs.model import Enqueued, JobFilter, JobView, NewJob, Status
+from wastewise_jobs.jobs.model import (
+    Cancellation,
+    Disposition,
+    Enqueued,
+    JobFilter,
+    JobView,
+    NewJob,
+    Requeueing,
+    Status,
+)
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.web.api import tags
@@ -138,7 +147,7 @@ class JobsResource:
             priority_floor=self._priority_floor,
         )
         enqueued = await self._enqueue(job, call.caller)
-        if enqueued.disposition == "created":
+        if enqueued.disposition is Disposition.CREATED:
             log.info(
                 "job_enqueued",
                 job_id=str(enqueued.id),
@@ -186,19 +195,21 @@ class JobsResource:
                 job_id, user_id=call.caller.sees_only, executor=connection
             )
         match done:
-            case "cancelled":
+            case Cancellation.CANCELLED:
                 log.info("job_cancelled", job_id=str(job_id))
                 body = CancelAnswer(job_id=job_id, status="cancelled", message="Cancelled.")
                 return answer(body)
-            case "requested":
+            case Cancellation.REQUESTED:
                 log.info("job_cancel_requested", job_id=str(job_id))
                 message = "The worker is asked to stop; the job ends within seconds."
                 body = CancelAnswer(job_id=job_id, status="processing", message=message)
                 return answer(body, status=202)
-            case "finished":
+            case Cancellation.FINISHED:
                 raise ProblemError(JOB_FINISHED, "the job has finished already")
-            case _:
+            case None:
                 raise no_such_job()
+            case unreachable:
+                assert_never(unreachable)
 
     async def retry(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """The failed job is pending again, with all its retries; its error log stays."""
@@ -210,16 +221,18 @@ class JobsResource:
                 job_id, user_id=call.caller.sees_only, executor=connection
             )
         match done:
-            case "requeued":
+            case Requeueing.REQUEUED:
                 log.info("job_requeued", job_id=str(job_id))
                 for view in await self._store.views([job_id]):
                     self._doorbell.ring(view.queue)
                 message = "The job is pending again."
                 return answer(RetryAnswer(job_id=job_id, status="pending", message=message))
-            case "not_failed":
+            case Requeueing.NOT_FAILED:
                 raise ProblemError(JOB_NOT_FAILED, "only a failed job can be retried")
-            case _:
+            case None:
                 raise no_such_job()
+            case unreachable:
+                assert_never(unreachable)
 
     async def _enqueue(self, job: NewJob, caller: Caller) -> Enqueued:
         try:
@@ -351,19 +364,25 @@ def _is_delayed(job: NewJob) -> bool:
 
 
 def _created(enqueued: Enqueued) -> web.Response:
-    if enqueued.disposition == "conflict":
-        detail = "this idempotency key was used before for another request"
-        raise ProblemError(IDEMPOTENCY_CONFLICT, detail, field="idempotencyKey")
-    created = enqueued.disposition == "created"
+    match enqueued.disposition:
+        case Disposition.CREATED:
+            status, message = 201, "The job was created."
+        case Disposition.EXISTING:
+            status, message = 200, "This request created this job before."
+        case Disposition.CONFLICT:
+            detail = "this idempotency key was used before for another request"
+            raise ProblemError(IDEMPOTENCY_CONFLICT, detail, field="idempotencyKey")
+        case unreachable:
+            assert_never(unreachable)
     body = AnalyzeAnswer(
         job_id=enqueued.id,
         status=enqueued.status.value,
         priority=enqueued.priority,
         priority_reason=enqueued.priority_reason,
-        message="The job was created." if created else "This request created this job before.",
+        message=message,
     )
     return answer(
         body,
-        status=201 if created else 200,
+        status=status,
         headers={"Location": f"/api/jobs/{enqueued.id}"},
     )

@@ -1,9 +1,11 @@
 """Properties and their files over HTTP."""
 
+from typing import assert_never
+
 from aiohttp import web
 
 from wastewise_jobs.db import quotas
-from wastewise_jobs.projects.model import NewProject, Project
+from wastewise_jobs.projects.model import Deletion, NewProject, Project
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.api import tags
 from wastewise_jobs.web.api.views import project_answer, project_details
@@ -86,12 +88,14 @@ class ProjectsResource:
                 call.path.id, user_id=call.caller.sees_only, within=connection
             )
         match done:
-            case "deleted":
+            case Deletion.DELETED:
                 return web.Response(status=204)
-            case "busy":
+            case Deletion.BUSY:
                 raise ProblemError(PROJECT_BUSY, "cancel the project's unfinished jobs first")
-            case _:
+            case None:
                 raise no_such_project()
+            case unreachable:
+                assert_never(unreachable)
 
 
 def routes(projects: ProjectsResource) -> tuple[Route, ...]:
