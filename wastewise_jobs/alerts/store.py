@@ -134,6 +134,10 @@ class AlertStore:
         )
         return [AlertId(row["alert_id"]) for row in rows if row["status"] == "undelivered"]
 
+    async def undelivered(self) -> int:
+        """How many open alerts no attempt could deliver."""
+        return int(await self._pool.fetchval(sql.UNDELIVERED))
+
     async def link_key(self) -> bytes:
         """The key that signs links; the same for every process."""
         return bytes(await self._pool.fetchval(sql.LINK_KEY))

@@ -106,7 +106,7 @@ def _with_store(
     from wastewise_jobs.cli.running import run
     from wastewise_jobs.cli.start import start
     from wastewise_jobs.db.opening import checked_pool
-    from wastewise_jobs.service.process import database
+    from wastewise_jobs.service.database import database
 
     settings = start()
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from wastewise_jobs.db.doorbell import WAKE_TOPIC
+from wastewise_jobs.db.doorbell import ring_within
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.errors import InvalidInputError, JobRefusedError
 from wastewise_jobs.handlers.signature import Signature
@@ -252,7 +252,7 @@ class Handler(Generic[P, R]):
         if connection is None:
             self._jobs.binding.ring(queue)
         elif self._jobs.notifies:
-            await connection.execute("SELECT pg_notify($1, $2)", WAKE_TOPIC, queue)
+            await ring_within(connection, queue)
 
     def input_json(self, given: object) -> str:
         """The stored form of an input; InvalidInputError names the field that is wrong."""
