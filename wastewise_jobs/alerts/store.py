@@ -31,12 +31,10 @@ class AlertStore:
         self._pool = pool
 
     async def get(self, alert_id: UUID) -> Alert | None:
-        """One alert, or None."""
         found = await self.by_id([alert_id])
         return found[0] if found else None
 
     async def by_id(self, ids: Sequence[UUID]) -> list[Alert]:
-        """These alerts, oldest first."""
         return [_alert(row) for row in await self._pool.fetch(sql.BY_ID, ids)]
 
     async def list_alerts(

@@ -34,7 +34,6 @@ async def release(executor: Executor) -> str:
 
 
 async def clock(executor: Executor) -> datetime:
-    """The time by its clock."""
     now: datetime = await executor.fetchval(_CLOCK)
     return now
 

@@ -163,7 +163,6 @@ class FleetStore:
         self._silent_after = silent_after
 
     async def fleet(self) -> Fleet:
-        """The fleet of this moment."""
         async with bounded_read(self._pool) as connection:
             rows = await connection.fetch(_WORKERS, self._silent_after)
             external = await connection.fetch(_EXTERNAL, self._silent_after)

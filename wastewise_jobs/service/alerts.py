@@ -102,7 +102,6 @@ async def open_links(settings: Settings, store: AlertStore) -> AlertLinks:
 
 
 def make_channels(settings: Settings, http: "Outbound", links: AlertLinks) -> Sequence[Channel]:
-    """The channels that are configured."""
     channels: list[Channel] = []
     if settings.admin_email is not None:
         channels.append(_email(settings, http, links))

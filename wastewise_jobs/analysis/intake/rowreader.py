@@ -239,7 +239,6 @@ class RowReader:
         return len(texts) == 1 and bool(_WORDS.match(texts[0])) and not _is_date(texts[0])
 
     def place(self, number: int) -> Place:
-        """Where the row is."""
         return Place(self.table.file, self.table.sheet, number)
 
     def summary(self) -> FileSummary:

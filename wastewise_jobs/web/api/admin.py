@@ -99,7 +99,6 @@ class AdminResource:
 
 
 def routes(admin: AdminResource) -> tuple[Route, ...]:
-    """Keys and job types."""
     return (
         Route(
             "POST",

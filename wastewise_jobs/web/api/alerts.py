@@ -94,7 +94,6 @@ class AlertsResource:
     async def list_alerts(
         self, call: Call[NoParameters, AlertListQuery, NoBody]
     ) -> web.StreamResponse:
-        """One page."""
         query = call.query
         wanted = AlertFilter(
             statuses=query.status,
@@ -114,7 +113,6 @@ class AlertsResource:
         )
 
     async def get(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
-        """The alert with its history."""
         alert = await self._alert(call.path.id)
         return answer(_alert_details(alert, await self._store.history(alert.id)))
 
@@ -164,7 +162,6 @@ class AlertsResource:
         return _page(acknowledge_page(await self._alert(call.path.id)))
 
     async def press(self, call: Call[IdInPath, LinkQuery, NoBody]) -> web.StreamResponse:
-        """The button was pressed."""
         self._check(call.path.id, call.query.token)
         alert = await self._alert(call.path.id)
         if alert.acknowledged_at is None and alert.resolved_at is None:
@@ -207,7 +204,6 @@ class AlertsResource:
 
 
 def routes(alerts: AlertsResource) -> tuple[Route, ...]:
-    """What is raised, and what people do about it."""
     return (
         Route(
             "GET",
@@ -306,12 +302,10 @@ def _page(text: str) -> web.Response:
 
 
 def _alert_answer(alert: Alert) -> AlertAnswer:
-    """An alert without its history."""
     return AlertAnswer.model_validate(_values(alert))
 
 
 def _alert_details(alert: Alert, history: Sequence[HistoryEntry]) -> AlertDetails:
-    """An alert with its history."""
     events = [AlertEvent.model_validate(entry, from_attributes=True) for entry in history]
     return AlertDetails.model_validate({**_values(alert), "history": events})
 

@@ -73,7 +73,6 @@ class DocsResource:
         )
 
     async def page(self, call: Call[NoParameters, NoParameters, NoBody]) -> web.StreamResponse:
-        """The page."""
         return await self._answer(call.request, "index.html", _OURS, "text/html")
 
     async def asset(self, call: Call[AssetInPath, NoParameters, NoBody]) -> web.StreamResponse:
@@ -107,7 +106,6 @@ class DocsResource:
 
 
 def routes(docs: DocsResource) -> tuple[Route, ...]:
-    """The description of this API, for anybody."""
     return (
         Route(
             "GET",

@@ -122,7 +122,6 @@ class EventsResource:
 
 
 def routes(streams: EventsResource) -> tuple[Route, ...]:
-    """The stream of a job."""
     return (
         Route(
             "GET",

@@ -156,7 +156,6 @@ class FilesResource:
         return await self._downloads.send(call.request, call.caller, content, headers)
 
     async def delete(self, call: Call[FileInPath, NoParameters, NoBody]) -> web.StreamResponse:
-        """Delete the file."""
         name = checked_name(call.path.filename)
         async with self._writes.transaction(call.caller) as connection:
             deleted = await self._store.delete_file(
@@ -170,7 +169,6 @@ class FilesResource:
 
 
 def routes(files: FilesResource) -> tuple[Route, ...]:
-    """The files of a property."""
     return (
         Route(
             "GET",

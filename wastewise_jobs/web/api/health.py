@@ -104,7 +104,6 @@ class HealthResource:
 
 
 def routes(health: HealthResource) -> tuple[Route, ...]:
-    """The two probes, for anybody."""
     return (
         Route(
             "GET",

@@ -95,7 +95,6 @@ class JobDataResource:
 
 
 def routes(data: JobDataResource) -> tuple[Route, ...]:
-    """What a job left behind."""
     return (
         Route(
             "GET",

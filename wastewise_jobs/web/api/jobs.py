@@ -168,7 +168,6 @@ class JobsResource:
         return answer(job_answer(view))
 
     async def list_jobs(self, call: Call[NoParameters, JobListQuery, NoBody]) -> web.StreamResponse:
-        """One page."""
         query = call.query
         wanted = JobFilter(
             user_id=_listed_user(call.caller, query.user_id),
@@ -265,7 +264,6 @@ class JobsResource:
 
 
 def routes(jobs: JobsResource) -> tuple[Route, ...]:
-    """Create, look, list, cancel, retry."""
     return (
         Route(
             "POST",

@@ -15,7 +15,6 @@ class MetricsResource:
         self._exposition = exposition
 
     async def metrics(self, call: Call[NoParameters, NoParameters, NoBody]) -> web.StreamResponse:
-        """Every number, as text."""
         del call
         return web.Response(
             body=await self._exposition.text(),

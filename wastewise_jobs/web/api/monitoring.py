@@ -69,7 +69,6 @@ class MonitoringResource:
         self._trends = trends
 
     async def queue(self, call: Call[NoParameters, NoParameters, NoBody]) -> web.StreamResponse:
-        """What waits, runs and finished."""
         del call
         metrics = await self._metrics.queue_metrics()
         figures = QueueFigures.model_validate(metrics.figures)
@@ -97,7 +96,6 @@ class MonitoringResource:
         return answer(WorkersAnswer(data=data, timestamp=fleet.read_at))
 
     async def trends(self, call: Call[NoParameters, TrendQuery, NoBody]) -> web.StreamResponse:
-        """What finished, bucket by bucket."""
         window, bucket = _as_timedelta(call.query.window), _as_timedelta(call.query.bucket)
         if window / bucket > MOST_BUCKETS:
             problem = f"gives more than {MOST_BUCKETS} buckets of {call.query.bucket}"
@@ -120,7 +118,6 @@ class MonitoringResource:
 
 
 def routes(monitoring: MonitoringResource) -> tuple[Route, ...]:
-    """Numbers, for admins."""
     return (
         Route(
             "GET",

@@ -43,7 +43,6 @@ class ProjectsResource:
     async def create(
         self, call: Call[NoParameters, NoParameters, ProjectRequest]
     ) -> web.StreamResponse:
-        """Create a property."""
         user_id = call.caller.user_id
         async with self._writes.transaction(call.caller) as connection:
             if not call.caller.admin:
@@ -58,14 +57,12 @@ class ProjectsResource:
         )
 
     async def get(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
-        """One property."""
         project = await self._store.get(call.path.id, user_id=call.caller.sees_only)
         if project is None:
             raise no_such_project()
         return answer(project_details(project))
 
     async def list_projects(self, call: Call[NoParameters, Page, NoBody]) -> web.StreamResponse:
-        """One page."""
         limit = call.query.limit
         before = read_moment_cursor("projects", call.query.cursor)
         projects = await self._store.list_projects(
@@ -99,7 +96,6 @@ class ProjectsResource:
 
 
 def routes(projects: ProjectsResource) -> tuple[Route, ...]:
-    """Properties."""
     return (
         Route(
             "POST",
