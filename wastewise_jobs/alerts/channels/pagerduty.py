@@ -6,7 +6,7 @@ go to their own.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import orjson
 
@@ -108,5 +108,7 @@ def _action(told: Told) -> Action:
             return "resolve"
         case Notice.ACKNOWLEDGED:
             return "acknowledge"
-        case _:
+        case Notice.RAISED | Notice.REMINDER:
             return "trigger"
+        case unreachable:
+            assert_never(unreachable)
