@@ -8,5 +8,5 @@ last to go. The end has one limit, counted from the signal (`shutdown`): the gra
 seconds.
 
 `process` opens and runs; `database`, `api`, `worker`, `alerts` make its parts from the settings,
-and nothing above them reads any. `connected` is for a process of somebody else that only enqueues.
+and nothing below them reads any. `connected` is for a process of somebody else that only enqueues.
 """

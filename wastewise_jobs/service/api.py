@@ -1,4 +1,4 @@
-"""The API of a process, as its settings say; imported where it is wanted."""
+"""The API of a process, as its settings say; what it is made of is imported when it is wanted."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
