@@ -1,4 +1,4 @@
-"""The types of alerts and the channels that tell them, for settings, alerts and API alike. Pure."""
+"""The closed words about alerts and their channels, for settings, alerts and API alike. Pure."""
 
 from enum import StrEnum
 
@@ -10,6 +10,23 @@ class AlertType(StrEnum):
     JOB_STUCK = "job_stuck"
     HIGH_ERROR_RATE = "high_error_rate"
     WORKER_DOWN = "worker_down"
+
+
+class Severity(StrEnum):
+    """How bad it is, from bad to worst."""
+
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+class AlertStatus(StrEnum):
+    """Where it is in its life."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    SNOOZED = "snoozed"
+    RESOLVED = "resolved"
 
 
 EMAIL, SLACK, PAGERDUTY = "email", "slack", "pagerduty"

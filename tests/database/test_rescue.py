@@ -21,7 +21,7 @@ from tests.factories import (
 )
 from tests.support import eventually
 from wastewise_jobs.db.pool import Connection, create_pool
-from wastewise_jobs.jobs.model import RescuedJob
+from wastewise_jobs.jobs.model import RescuedAs, RescuedJob
 from wastewise_jobs.jobs.outcome import Completed
 from wastewise_jobs.jobs.store import JobStore
 
@@ -43,7 +43,7 @@ async def test_only_jobs_whose_lease_has_expired_are_rescued(
     await expire_leases(connection, lost.id)
     before = await job_row(connection, held.id)
     assert await store.rescue() == [
-        RescuedJob(lost.id, "complete_analysis", "dead", crash_count=1, settled="rescued")
+        RescuedJob(lost.id, "complete_analysis", "dead", crash_count=1, settled=RescuedAs.RESCUED)
     ]
     assert await store.rescue() == []
     assert await job_row(connection, held.id) == before

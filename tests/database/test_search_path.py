@@ -17,7 +17,7 @@ from wastewise_jobs.errors import DatabaseUnusableError
 from wastewise_jobs.jobs.ids import new_job_id
 from wastewise_jobs.jobs.model import NewJob
 from wastewise_jobs.jobs.store import JobStore
-from wastewise_jobs.service.process import prepare_schema
+from wastewise_jobs.service.database import prepare_schema
 from wastewise_jobs.settings import Settings
 
 ELSEWHERE = """

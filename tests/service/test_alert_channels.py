@@ -19,7 +19,8 @@ from tests.service.alerts import (
     statuses_are,
 )
 from tests.support import eventually
-from wastewise_jobs.alerts.model import AlertPolicy, Severity
+from wastewise_jobs.alert_names import Severity
+from wastewise_jobs.alerts.model import AlertPolicy
 from wastewise_jobs.alerts.store import AlertStore
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.settings import Settings, load_settings

@@ -12,7 +12,8 @@ from wastewise_jobs import JobContext, Jobs, PermanentError
 from wastewise_jobs.analysis.sample import sample_files
 from wastewise_jobs.cli.credentials import make_token
 from wastewise_jobs.client import Client, ConflictError, NotAuthorizedError, NotFoundError
-from wastewise_jobs.service.process import Parts, run_service
+from wastewise_jobs.service.parts import Parts
+from wastewise_jobs.service.process import run_service
 from wastewise_jobs.service.shutdown import Stop
 from wastewise_jobs.settings import Settings
 from wastewise_jobs.web.http.server import Address

@@ -12,17 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support import eventually
+from wastewise_jobs.alert_names import AlertStatus, Severity
 from wastewise_jobs.alerts.links import AlertLinks
-from wastewise_jobs.alerts.model import (
-    Alert,
-    AlertId,
-    AlertStatus,
-    Message,
-    Notice,
-    NotSent,
-    Severity,
-    Told,
-)
+from wastewise_jobs.alerts.model import Alert, AlertId, Message, Notice, NotSent, Told
 from wastewise_jobs.maintenance.ping import Ping
 from wastewise_jobs.outbound import NoReplyError, Outbound, Proxies
 from wastewise_jobs.service.alerts import make_channels, proxies_of

@@ -4,7 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from wastewise_jobs.alerts.model import Alert, AlertId, AlertStatus, Notice, Severity, Told
+from wastewise_jobs.alert_names import AlertStatus, Severity
+from wastewise_jobs.alerts.model import Alert, AlertId, Notice, Told
 from wastewise_jobs.alerts.wording import title_of
 
 NOW = datetime(2026, 3, 1, 3, 15, tzinfo=UTC)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import assert_never
 
+from wastewise_jobs.alert_names import Severity
 from wastewise_jobs.alerts.model import (
     Alert,
     AlertPolicy,
@@ -20,7 +21,6 @@ from wastewise_jobs.alerts.model import (
     NotSent,
     SendOutcome,
     Sent,
-    Severity,
     Told,
 )
 from wastewise_jobs.alerts.store import AlertStore

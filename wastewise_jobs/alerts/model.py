@@ -12,23 +12,6 @@ from wastewise_jobs.alert_names import EMAIL, PAGERDUTY, SLACK, AlertType
 AlertId = NewType("AlertId", UUID)
 
 
-class Severity(StrEnum):
-    """How bad it is, from bad to worst."""
-
-    WARNING = "warning"
-    ERROR = "error"
-    CRITICAL = "critical"
-
-
-class AlertStatus(StrEnum):
-    """Where it is in its life."""
-
-    OPEN = "open"
-    ACKNOWLEDGED = "acknowledged"
-    SNOOZED = "snoozed"
-    RESOLVED = "resolved"
-
-
 class Notice(StrEnum):
     """What a channel is told about an alert."""
 

@@ -114,4 +114,5 @@ FROM public.record_alert_deliveries(
     $1::text, $2::uuid[], $3::bigint[], $4::text, $5::boolean, $6::double precision, $7::text
 ) r
 """
+UNDELIVERED = "SELECT public.undelivered_alerts() AS undelivered"
 LINK_KEY = "SELECT link_key FROM public.schema_info"

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
+from wastewise_jobs.alert_names import AlertStatus
 from wastewise_jobs.alerts import sql
 from wastewise_jobs.alerts.model import (
     Alert,
@@ -30,12 +31,10 @@ class AlertStore:
         self._pool = pool
 
     async def get(self, alert_id: UUID) -> Alert | None:
-        """One alert, or None."""
         found = await self.by_id([alert_id])
         return found[0] if found else None
 
     async def by_id(self, ids: Sequence[UUID]) -> list[Alert]:
-        """These alerts, oldest first."""
         return [_alert(row) for row in await self._pool.fetch(sql.BY_ID, ids)]
 
     async def list_alerts(
@@ -71,22 +70,21 @@ class AlertStore:
 
     async def acknowledge(
         self, alert_id: UUID, *, by: UUID | None, actor: str, note: str | None = None
-    ) -> str | None:
-        """`acknowledged`, `resolved` (too late), or None when there is no such alert."""
-        answer: str | None = await self._pool.fetchval(sql.ACKNOWLEDGE, alert_id, by, actor, note)
-        return answer
+    ) -> AlertStatus | None:
+        """Acknowledged, resolved (too late), or None when there is no such alert."""
+        return _status(await self._pool.fetchval(sql.ACKNOWLEDGE, alert_id, by, actor, note))
 
     async def snooze(
         self, alert_id: UUID, until: datetime, *, actor: str, note: str | None = None
-    ) -> str | None:
-        """`snoozed`, `resolved` (too late), or None when there is no such alert."""
-        answer: str | None = await self._pool.fetchval(sql.SNOOZE, alert_id, until, actor, note)
-        return answer
+    ) -> AlertStatus | None:
+        """Snoozed, resolved (too late), or None when there is no such alert."""
+        return _status(await self._pool.fetchval(sql.SNOOZE, alert_id, until, actor, note))
 
-    async def resolve(self, alert_id: UUID, *, actor: str, note: str | None = None) -> str | None:
-        """`resolved`, also where it was, or None when there is no such alert."""
-        answer: str | None = await self._pool.fetchval(sql.RESOLVE, alert_id, actor, note)
-        return answer
+    async def resolve(
+        self, alert_id: UUID, *, actor: str, note: str | None = None
+    ) -> AlertStatus | None:
+        """Resolved, also where it was, or None when there is no such alert."""
+        return _status(await self._pool.fetchval(sql.RESOLVE, alert_id, actor, note))
 
     async def plan(self, routes: Mapping[str, Sequence[str]], repeat_after: timedelta) -> int:
         """Put whatever is to be told into the outbox; how many alerts."""
@@ -134,9 +132,17 @@ class AlertStore:
         )
         return [AlertId(row["alert_id"]) for row in rows if row["status"] == "undelivered"]
 
+    async def undelivered(self) -> int:
+        """How many open alerts no attempt could deliver."""
+        return int(await self._pool.fetchval(sql.UNDELIVERED))
+
     async def link_key(self) -> bytes:
         """The key that signs links; the same for every process."""
         return bytes(await self._pool.fetchval(sql.LINK_KEY))
+
+
+def _status(answer: str | None) -> AlertStatus | None:
+    return None if answer is None else AlertStatus(answer)
 
 
 def _alert(row: asyncpg.Record) -> Alert:

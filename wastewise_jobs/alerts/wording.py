@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import assert_never
 from uuid import UUID
 
-from wastewise_jobs.alert_names import AlertType
+from wastewise_jobs.alert_names import AlertType, Severity
 from wastewise_jobs.alerts.links import AlertLinks
-from wastewise_jobs.alerts.model import Alert, Message, Notice, Severity, Told
+from wastewise_jobs.alerts.model import Alert, Message, Notice, Told
 from wastewise_jobs.in_words import duration, moment, number, percent
 from wastewise_jobs.logs import redact
 
@@ -128,8 +129,10 @@ def title_of(told: Told) -> str:
             return f"{name}{times} is resolved"
         case Notice.REMINDER:
             return f"{name}{times} is still open"
-        case _:
+        case Notice.RAISED | Notice.ACKNOWLEDGED:
             return name + times
+        case unreachable:
+            assert_never(unreachable)
 
 
 def _facts(alert: Alert) -> Iterator[tuple[str, str]]:

@@ -39,7 +39,6 @@ class CategoryTotal:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "CategoryTotal":
-        """The total that `to_json` wrote."""
         share = stored["shareExact"]
         return cls(
             Category(stored["category"]),
@@ -87,7 +86,6 @@ class Month:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Month":
-        """The month that `to_json` wrote."""
         return cls(
             month=stored["month"],
             days_covered=stored["daysCovered"],

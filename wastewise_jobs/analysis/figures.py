@@ -51,7 +51,6 @@ class Quantity:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Quantity":
-        """The quantity that `to_json` wrote."""
         return cls(
             code=stored["code"],
             label=stored["label"],
@@ -91,7 +90,6 @@ class Benchmark:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Benchmark":
-        """The benchmark that `to_json` wrote."""
         bounds = ("low", "high", "plausibleLow", "plausibleHigh")
         return cls(stored["text"], *(_decimal(stored[bound]) for bound in bounds))
 
@@ -153,7 +151,6 @@ class Figure:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Figure":
-        """The figure that `to_json` wrote."""
         return cls(
             result=Quantity.from_json(stored),
             inputs=tuple(Quantity.from_json(entry) for entry in stored["inputs"]),

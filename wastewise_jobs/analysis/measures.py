@@ -33,7 +33,6 @@ class Spend:
 
     @cached_property
     def rows(self) -> tuple[Rows, ...]:
-        """All the rows."""
         return rows_of(line.place for line in self.lines)
 
     @property
@@ -88,7 +87,6 @@ class HaulLog:
 
     @property
     def count(self) -> int:
-        """How many hauls."""
         return len(self.hauls)
 
     @property
@@ -98,7 +96,6 @@ class HaulLog:
 
     @cached_property
     def rows(self) -> tuple[Rows, ...]:
-        """All the rows."""
         return rows_of(haul.place for haul in self.hauls)
 
     @property

@@ -31,7 +31,6 @@ class Metrics:
     warnings: tuple[Notice, ...]
 
     def figure(self, code: str) -> Figure | None:
-        """The figure of that name."""
         return next((figure for figure in self.figures if figure.code == code), None)
 
 

@@ -88,7 +88,6 @@ class PropertyFacts:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "PropertyFacts":
-        """The facts that `to_json` wrote."""
         return cls(
             name=stored["name"],
             units=stored["units"],
@@ -199,7 +198,6 @@ class InvoiceLine:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "InvoiceLine":
-        """The line that `to_row` wrote."""
         return cls(
             place=Place(row["file"], row["sheet"], row["row"]),
             invoice_number=row["invoiceNumber"],
@@ -243,7 +241,6 @@ class Haul:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Haul":
-        """The haul that `to_row` wrote."""
         return cls(
             place=Place(row["file"], row["sheet"], row["row"]),
             day=date.fromisoformat(row["date"]),
@@ -285,7 +282,6 @@ class Rows:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Rows":
-        """The rows that `to_json` wrote."""
         return cls(stored["file"], stored["sheet"], stored["rows"])
 
 
@@ -339,7 +335,6 @@ class Notice:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Notice":
-        """The warning that `to_json` wrote."""
         rows = tuple(Rows.from_json(rows) for rows in stored["rows"])
         return cls(stored["code"], stored["message"], rows, stored["column"])
 
@@ -377,7 +372,6 @@ class FileSummary:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "FileSummary":
-        """The summary that `to_json` wrote."""
         return cls(
             file=stored["file"],
             sheet=stored["sheet"],

@@ -87,7 +87,6 @@ class Recommendation:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Recommendation":
-        """The recommendation that `to_json` wrote."""
         payback = stored["paybackMonthsExact"]
         return cls(
             code=stored["code"],
@@ -117,7 +116,6 @@ class Omission:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Omission":
-        """The omission that `to_json` wrote."""
         return cls(stored["code"], stored["title"], stored["reason"])
 
 

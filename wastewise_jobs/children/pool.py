@@ -47,7 +47,6 @@ class ChildPool:
             self._discard(child)
 
     def close(self) -> None:
-        """Kill all of them."""
         for child in list(self._all):
             self._discard(child)
         self._idle.clear()

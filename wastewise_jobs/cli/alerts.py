@@ -9,6 +9,7 @@ import typer
 from wastewise_jobs.cli.options import AsJson
 
 if TYPE_CHECKING:
+    from wastewise_jobs.alert_names import AlertStatus
     from wastewise_jobs.alerts.model import Alert
     from wastewise_jobs.alerts.store import AlertStore
     from wastewise_jobs.settings import Settings
@@ -46,7 +47,8 @@ def list_alerts(
     as_json: AsJson = False,
 ) -> None:
     """The alerts that are not resolved, newest first."""
-    from wastewise_jobs.alerts.model import AlertFilter, AlertStatus
+    from wastewise_jobs.alert_names import AlertStatus
+    from wastewise_jobs.alerts.model import AlertFilter
 
     statuses = [one for one in AlertStatus if everything or one is not AlertStatus.RESOLVED]
 
@@ -70,15 +72,16 @@ def ack(
     note: Annotated[str | None, typer.Option(help="What you are doing about it.")] = None,
 ) -> None:
     """Acknowledge an alert: it stays quiet until it gets worse."""
+    from wastewise_jobs.alert_names import AlertStatus
     from wastewise_jobs.errors import InvalidInputError
 
-    async def act(_: "Settings", store: "AlertStore") -> str | None:
+    async def act(_: "Settings", store: "AlertStore") -> "AlertStatus | None":
         return await store.acknowledge(alert_id, by=None, actor="command line", note=note)
 
     _, answer = _with_store(act)
     if answer is None:
         raise InvalidInputError("ALERT_ID", "there is no such alert; `alerts list` shows them")
-    typer.echo("acknowledged" if answer == "acknowledged" else "it is resolved already")
+    typer.echo("acknowledged" if answer is AlertStatus.ACKNOWLEDGED else "it is resolved already")
 
 
 def _print(alerts: "list[Alert]") -> None:
@@ -103,7 +106,7 @@ def _with_store(
     from wastewise_jobs.cli.running import run
     from wastewise_jobs.cli.start import start
     from wastewise_jobs.db.opening import checked_pool
-    from wastewise_jobs.service.process import database
+    from wastewise_jobs.service.database import database
 
     settings = start()
 

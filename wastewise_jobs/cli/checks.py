@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from wastewise_jobs.alerts.store import AlertStore
+from wastewise_jobs.db import server
 from wastewise_jobs.db.address import POOLER_REMEDY, hears, speaks_of_pooler
 from wastewise_jobs.db.opening import Addresses, direct_connection, pooled_connection
 from wastewise_jobs.db.pool import Connection
@@ -27,39 +29,14 @@ from wastewise_jobs.db.schema.migrate import (
 )
 from wastewise_jobs.errors import SchemaMismatchError, WastewiseJobsError
 from wastewise_jobs.in_words import count
+from wastewise_jobs.maintenance.store import astray_jobs, held_rows
+from wastewise_jobs.maintenance.store import repair as repair_now
 from wastewise_jobs.monitoring.unserved import unserved
-from wastewise_jobs.monitoring.workers import undelivered_words
+from wastewise_jobs.monitoring.workers import alive, undelivered_words
 from wastewise_jobs.settings import Settings
 
 OLDEST_SERVER, NEWEST_SERVER = 14, 18
 _MOST_SKEW_SECONDS = 5.0
-
-_WRITE = "UPDATE public.schema_info SET updated_at = updated_at"
-_BUDGET = """
-SELECT
-    current_setting('max_connections')::integer
-        - current_setting('superuser_reserved_connections')::integer AS most,
-    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used
-"""
-_ASTRAY = "SELECT count(*) FROM public.astray_jobs(public.unfinished_jobs())"
-_WORKERS = """
-SELECT
-    count(*) FILTER (WHERE kind = 'worker' AND NOT draining) AS workers,
-    count(*) FILTER (WHERE kind = 'external') AS callers
-FROM public.job_workers
-WHERE last_heartbeat_at > now() - make_interval(mins => $1)
-"""
-_HELD = """
-SELECT count(*) AS held, max(h.reason) AS reason
-FROM (
-    SELECT p.reason
-    FROM public.job_prune_holds p
-    WHERE p.held_at > now() - interval '1 day'
-    LIMIT 10000
-) AS h
-"""
-_UNDELIVERED = "SELECT public.undelivered_alerts()"
-_REPAIR = "SELECT public.repair_job_queue()"
 
 
 class Verdict(StrEnum):
@@ -143,10 +120,9 @@ async def _database(
     connection: "asyncpg.Connection[asyncpg.Record]", addresses: Addresses, settings: Settings
 ) -> Finding:
     version = connection.get_server_version()
-    written = await connection.fetchval("SHOW server_version")
     # Nobody else can tell where our own is; it needs no password.
     where = f"our own at {addresses.direct}" if settings.embedded else "DATABASE_URL"
-    says = f"PostgreSQL {written}, {where}"
+    says = f"PostgreSQL {await server.release(connection)}, {where}"
     if version.major < OLDEST_SERVER:
         return problem("database", says, f"use PostgreSQL {OLDEST_SERVER} or newer")
     if lack := lacks_utf8(connection):
@@ -156,7 +132,7 @@ async def _database(
     return good("database", says)
 
 
-async def _schema(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+async def _schema(connection: Connection) -> Finding:
     try:
         await check_schema(connection)
     except SchemaMismatchError as error:
@@ -165,11 +141,8 @@ async def _schema(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
 
 
 async def _writing(connection: Connection) -> Finding:
-    """A real write: a standby and a role without rights both answer reads."""
-    transaction = connection.transaction()
-    await transaction.start()
     try:
-        await connection.execute(_WRITE)
+        await server.try_to_write(connection)
     except asyncpg.ReadOnlySQLTransactionError:
         advice = "point DATABASE_URL at the primary; several hosts need target_session_attrs"
         return problem("writing", "the server is read-only", advice)
@@ -177,8 +150,6 @@ async def _writing(connection: Connection) -> Finding:
         return problem("writing", "there is no schema yet", "run `wastewise-jobs migrate`")
     except asyncpg.InsufficientPrivilegeError as error:
         return problem("writing", f"refused: {error}", "grant the role of DATABASE_URL its rights")
-    finally:
-        await transaction.rollback()
     return good("writing", "works")
 
 
@@ -195,21 +166,22 @@ async def _listener(connection: Connection, addresses: Addresses, settings: Sett
 
 
 async def _connections(connection: Connection, settings: Settings) -> Finding:
-    row = await connection.fetchrow(_BUDGET)
-    most, used = (row["most"], row["used"]) if row is not None else (0, 0)
+    room = await server.room(connection)
     budget = settings.database_pool_size + settings.connections_beside_pool
-    says = f"a process uses up to {budget} of {most}, {used} are in use"
-    if budget > most:
+    says = f"a process uses up to {budget} of {room.most}, {room.used} are in use"
+    if budget > room.most:
         advice = "lower DATABASE_POOL_SIZE or raise max_connections"
         return problem("connections", says, advice)
-    if budget > most - used:
+    if budget > room.most - room.used:
         return note("connections", says, "one more full process would not fit")
-    return good("connections", f"{says}, room for {(most - used) // budget} more processes")
+    return good(
+        "connections", f"{says}, room for {(room.most - room.used) // budget} more processes"
+    )
 
 
 async def _clock(connection: Connection) -> Finding:
     before = datetime.now(UTC)
-    theirs = await connection.fetchval("SELECT clock_timestamp()")
+    theirs = await server.clock(connection)
     after = datetime.now(UTC)
     skew = (theirs - (before + (after - before) / 2)).total_seconds()
     says = f"the database's is {abs(skew):.2f} s {'ahead of' if skew > 0 else 'behind'} ours"
@@ -219,19 +191,18 @@ async def _clock(connection: Connection) -> Finding:
 
 
 async def _queue(connection: Connection, *, repair: bool) -> Finding:
-    astray = await connection.fetchval(_ASTRAY)
+    astray = await astray_jobs(connection)
     if not astray:
         return good("queue", "every unfinished job is in it, and nothing else")
     says = f"{astray} jobs are astray: job_queue and analysis_jobs disagree about them"
     if not repair:
         return problem("queue", says, "run `wastewise-jobs doctor --repair`")
-    mended = await connection.fetchval(_REPAIR)
+    mended = await repair_now(connection)
     return note("queue", says, f"repaired, {mended} rows were changed")
 
 
 async def _workers(connection: Connection, settings: Settings) -> Finding:
-    row = await connection.fetchrow(_WORKERS, settings.worker_heartbeat_threshold_minutes)
-    workers, callers = (row["workers"], row["callers"]) if row is not None else (0, 0)
+    workers, callers = await alive(connection, _silent_after(settings))
     says = f"{workers:,} running"
     if callers:
         says += f", {count(callers, 'caller')} of get_next_job"
@@ -241,8 +212,7 @@ async def _workers(connection: Connection, settings: Settings) -> Finding:
 
 
 async def _work(connection: Connection, settings: Settings) -> Finding:
-    silent_after = timedelta(minutes=settings.worker_heartbeat_threshold_minutes)
-    left = await unserved(connection, silent_after)
+    left = await unserved(connection, _silent_after(settings))
     if not left:
         return good("work", "somebody carries whatever is due")
     says = "\n".join(one.words for one in left)
@@ -250,25 +220,29 @@ async def _work(connection: Connection, settings: Settings) -> Finding:
 
 
 async def _pruning(connection: Connection) -> Finding:
-    row = await connection.fetchrow(_HELD)
-    if row is None or not row["held"]:
+    held = await held_rows(connection)
+    if not held.rows:
         return good("pruning", "nothing is kept from it")
-    says = f"{count(row['held'], 'row')} cannot be deleted: {row['reason']}"
+    says = f"{count(held.rows, 'row')} cannot be deleted: {held.reason}"
     return note("pruning", says, "ON DELETE CASCADE or SET NULL in that table lets them go")
 
 
 async def _alerts(connection: Connection) -> Finding:
-    undelivered = await connection.fetchval(_UNDELIVERED)
+    undelivered = await AlertStore(connection).undelivered()
     if not undelivered:
         return good("alerts", "none is undelivered")
     says = undelivered_words(undelivered)
     return note("alerts", says, "run `wastewise-jobs alerts list`, then `alerts test`")
 
 
-async def _public(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+async def _public(connection: Connection) -> Finding:
     if await public_may_create(connection):
         return note("public", RISK_OF_CREATE, f"as its owner: {REVOKE_CREATE}")
     return good("public", "only those who were allowed to create in schema public")
+
+
+def _silent_after(settings: Settings) -> timedelta:
+    return timedelta(minutes=settings.worker_heartbeat_threshold_minutes)
 
 
 def _dropped(addresses: Addresses) -> list[Finding]:

@@ -68,7 +68,8 @@ class _Demo:
 
     async def run(self) -> bool:
         """Whether the analysis completed; ends with the service."""
-        from wastewise_jobs.service.process import Parts, run_service
+        from wastewise_jobs.service.parts import Parts
+        from wastewise_jobs.service.process import run_service
 
         up: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
 

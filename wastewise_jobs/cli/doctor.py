@@ -21,7 +21,7 @@ def doctor(
     from wastewise_jobs.cli.checks import Verdict, examine
     from wastewise_jobs.cli.running import run
     from wastewise_jobs.cli.start import start
-    from wastewise_jobs.service.process import database
+    from wastewise_jobs.service.database import database
 
     settings = start()
 

@@ -114,7 +114,7 @@ def _with_store(act: "Callable[[KeyStore], Awaitable[T]]") -> T:
     from wastewise_jobs.cli.running import run
     from wastewise_jobs.cli.start import start
     from wastewise_jobs.db.opening import checked_pool
-    from wastewise_jobs.service.process import database
+    from wastewise_jobs.service.database import database
     from wastewise_jobs.web.access.keys import KeyStore
 
     settings = start()

@@ -5,28 +5,23 @@ worker, and no real row by it.
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import asyncpg
-
-from wastewise_jobs.db.address import reachable
-from wastewise_jobs.db.connect import connect
 from wastewise_jobs.db.doorbell import Doorbell
 from wastewise_jobs.db.opening import Addresses, open_pool
 from wastewise_jobs.db.schema.migrate import migrate
-from wastewise_jobs.dsn import read_dsn
-from wastewise_jobs.errors import ConfigurationError
+from wastewise_jobs.db.spare import spare_database
 from wastewise_jobs.handlers.context import JobContext
 from wastewise_jobs.handlers.registry import Jobs
 from wastewise_jobs.jobs.ids import new_job_id
 from wastewise_jobs.jobs.model import DEFAULT_QUEUE, NewJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
-from wastewise_jobs.service.process import database, make_worker
+from wastewise_jobs.service.database import database
+from wastewise_jobs.service.worker import make_worker
 from wastewise_jobs.settings import Settings
 from wastewise_jobs.workers.worker import Worker
 
@@ -86,26 +81,11 @@ async def _nothing(job: JobContext) -> None:
 @asynccontextmanager
 async def _throw_away(addresses: Addresses) -> AsyncIterator[Addresses]:
     """A migrated database of a random name on the same server."""
-    name = f"wastewise_bench_{secrets.token_hex(6)}"
-    own = read_dsn(addresses.direct).of_database(name)
-    with reachable(addresses.direct, variable=addresses.direct_variable):
-        connection = await connect(addresses.direct, timeout=10, command_timeout=60)
-    try:
-        try:
-            await connection.execute(f'CREATE DATABASE "{name}"')
-        except asyncpg.InsufficientPrivilegeError:
-            raise ConfigurationError(
-                "DATABASE_URL",
-                "its role may not create databases, and nothing is measured in a database that "
-                "is in use; unset it to measure the embedded server",
-            ) from None
-        try:
-            await migrate(own)
-            yield Addresses(own, own)
-        finally:
-            await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        await connection.close(timeout=5)
+    async with spare_database(
+        addresses.direct, prefix="wastewise_bench", variable=addresses.direct_variable
+    ) as own:
+        await migrate(own)
+        yield Addresses(own, own)
 
 
 async def _enqueue(store: JobStore, count: int) -> float:

@@ -49,7 +49,7 @@ def migrate(
 
 async def _plan(settings: "Settings") -> list[str]:
     from wastewise_jobs.db.schema.migrate import plan
-    from wastewise_jobs.service.process import database
+    from wastewise_jobs.service.database import database
 
     async with database(settings) as addresses:
         return await plan(addresses.direct, variable=addresses.direct_variable)
@@ -58,7 +58,7 @@ async def _plan(settings: "Settings") -> list[str]:
 async def _roll_back(settings: "Settings", count: int, *, discard: bool) -> list[str]:
     from wastewise_jobs.db.schema.migrate import rollback, tables_to_lose
     from wastewise_jobs.errors import InvalidInputError
-    from wastewise_jobs.service.process import database
+    from wastewise_jobs.service.database import database
 
     async with database(settings) as addresses:
         dsn, variable = addresses.direct, addresses.direct_variable
@@ -70,7 +70,7 @@ async def _roll_back(settings: "Settings", count: int, *, discard: bool) -> list
 
 
 async def _apply(settings: "Settings") -> list[str]:
-    from wastewise_jobs.service.process import database, prepare_schema
+    from wastewise_jobs.service.database import database, prepare_schema
 
     async with database(settings) as addresses:
         return await prepare_schema(addresses, settings)

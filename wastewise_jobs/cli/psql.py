@@ -22,7 +22,7 @@ def psql(
     """Open psql on DATABASE_URL, or on the embedded server."""
     from wastewise_jobs.cli.running import run
     from wastewise_jobs.cli.start import start
-    from wastewise_jobs.service.process import database
+    from wastewise_jobs.service.database import database
 
     settings = start(quiet=True)
     program = _program(settings)

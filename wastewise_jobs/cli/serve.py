@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wastewise_jobs.handlers.registry import Jobs
-    from wastewise_jobs.service.process import Parts
+    from wastewise_jobs.service.parts import Parts
     from wastewise_jobs.settings import Settings
     from wastewise_jobs.web.http.server import Address
 
@@ -58,7 +58,7 @@ def serve(
 
 def api(*, host: Host = None, port: Port = None) -> None:
     """Run the HTTP API alone; it validates by what workers have registered."""
-    from wastewise_jobs.service.process import Parts
+    from wastewise_jobs.service.parts import Parts
 
     _run(Parts(api=True, worker=False), host=host, port=port)
 
@@ -81,7 +81,7 @@ def worker(
 
 def _parts(*, api: bool, app: str | None, builtin: bool, queues: str | None) -> "Parts":
     from wastewise_jobs.errors import InvalidInputError
-    from wastewise_jobs.service.process import Parts
+    from wastewise_jobs.service.parts import Parts
 
     app_jobs = _load(app)
     if not builtin and not app_jobs:

@@ -26,7 +26,7 @@ def status(*, as_json: AsJson = False) -> None:
     from wastewise_jobs.cli.running import run
     from wastewise_jobs.cli.start import start
     from wastewise_jobs.db.opening import checked_pool
-    from wastewise_jobs.service.process import database
+    from wastewise_jobs.service.database import database
 
     settings = start()
 
@@ -49,7 +49,8 @@ def status(*, as_json: AsJson = False) -> None:
 async def _look(settings: "Settings", pool: "Pool") -> "tuple[QueueMetrics, Fleet, list[Alert]]":
     from datetime import timedelta
 
-    from wastewise_jobs.alerts.model import AlertFilter, AlertStatus
+    from wastewise_jobs.alert_names import AlertStatus
+    from wastewise_jobs.alerts.model import AlertFilter
     from wastewise_jobs.alerts.store import AlertStore
     from wastewise_jobs.monitoring.metrics import MetricsStore
     from wastewise_jobs.monitoring.workers import FleetStore

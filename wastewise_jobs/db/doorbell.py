@@ -8,7 +8,7 @@ A ring that cannot be sent is dropped, because every worker polls as well.
 import asyncio
 
 from wastewise_jobs.db.loops import Beat
-from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.logs import get_logger
 
 log = get_logger(__name__)
@@ -20,6 +20,7 @@ _MERGE_SECONDS = 0.004
 _SEND_LIMIT_SECONDS = 5.0
 # One statement for however many queues, each at most once.
 _RING = "SELECT pg_notify($1, q) FROM unnest($2::text[]) AS q"
+_RING_WITHIN = "SELECT pg_notify($1, $2)"
 
 
 class Doorbell:
@@ -81,3 +82,8 @@ class Doorbell:
         else:
             self.sent += len(queues)
             self._failing = False
+
+
+async def ring_within(connection: Connection, queue: str) -> None:
+    """Ring in a transaction of the caller's; workers hear it when that commits."""
+    await connection.execute(_RING_WITHIN, WAKE_TOPIC, queue)

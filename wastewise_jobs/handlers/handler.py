@@ -13,13 +13,13 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from wastewise_jobs.db.doorbell import WAKE_TOPIC
+from wastewise_jobs.db.doorbell import ring_within
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.errors import InvalidInputError, JobRefusedError
 from wastewise_jobs.handlers.signature import Signature
 from wastewise_jobs.jobs.failure import describe_invalid
 from wastewise_jobs.jobs.ids import new_job_id
-from wastewise_jobs.jobs.model import DEFAULT_QUEUE, Enqueued, JobTypeInfo, NewJob
+from wastewise_jobs.jobs.model import DEFAULT_QUEUE, Disposition, Enqueued, JobTypeInfo, NewJob
 from wastewise_jobs.jobs.storable import MAX_INPUT_BYTES, dump_json
 from wastewise_jobs.jobs.store import JobStore
 
@@ -165,7 +165,7 @@ class Handler(Generic[P, R]):
         answer = await self._insert(job, connection)
         if isinstance(answer, JobRefusedError):
             raise answer
-        if answer.disposition == "conflict":
+        if answer.disposition is Disposition.CONFLICT:
             raise JobRefusedError(
                 "idempotency_key_conflict",
                 f"the idempotency key was used for another request (job {answer.id})",
@@ -252,7 +252,7 @@ class Handler(Generic[P, R]):
         if connection is None:
             self._jobs.binding.ring(queue)
         elif self._jobs.notifies:
-            await connection.execute("SELECT pg_notify($1, $2)", WAKE_TOPIC, queue)
+            await ring_within(connection, queue)
 
     def input_json(self, given: object) -> str:
         """The stored form of an input; InvalidInputError names the field that is wrong."""

@@ -61,20 +61,28 @@ class NewJob:
     delay_seconds: float | None = None
 
 
+class Disposition(StrEnum):
+    """What enqueueing did.
+
+    The job is existing when the same key and the same request came before; in conflict when the
+    key was used for another request.
+    """
+
+    CREATED = "created"
+    EXISTING = "existing"
+    CONFLICT = "conflict"
+
+
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """What became of one NewJob.
-
-    `disposition`: "created"; "existing" when the same key and the same request came before;
-    "conflict" when the key was used for another request (`id` is that other job's).
-    """
+    """What became of one NewJob; in a conflict `id` is the job's that has its key."""
 
     id: JobId
     status: Status
     priority: int
     priority_reason: str | None
     created_at: datetime
-    disposition: str
+    disposition: Disposition
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +115,46 @@ class ClaimedJob:
         return self.crash_count >= CRASHES - 1
 
 
+class RescuedAs(StrEnum):
+    """Where a job went from a worker that is gone."""
+
+    RESCUED = "rescued"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class RetriedAs(StrEnum):
+    """What a retry became; of one whose retries are exhausted nothing was changed."""
+
+    RETRIED = "retried"
+    EXHAUSTED = "exhausted"
+    CANCELLED = "cancelled"
+
+
+class Cancellation(StrEnum):
+    """What became of the wish to cancel: done, asked of its worker, or too late."""
+
+    CANCELLED = "cancelled"
+    REQUESTED = "requested"
+    FINISHED = "finished"
+
+
+class Requeueing(StrEnum):
+    """What became of the wish to send a job round again."""
+
+    REQUEUED = "requeued"
+    NOT_FAILED = "not_failed"
+
+
 @dataclass(frozen=True, slots=True)
 class RescuedJob:
-    """A job taken from a worker that is gone; `settled`: rescued, failed or cancelled."""
+    """A job taken from a worker that is gone."""
 
     id: JobId
     job_type: str
     worker_id: str | None
     crash_count: int
-    settled: str
+    settled: RescuedAs
 
 
 @dataclass(frozen=True, slots=True)

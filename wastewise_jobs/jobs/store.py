@@ -22,14 +22,19 @@ from wastewise_jobs.errors import JobRefusedError, LeaseLostError
 from wastewise_jobs.jobs import sql
 from wastewise_jobs.jobs.ids import new_job_ids
 from wastewise_jobs.jobs.model import (
+    Cancellation,
     ClaimedJob,
+    Disposition,
     Enqueued,
     JobFilter,
     JobId,
     JobView,
     NewJob,
     Progress,
+    Requeueing,
+    RescuedAs,
     RescuedJob,
+    RetriedAs,
     Status,
 )
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
@@ -63,10 +68,10 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """`settled`: retried (due at `retry_after`), exhausted (nothing changed) or cancelled."""
+    """What became of a retry; it is due at `retry_after` where it was retried."""
 
     id: JobId
-    settled: str
+    settled: RetriedAs
     retry_after: datetime | None
 
 
@@ -228,7 +233,10 @@ class JobStore:
             *_errors([outcome for _, outcome in outcomes]),
             [o.least_delay.total_seconds() if o.least_delay else None for _, o in outcomes],
         )
-        return {row[0]: Retried(*row) for row in rows}
+        return {
+            job_id: Retried(job_id, RetriedAs(settled), retry_after)
+            for job_id, settled, retry_after in rows
+        }
 
     async def fail(self, outcomes: Sequence[tuple[ClaimedJob, Failed]]) -> set[JobId]:
         """Record jobs as failed for good; returns the jobs won."""
@@ -266,13 +274,13 @@ class JobStore:
 
     async def rescue(self, limit: int = 500) -> list[RescuedJob]:
         """Take jobs whose lease has expired from the workers that are gone."""
-        return [RescuedJob(*row) for row in await self._pool.fetch(sql.RESCUE, limit)]
+        return [_rescued(*row) for row in await self._pool.fetch(sql.RESCUE, limit)]
 
     async def look(self, limit: int = 500) -> Look:
         """Rescue, and say what there is to claim; the poll of an idle worker."""
         rows = await self._pool.fetch(sql.LOOK, limit)
         due_in, expires_in, queues, job_types, *_ = rows[0]
-        rescued = [RescuedJob(*row[4:]) for row in rows if row["id"] is not None]
+        rescued = [_rescued(*row[4:]) for row in rows if row["id"] is not None]
         kinds = list(zip(queues or (), job_types or (), strict=True))
         return Look(rescued, kinds, due_in, expires_in)
 
@@ -300,17 +308,17 @@ class JobStore:
 
     async def cancel(
         self, job_id: UUID, *, user_id: UUID | None, executor: Executor | None = None
-    ) -> str | None:
-        """Return cancelled, requested or finished; None when the user has no such job."""
-        answer: str | None = await (executor or self._pool).fetchval(sql.CANCEL, job_id, user_id)
-        return answer
+    ) -> Cancellation | None:
+        """Cancel the job, or ask its worker to; None when the user has no such job."""
+        answer = await (executor or self._pool).fetchval(sql.CANCEL, job_id, user_id)
+        return None if answer is None else Cancellation(answer)
 
     async def requeue(
         self, job_id: UUID, *, user_id: UUID | None, executor: Executor | None = None
-    ) -> str | None:
-        """Return requeued or not_failed; None when the user has no such job."""
-        answer: str | None = await (executor or self._pool).fetchval(sql.REQUEUE, job_id, user_id)
-        return answer
+    ) -> Requeueing | None:
+        """Send a failed job round again; None when the user has no such job."""
+        answer = await (executor or self._pool).fetchval(sql.REQUEUE, job_id, user_id)
+        return None if answer is None else Requeueing(answer)
 
     async def get(self, job_id: UUID, *, user_id: UUID | None) -> JobView | None:
         """Return the job with its result; None when the user has no such job."""
@@ -418,7 +426,7 @@ async def _enqueue(executor: Executor, jobs: Sequence[NewJob]) -> list[Enqueued 
     answers: list[Enqueued | None] = [None] * len(jobs)
     for position, job_id, status, priority, reason, created_at, disposition in rows:
         answers[position - 1] = Enqueued(
-            job_id, Status(status), priority, reason, created_at, disposition
+            job_id, Status(status), priority, reason, created_at, Disposition(disposition)
         )
     return [answer or _released_key() for answer in answers]
 
@@ -435,7 +443,7 @@ async def _enqueue_alike(
         for position in positions:
             job_id = ids[position - 1]
             answers[position - 1] = Enqueued(
-                job_id, Status.PENDING, priority, reason, created_at, "created"
+                job_id, Status.PENDING, priority, reason, created_at, Disposition.CREATED
             )
     return answers
 
@@ -464,6 +472,12 @@ def _refusal(error: asyncpg.PostgresError) -> JobRefusedError:
     return JobRefusedError(
         "input_not_storable", "PostgreSQL cannot store this value", field="inputData"
     )
+
+
+def _rescued(
+    job_id: JobId, job_type: str, worker_id: str | None, crash_count: int, settled: str
+) -> RescuedJob:
+    return RescuedJob(job_id, job_type, worker_id, crash_count, RescuedAs(settled))
 
 
 def _view(row: asyncpg.Record) -> JobView:

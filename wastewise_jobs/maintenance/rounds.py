@@ -12,6 +12,7 @@ from wastewise_jobs.db.loops import Beat, log_failed_tick, log_recovered
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.maintenance.check import Check
+from wastewise_jobs.maintenance.store import RoundStore
 
 log = get_logger(__name__)
 
@@ -20,17 +21,6 @@ _STEPS_A_ROUND = 25
 _ROUND = timedelta(minutes=3)
 _LAST_SECONDS = 10.0
 _LONGEST_CHECK_SECONDS = 20.0
-
-_BEGIN = """
-UPDATE public.schema_info
-SET round_due_at = now() + $1::interval,
-    round_until = now() + $2::interval
-WHERE round_due_at <= now()
-  AND (round_until IS NULL OR round_until <= now() OR round_until = $3)
-RETURNING round_until
-"""
-_END = "UPDATE public.schema_info SET round_until = NULL WHERE round_until = $1"
-_LIMIT = "SELECT set_config('statement_timeout', $1, true)"
 
 
 class Maintenance:
@@ -48,7 +38,7 @@ class Maintenance:
         jitter: timedelta,
         on_round: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._pool = pool
+        self._store = RoundStore(pool)
         self.checks = checks
         # However slow each is, the last one has its turn as well.
         share = (_ROUND.total_seconds() - _LAST_SECONDS) / max(len(checks), 1)
@@ -81,7 +71,7 @@ class Maintenance:
 
     async def tick(self) -> bool:
         """Run a round if one is due; whether it was ours."""
-        until = await self._pool.fetchval(_BEGIN, self._interval, _ROUND, self._until)
+        until = await self._store.begin(self._interval, _ROUND, self._until)
         if until is None:
             return False
         self._until = until
@@ -89,7 +79,7 @@ class Maintenance:
             async with asyncio.timeout(_ROUND.total_seconds() - _LAST_SECONDS / 2):
                 await self._round()
         finally:
-            await self._pool.execute(_END, until)
+            await self._store.end(until)
         self._until = None
         return True
 
@@ -121,7 +111,7 @@ class Maintenance:
         step_until = time.monotonic() + self._check_seconds / 2
         for _ in range(_STEPS_A_ROUND if check.in_steps else 1):
             self.beat.stamp()
-            row = await self._answer(check)
+            row = await self._store.answer(check, self._check_seconds)
             for name, value in row.items():
                 if isinstance(value, str):
                     said[name] = value
@@ -130,13 +120,3 @@ class Maintenance:
             if not row or not next(iter(row.values())) or time.monotonic() > step_until:
                 break
         return {**counted, **said}
-
-    async def _answer(self, check: Check) -> Mapping[str, Any]:
-        seconds = self._check_seconds
-        async with (
-            self._pool.acquire(timeout=seconds) as connection,
-            connection.transaction(),
-        ):
-            await connection.execute(_LIMIT, str(round(seconds * 900)))
-            row = await connection.fetchrow(check.statement, *check.arguments)
-        return dict(row) if row else {}

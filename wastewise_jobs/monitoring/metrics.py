@@ -37,7 +37,6 @@ class MetricsStore:
         self._time_zone = time_zone
 
     async def queue_metrics(self) -> QueueMetrics:
-        """All figures of this moment."""
         async with bounded_read(self._pool) as connection:
             row = await connection.fetchrow(_METRICS, self._time_zone)
         if row is None:

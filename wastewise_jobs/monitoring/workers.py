@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.db.pool import Executor, Pool
 from wastewise_jobs.in_words import count
 from wastewise_jobs.monitoring.reading import bounded_read
 from wastewise_jobs.monitoring.unserved import Unserved, unserved
@@ -28,6 +28,13 @@ WHERE kind = 'external'
   AND last_heartbeat_at > now() - $1::interval
 ORDER BY worker_id
 LIMIT 1000
+"""
+_ALIVE = """
+SELECT
+    count(*) FILTER (WHERE kind = 'worker' AND NOT draining) AS workers,
+    count(*) FILTER (WHERE kind = 'external') AS callers
+FROM public.job_workers
+WHERE last_heartbeat_at > now() - $1::interval
 """
 # A job that ended in the last ten minutes, or one that has been due for as long and waits.
 _MOVES = """
@@ -156,7 +163,6 @@ class FleetStore:
         self._silent_after = silent_after
 
     async def fleet(self) -> Fleet:
-        """The fleet of this moment."""
         async with bounded_read(self._pool) as connection:
             rows = await connection.fetch(_WORKERS, self._silent_after)
             external = await connection.fetch(_EXTERNAL, self._silent_after)
@@ -168,6 +174,12 @@ class FleetStore:
         alive = [worker.worker_id for worker in workers if worker.alive]
         callers = [row["worker_id"] for row in external]
         return Fleet(workers, [*alive, *callers], left, **dict(moves))
+
+
+async def alive(executor: Executor, silent_after: timedelta) -> tuple[int, int]:
+    """How many workers take new jobs, and how many callers of get_next_job there are."""
+    row = await executor.fetchrow(_ALIVE, silent_after)
+    return (row["workers"], row["callers"]) if row is not None else (0, 0)
 
 
 def undelivered_words(alerts: int) -> str:

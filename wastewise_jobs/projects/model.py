@@ -5,6 +5,7 @@ Rows that the existing front end wrote may lack what we always write, hence the 
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 MAX_FILES = 100
@@ -70,6 +71,20 @@ class StoredFile:
     size: int
     version: str
     head: bytes
+
+
+class Deletion(StrEnum):
+    """What became of the wish to delete a project; while it has unfinished jobs it stays."""
+
+    DELETED = "deleted"
+    BUSY = "busy"
+
+
+class NotPut(StrEnum):
+    """Why a file was not stored: no such project, or one that holds its share."""
+
+    NO_PROJECT = "not_found"
+    TOO_MANY = "too_many"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.projects import sql
 from wastewise_jobs.projects.model import (
     MAX_FILES,
+    Deletion,
     NewProject,
+    NotPut,
     Project,
     ProjectFile,
     PutFile,
@@ -79,11 +81,10 @@ class ProjectStore:
 
     async def delete(
         self, project_id: UUID, *, user_id: UUID | None, within: Connection | None = None
-    ) -> str | None:
-        """Delete the project with its files and finished jobs.
+    ) -> Deletion | None:
+        """Delete the project with its files and finished jobs; None when the user has none such.
 
-        Returns deleted, or busy while it has unfinished jobs (nothing is changed then); None when
-        the user has no such project. `within` is the connection of a transaction.
+        `within` is the connection of a transaction.
         """
         async with self._transaction(within) as connection:
             # The jobs before the project, as every transition does. A job that comes in between
@@ -92,9 +93,9 @@ class ProjectStore:
             if not await _lock(connection, sql.LOCK, project_id, user_id):
                 return None
             if await connection.fetchval(sql.HAS_UNFINISHED_JOBS, project_id):
-                return "busy"
+                return Deletion.BUSY
             await connection.execute(sql.DELETE, project_id)
-            return "deleted"
+            return Deletion.DELETED
 
     async def put_file(
         self,
@@ -107,17 +108,16 @@ class ProjectStore:
         content: bytes,
         within: Connection | None = None,
         limited: bool = False,
-    ) -> PutFile | str:
+    ) -> PutFile | NotPut:
         """Store or replace the file of that name.
 
-        Returns not_found when the user has no such project, too_many when it holds its share.
         `within` is the connection of a transaction. Raises QuotaExceededError when the file is
         `limited` by its user's quota and too large for what is left of it.
         """
         async with self._transaction(within) as connection:
             # Locked, so that two uploads of one name, or at the limit, come one after the other.
             if not await _lock(connection, sql.LOCK_FOR_FILES, project_id, user_id):
-                return "not_found"
+                return NotPut.NO_PROJECT
             if limited:
                 await _take_bytes(connection, project_id, file_name, len(content))
             values = (project_id, file_name, file_type, len(content), mime_type)
@@ -125,7 +125,7 @@ class ProjectStore:
             replaced = row is not None
             if row is None:
                 if await connection.fetchval(sql.COUNT_FILES, project_id) >= MAX_FILES:
-                    return "too_many"
+                    return NotPut.TOO_MANY
                 row = await connection.fetchrow(sql.INSERT_FILE, *values)
             if row is None:
                 raise LookupError("INSERT ... RETURNING returned nothing")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from wastewise_jobs.alert_names import PAGERDUTY
+from wastewise_jobs.alert_names import PAGERDUTY, AlertStatus, Severity
 from wastewise_jobs.alerts.dispatcher import Dispatcher, send
 from wastewise_jobs.alerts.links import AlertLinks
 from wastewise_jobs.alerts.model import (
@@ -19,13 +19,11 @@ from wastewise_jobs.alerts.model import (
     Alert,
     AlertId,
     AlertPolicy,
-    AlertStatus,
     Channel,
     Message,
     Notice,
     SendOutcome,
     Sent,
-    Severity,
     Told,
 )
 from wastewise_jobs.alerts.store import AlertStore
@@ -107,7 +105,6 @@ async def open_links(settings: Settings, store: AlertStore) -> AlertLinks:
 
 
 def make_channels(settings: Settings, http: "Outbound", links: AlertLinks) -> Sequence[Channel]:
-    """The channels that are configured."""
     channels: list[Channel] = []
     if settings.admin_email is not None:
         channels.append(_email(settings, http, links))

@@ -10,9 +10,7 @@ connected already. Runs nothing but the doorbell.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import cast
 
-import asyncpg
 import structlog
 
 from wastewise_jobs.db.doorbell import Doorbell
@@ -23,7 +21,8 @@ from wastewise_jobs.handlers.registry import Jobs
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.logs import configure_logging
-from wastewise_jobs.service.process import database, job_types_of, prepare_schema
+from wastewise_jobs.service.database import database, prepare_schema
+from wastewise_jobs.service.parts import job_types_of
 from wastewise_jobs.settings import Settings, load_settings
 
 # enqueue_many has two statements under way, the doorbell one.
@@ -50,7 +49,7 @@ async def connected(
             pool = await opened.enter_async_context(_opened(settings, dsn))
         else:
             async with pool.acquire() as connection:
-                await check_schema(cast("asyncpg.Connection[asyncpg.Record]", connection))
+                await check_schema(connection)
         await _register_new(jobs, pool, settings)
         doorbell = Doorbell(pool, enabled=settings is None or settings.notify_enabled)
         await opened.enter_async_context(_rung(doorbell))

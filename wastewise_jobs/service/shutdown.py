@@ -45,7 +45,6 @@ class Stop:
 
     @property
     def signalled(self) -> bool:
-        """Whether a signal has come."""
         return self._grace_ends is not None
 
     @property

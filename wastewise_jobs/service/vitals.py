@@ -52,7 +52,6 @@ def make_vitals(
     dispatcher: Dispatcher,
     worker: Worker | None,
 ) -> Vitals:
-    """Of these parts."""
     from wastewise_jobs.maintenance.metrics import maintenance_figures
     from wastewise_jobs.workers.metrics import worker_figures
 

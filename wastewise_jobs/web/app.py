@@ -19,7 +19,6 @@ from wastewise_jobs.monitoring.workers import FleetStore
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.access.auth import Authenticator, create_authenticator
 from wastewise_jobs.web.access.keys import KeyStore
-from wastewise_jobs.web.alert_table import alert_routes
 from wastewise_jobs.web.api.admin import AdminResource
 from wastewise_jobs.web.api.alerts import AlertsResource
 from wastewise_jobs.web.api.batcher import EnqueueBatcher
@@ -27,12 +26,13 @@ from wastewise_jobs.web.api.catalogue import Catalogue
 from wastewise_jobs.web.api.docs import DocsResource
 from wastewise_jobs.web.api.downloads import Downloads
 from wastewise_jobs.web.api.events import EventsResource
+from wastewise_jobs.web.api.files import FilesResource
 from wastewise_jobs.web.api.health import HealthResource
 from wastewise_jobs.web.api.job_data import JobDataResource
 from wastewise_jobs.web.api.jobs import JobsResource
 from wastewise_jobs.web.api.metrics import MetricsResource
 from wastewise_jobs.web.api.monitoring import MonitoringResource
-from wastewise_jobs.web.api.projects import FilesResource, ProjectsResource
+from wastewise_jobs.web.api.projects import ProjectsResource
 from wastewise_jobs.web.api.recognition import MEMORY_BYTES, Recogniser
 from wastewise_jobs.web.api.writes import Writes
 from wastewise_jobs.web.http.budget import Budget, answer_budget, body_budget
@@ -47,14 +47,7 @@ from wastewise_jobs.web.http.middleware import (
 from wastewise_jobs.web.http.openapi import openapi
 from wastewise_jobs.web.http.route import Rings, Route, mount
 from wastewise_jobs.web.http.server import ANSWERS
-from wastewise_jobs.web.table import (
-    admin_routes,
-    job_routes,
-    metrics_port_routes,
-    monitoring_routes,
-    project_routes,
-    service_routes,
-)
+from wastewise_jobs.web.table import Resources, api_routes, metrics_port_routes
 from wastewise_jobs.web.watch import JobWatcher
 
 ROUTES = web.AppKey("routes", tuple[Route, ...])
@@ -104,38 +97,36 @@ def create_app(
         pool=pool, late_loops=late_loops, listener=listener, silent_after=silent_after
     )
     docs = DocsResource()
-    monitoring = MonitoringResource(
-        metrics=MetricsStore(pool, time_zone=time_zone),
-        fleet=FleetStore(pool, silent_after=silent_after),
-        trends=TrendStore(pool),
-    )
-    jobs = JobsResource(
-        store=job_store,
-        catalogue=catalogue,
-        batcher=batcher,
-        watcher=watcher,
-        doorbell=doorbell,
-        writes=writes,
-        priority_floor=user_priority_floor,
-    )
-    routes = (
-        *job_routes(
-            jobs,
-            JobDataResource(store=job_store, projects=project_store, downloads=downloads),
-            EventsResource(
+    routes = api_routes(
+        Resources(
+            jobs=JobsResource(
+                store=job_store,
+                catalogue=catalogue,
+                batcher=batcher,
+                watcher=watcher,
+                doorbell=doorbell,
+                writes=writes,
+                priority_floor=user_priority_floor,
+            ),
+            events=EventsResource(
                 store=job_store, watcher=watcher, authenticator=authenticator, answers=answers
             ),
-        ),
-        *project_routes(
-            ProjectsResource(store=project_store, writes=writes),
-            FilesResource(
+            job_data=JobDataResource(store=job_store, projects=project_store, downloads=downloads),
+            projects=ProjectsResource(store=project_store, writes=writes),
+            files=FilesResource(
                 store=project_store, writes=writes, recogniser=recogniser, downloads=downloads
             ),
-        ),
-        *admin_routes(AdminResource(keys=KeyStore(pool), catalogue=catalogue, writes=writes)),
-        *alert_routes(AlertsResource(store=AlertStore(pool), links=links, writes=writes)),
-        *monitoring_routes(monitoring),
-        *service_routes(health, docs, MetricsResource(exposition or Exposition(pool))),
+            admin=AdminResource(keys=KeyStore(pool), catalogue=catalogue, writes=writes),
+            alerts=AlertsResource(store=AlertStore(pool), links=links, writes=writes),
+            monitoring=MonitoringResource(
+                metrics=MetricsStore(pool, time_zone=time_zone),
+                fleet=FleetStore(pool, silent_after=silent_after),
+                trends=TrendStore(pool),
+            ),
+            metrics=MetricsResource(exposition or Exposition(pool)),
+            health=health,
+            docs=docs,
+        )
     )
     docs.describe(openapi(routes, version=metadata.version("wastewise-jobs")))
 

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-import asyncpg
 import psutil
 
 from wastewise_jobs.db.connect import connect
 from wastewise_jobs.db.loops import Backoff, Beat, jittered, log_failed_tick, log_recovered
-from wastewise_jobs.db.pool import connect_options
+from wastewise_jobs.db.pool import Connection, connect_options
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.loop_watch import LoopWatch
@@ -82,7 +81,7 @@ class Heartbeat:
         self._stopping = threading.Event()
         self._wake: Callable[[], object] = lambda: None
         self._process = psutil.Process()
-        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._connection: Connection | None = None
         self._row_written = float("-inf")
         self._due_at = float("-inf")
         # Held but not renewed: somebody else's transaction has the row.
@@ -174,9 +173,7 @@ class Heartbeat:
         if runs:
             await self._renew(runs, await self._connected())
 
-    async def _renew(
-        self, runs: list[Run], connection: "asyncpg.Connection[asyncpg.Record]"
-    ) -> None:
+    async def _renew(self, runs: list[Run], connection: Connection) -> None:
         sent = time.monotonic()
         # A job that was claimed here twice has lost its earlier lease; and the answers name jobs.
         newest = {run.job.id: run for run in sorted(runs, key=lambda run: run.job.fence)}
@@ -205,7 +202,7 @@ class Heartbeat:
             running, cpu, memory, self._watched.loop_watch.lag_seconds, self._watched.draining()
         )
 
-    async def _connected(self) -> "asyncpg.Connection[asyncpg.Record]":
+    async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(
                 self._dsn,

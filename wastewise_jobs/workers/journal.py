@@ -10,7 +10,7 @@ from contextvars import copy_context
 from typing import TypeAlias
 
 from wastewise_jobs.jobs.failure import DATABASE_UNAVAILABLE
-from wastewise_jobs.jobs.model import RescuedJob
+from wastewise_jobs.jobs.model import RescuedAs, RescuedJob
 from wastewise_jobs.jobs.outcome import Failed, RetryLater
 from wastewise_jobs.jobs.store import Retried
 from wastewise_jobs.logs import get_logger
@@ -147,7 +147,7 @@ class Journal:
                 "crash_count": job.crash_count,
                 "settled": job.settled,
             }
-            if job.settled == "rescued":
+            if job.settled is RescuedAs.RESCUED:
                 self._gather(facts, self._rescued)
             else:
                 _tell_rescued([facts])

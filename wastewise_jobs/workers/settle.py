@@ -16,7 +16,7 @@ from wastewise_jobs.db.loops import Backoff, log_failed_tick, log_recovered
 from wastewise_jobs.errors import text_of
 from wastewise_jobs.jobs.failure import FailureKind
 from wastewise_jobs.jobs.failure_numbers import CHANGED_SQLSTATES
-from wastewise_jobs.jobs.model import JobId
+from wastewise_jobs.jobs.model import JobId, RetriedAs
 from wastewise_jobs.jobs.outcome import (
     Cancelled,
     Completed,
@@ -27,7 +27,7 @@ from wastewise_jobs.jobs.outcome import (
     RetryLater,
 )
 from wastewise_jobs.jobs.storable import NOT_STORABLE, clean_text
-from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.jobs.store import JobStore, Retried
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.journal import Journal
 from wastewise_jobs.workers.run import Run
@@ -119,17 +119,25 @@ class Settler:
         ended: list[Item] = []
         for run, outcome in batch:
             answer = answers.get(run.job.id)
-            if answer is not None and answer.settled == "exhausted":
+            if answer is None or self._has_ended(run, outcome, answer):
+                ended.append((run, outcome))
+        self._ended(ended, set(answers))
+
+    def _has_ended(self, run: Run, outcome: RetryLater, answer: Retried) -> bool:
+        match answer.settled:
+            case RetriedAs.RETRIED:
+                self._journal.retried(run, outcome, answer)
+                return True
+            case RetriedAs.CANCELLED:
+                self._journal.cancelled(run)
+                return True
+            case RetriedAs.EXHAUSTED:
                 details = {**outcome.details, "retries_exhausted": True}
                 failed = Failed(outcome.code, outcome.message, outcome.kind, details)
                 self._failed.put((run, failed))
-                continue
-            if answer is not None and answer.settled == "cancelled":
-                self._journal.cancelled(run)
-            elif answer is not None:
-                self._journal.retried(run, outcome, answer)
-            ended.append((run, outcome))
-        self._ended(ended, set(answers))
+                return False
+            case unreachable:
+                assert_never(unreachable)
 
     async def _fail(self, batch: Batch, repeated: bool) -> None:  # noqa: ARG002, FBT001
         won = await self._store.fail([(run.job, outcome) for run, outcome in batch])

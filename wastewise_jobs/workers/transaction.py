@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import asyncpg
 
+from wastewise_jobs.db import sessions
 from wastewise_jobs.db.pool import Connection, Pool, drop
 from wastewise_jobs.errors import LeaseLostError, RetryableError
 from wastewise_jobs.handlers.context import JobContext
@@ -20,24 +21,6 @@ from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.workers.run import completed
 
 _CONNECTION_LIMIT_SECONDS = 30.0
-
-# Constraints that were put off are checked first, as whoever the handler became and with what it
-# has set. Inside the transaction, because behind a transaction pooler nothing later reaches the
-# same session.
-_UNDO_SETTINGS = """
-SET CONSTRAINTS ALL IMMEDIATE; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL
-"""
-# And the limit that HOLD has set, once more.
-_BEFORE_COMPLETION = """
-SELECT
-    pg_catalog.current_setting('transaction_read_only') = 'on',
-    pg_catalog.set_config('idle_in_transaction_session_timeout', $1, true)
-"""
-# As it was when the session began, but for its prepared statements.
-_RESET_SESSION = """
-RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL;
-SELECT pg_catalog.pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; DISCARD TEMP
-"""
 
 
 class Transactions:
@@ -67,7 +50,7 @@ class Transactions:
                 raise
             finally:
                 try:
-                    await _reset(connection)
+                    await sessions.reset(connection)
                 finally:
                     await self._pool.release(connection)
 
@@ -86,7 +69,7 @@ class Transactions:
                         raise LeaseLostError(job.id, job.fence)
                 context.completed = True
             except asyncpg.InterfaceError as error:
-                if _is_gone(connection):
+                if sessions.is_gone(connection):
                     # Whatever asyncpg says of a connection that broke under the handler.
                     message = "the connection was lost in the job's own transaction"
                     raise RetryableError(message, code=DATABASE_UNAVAILABLE) from error
@@ -95,29 +78,8 @@ class Transactions:
                 context.holding = context.completed
 
     async def _undo_settings(self, connection: Connection) -> None:
-        await connection.execute(_UNDO_SETTINGS)
-        limit = str(max(round(self._lease.total_seconds() * 1000), 1))
-        if await connection.fetchval(_BEFORE_COMPLETION, limit):
-            # The one setting that nobody can take back before the transaction ends.
+        # And the limit that HOLD has set, once more.
+        limit = max(round(self._lease.total_seconds() * 1000), 1)
+        if await sessions.undo_settings(connection, idle_milliseconds=limit):
             message = "the handler has set transaction_read_only, which forbids the completion too"
             raise RetryableError(message, code="TRANSACTION_READ_ONLY")
-
-
-async def _reset(connection: Connection) -> None:
-    if _is_gone(connection):
-        return
-    try:
-        await connection.execute(_RESET_SESSION)
-    except BaseException as error:
-        # Whoever is cancelled just now, or refused, has changed the session all the same.
-        drop(connection)
-        if not isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
-            raise
-
-
-def _is_gone(connection: Connection) -> bool:
-    """Whether it is closed; one that broke has left its proxy, which then answers nothing."""
-    try:
-        return connection.is_closed()
-    except asyncpg.InterfaceError:
-        return True

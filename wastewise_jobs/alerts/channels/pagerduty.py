@@ -6,22 +6,14 @@ go to their own.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import orjson
 
-from wastewise_jobs.alert_names import PAGERDUTY
+from wastewise_jobs.alert_names import PAGERDUTY, Severity
 from wastewise_jobs.alerts.channels import outcome_of
 from wastewise_jobs.alerts.links import AlertLinks
-from wastewise_jobs.alerts.model import (
-    Message,
-    Notice,
-    NotSent,
-    SendOutcome,
-    Sent,
-    Severity,
-    Told,
-)
+from wastewise_jobs.alerts.model import Message, Notice, NotSent, SendOutcome, Sent, Told
 from wastewise_jobs.alerts.wording import worded, worst
 from wastewise_jobs.outbound import NoReplyError, Outbound
 
@@ -116,5 +108,7 @@ def _action(told: Told) -> Action:
             return "resolve"
         case Notice.ACKNOWLEDGED:
             return "acknowledge"
-        case _:
+        case Notice.RAISED | Notice.REMINDER:
             return "trigger"
+        case unreachable:
+            assert_never(unreachable)

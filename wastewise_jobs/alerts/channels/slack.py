@@ -41,7 +41,6 @@ class SlackChannel:
         self.per_hour = per_hour
 
     async def send(self, message: Message) -> SendOutcome:
-        """Post it."""
         body = orjson.dumps(payload(message, self._links))
         try:
             reply = await self._http.post(self._webhook_url, body)

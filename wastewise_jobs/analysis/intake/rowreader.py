@@ -251,7 +251,6 @@ class RowReader:
         )
 
     def place(self, number: int) -> Place:
-        """Where the row is."""
         return Place(self.table.file, self.table.sheet, number)
 
     def summary(self) -> FileSummary:

@@ -33,17 +33,14 @@ def chart(width: float, height: float, label: str, *children: Markup) -> Markup:
 
 
 def text(x: float, y: float, words: str, **attributes: Coordinate) -> Markup:
-    """A label."""
     return tag("text", words, x=x, y=y, **attributes)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, **attributes: Coordinate) -> Markup:
-    """A stroke."""
     return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, **attributes)
 
 
 def box(
     x: float, y: float, width: float, height: float, *children: Markup, **attributes: Coordinate
 ) -> Markup:
-    """A rectangle."""
     return tag("rect", *children, x=x, y=y, width=width, height=height, **attributes)

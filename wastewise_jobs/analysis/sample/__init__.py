@@ -17,7 +17,6 @@ _FILES = {
 
 
 def sample_property() -> PropertyFacts:
-    """The sample property."""
     text = files(__name__).joinpath("property.json").read_text(encoding="utf-8")
     return PropertyFacts.from_json(json.loads(text))
 

@@ -27,7 +27,6 @@ class MigrationFiles:
     post_apply_hash: str
 
     def text(self, name: str) -> str:
-        """Return a file's SQL."""
         return (self.folder / f"{name}.sql").read_text(encoding="utf-8")
 
     def dropped_by(self, name: str) -> list[str]:

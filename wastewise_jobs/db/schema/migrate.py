@@ -16,6 +16,7 @@ import asyncpg
 
 from wastewise_jobs.db.address import reachable, require_session
 from wastewise_jobs.db.connect import connect_and_tell
+from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.db.schema.books import applied, take_home
 from wastewise_jobs.db.schema.files import MigrationFiles, migrations_dir, read_files
 from wastewise_jobs.db.to_the_end import to_the_end
@@ -144,7 +145,7 @@ async def tables_to_lose(
         return [table for table in sorted(dropped) if await _holds_rows(connection, table)]
 
 
-async def check_schema(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+async def check_schema(connection: Connection) -> None:
     """Raise SchemaMismatchError, saying what to run, unless this release can work here."""
     info = await _schema_info(connection)
     if info is None:
@@ -221,14 +222,12 @@ async def _holds_rows(connection: "asyncpg.Connection[asyncpg.Record]", table: s
     return bool(await connection.fetchval(f"SELECT EXISTS (SELECT FROM {table})"))  # noqa: S608
 
 
-async def public_may_create(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
+async def public_may_create(connection: Connection) -> bool:
     """Whether everybody may make functions and tables beside ours."""
     return bool(await connection.fetchval(_PUBLIC_MAY_CREATE))
 
 
-async def _schema_info(
-    connection: "asyncpg.Connection[asyncpg.Record]",
-) -> asyncpg.Record | None:
+async def _schema_info(connection: Connection) -> asyncpg.Record | None:
     if await connection.fetchval("SELECT to_regclass('public.schema_info')") is None:
         return None
     return await connection.fetchrow(_SCHEMA_INFO)

@@ -31,7 +31,6 @@ class Thresholds:
 
 
 def all_checks(thresholds: Thresholds) -> Sequence[Check]:
-    """What a round looks at."""
     return (
         stuck_jobs(thresholds.stuck_minutes),
         silent_workers(thresholds.silent_worker),

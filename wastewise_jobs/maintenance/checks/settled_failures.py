@@ -6,5 +6,4 @@ _STATEMENT = "SELECT public.resolve_failed_alerts() AS resolved"
 
 
 def settled_failures() -> Check:
-    """Resolves them."""
     return Check("settled_failures", _STATEMENT)

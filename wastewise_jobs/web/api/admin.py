@@ -8,16 +8,18 @@ from pydantic import Field
 
 from wastewise_jobs.jobs.types import JobTypeStore
 from wastewise_jobs.web.access.keys import KeyStore
+from wastewise_jobs.web.api import tags
 from wastewise_jobs.web.api.catalogue import Catalogue
 from wastewise_jobs.web.api.views import job_type_answer, key_answer
 from wastewise_jobs.web.api.writes import Writes
+from wastewise_jobs.web.http.caller import ADMIN
 from wastewise_jobs.web.http.problems import (
     INVALID_VALUE,
     JOB_TYPE_NOT_FOUND,
     KEY_NOT_FOUND,
     ProblemError,
 )
-from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, answer
+from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, Route, answer
 from wastewise_jobs.wire.jobs import JobTypeList
 from wastewise_jobs.wire.keys import KeyList, KeyMade, KeyRequest
 from wastewise_jobs.wire.types import FieldProblem, WireUuid
@@ -94,6 +96,58 @@ class AdminResource:
         if not retired:
             raise ProblemError(JOB_TYPE_NOT_FOUND, "there is no such job type")
         return web.Response(status=204)
+
+
+def routes(admin: AdminResource) -> tuple[Route, ...]:
+    return (
+        Route(
+            "POST",
+            "/api/admin/keys",
+            admin.create_key,
+            ADMIN,
+            "Make an API key; its text is shown this once",
+            answers={201: KeyMade},
+            tag=tags.ADMIN,
+        ),
+        Route(
+            "GET",
+            "/api/admin/keys",
+            admin.list_keys,
+            ADMIN,
+            "List API keys",
+            answers={200: KeyList},
+            tag=tags.ADMIN,
+        ),
+        Route(
+            "DELETE",
+            "/api/admin/keys/{id}",
+            admin.revoke_key,
+            ADMIN,
+            "Revoke an API key; it stops working within five seconds",
+            answers={204: None},
+            refusals=(KEY_NOT_FOUND,),
+            tag=tags.ADMIN,
+        ),
+        Route(
+            "GET",
+            "/api/admin/job-types",
+            admin.job_types,
+            ADMIN,
+            "List the job types with their input schemas",
+            answers={200: JobTypeList},
+            tag=tags.ADMIN,
+        ),
+        Route(
+            "DELETE",
+            "/api/admin/job-types/{jobType}",
+            admin.retire_job_type,
+            ADMIN,
+            "Retire a job type: no new jobs until a worker registers it again",
+            answers={204: None},
+            refusals=(JOB_TYPE_NOT_FOUND,),
+            tag=tags.ADMIN,
+        ),
+    )
 
 
 def _check_usable(body: KeyRequest) -> None:

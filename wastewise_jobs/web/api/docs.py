@@ -9,8 +9,17 @@ from importlib.resources import files
 import orjson
 from aiohttp import web
 
+from wastewise_jobs.web.api import tags
 from wastewise_jobs.web.http.problems import NOT_FOUND, ProblemError
-from wastewise_jobs.web.http.route import JSON, Call, NoBody, NoParameters, Parameters
+from wastewise_jobs.web.http.route import (
+    JSON,
+    PUBLIC,
+    Call,
+    NoBody,
+    NoParameters,
+    Parameters,
+    Route,
+)
 from wastewise_jobs.wire.types import JsonObject
 
 DOCS_POLICY = (
@@ -64,7 +73,6 @@ class DocsResource:
         )
 
     async def page(self, call: Call[NoParameters, NoParameters, NoBody]) -> web.StreamResponse:
-        """The page."""
         return await self._answer(call.request, "index.html", _OURS, "text/html")
 
     async def asset(self, call: Call[AssetInPath, NoParameters, NoBody]) -> web.StreamResponse:
@@ -95,6 +103,39 @@ class DocsResource:
             body, headers["Content-Encoding"] = asset.compressed, "gzip"
         charset = "utf-8" if media_type.startswith("text/") else None
         return web.Response(body=body, content_type=media_type, charset=charset, headers=headers)
+
+
+def routes(docs: DocsResource) -> tuple[Route, ...]:
+    return (
+        Route(
+            "GET",
+            "/openapi.json",
+            docs.openapi,
+            PUBLIC,
+            "This description",
+            answers={200: JSON},
+            tag=tags.SERVICE,
+        ),
+        Route(
+            "GET",
+            "/docs",
+            docs.page,
+            PUBLIC,
+            "This description as a page",
+            answers={200: "text/html", 304: None},
+            tag=tags.SERVICE,
+        ),
+        Route(
+            "GET",
+            "/docs/{asset}",
+            docs.asset,
+            PUBLIC,
+            "A file of that page",
+            answers={200: "text/javascript, text/css, image/png", 304: None},
+            refusals=(NOT_FOUND,),
+            tag=tags.SERVICE,
+        ),
+    )
 
 
 def _read(name: str, folder: str, media_type: str) -> _Asset:

@@ -6,6 +6,7 @@ another, gets the present state only if it is a newer one.
 """
 
 import asyncio
+import math
 
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse
@@ -13,13 +14,27 @@ from aiohttp_sse import EventSourceResponse
 from wastewise_jobs.jobs.model import JobView
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.web.api.jobs import no_such_job
+from wastewise_jobs.web.api import tags
 from wastewise_jobs.web.api.views import job_answer
 from wastewise_jobs.web.http.budget import Budget, Held
+from wastewise_jobs.web.http.caller import READ
 from wastewise_jobs.web.http.limits import Gate
 from wastewise_jobs.web.http.parameters import IdInPath
-from wastewise_jobs.web.http.problems import TOO_MANY_STREAMS, UNAUTHENTICATED, ProblemError
-from wastewise_jobs.web.http.route import READ_SECONDS, Authenticates, Call, NoBody, NoParameters
+from wastewise_jobs.web.http.problems import (
+    JOB_NOT_FOUND,
+    TOO_MANY_STREAMS,
+    UNAUTHENTICATED,
+    ProblemError,
+    no_such_job,
+)
+from wastewise_jobs.web.http.route import (
+    READ_SECONDS,
+    Authenticates,
+    Call,
+    NoBody,
+    NoParameters,
+    Route,
+)
 from wastewise_jobs.web.watch import JobWatcher, version
 
 _MOST_STREAMS = 20
@@ -104,6 +119,24 @@ class EventsResource:
                 event = "progress" if view.status == status else "status"
                 await _send(response, event, view, held)
                 status = view.status
+
+
+def routes(streams: EventsResource) -> tuple[Route, ...]:
+    return (
+        Route(
+            "GET",
+            "/api/jobs/{id}/events",
+            streams.events,
+            READ,
+            "Follow a job: server-sent events status and progress, with the whole job in each",
+            answers={200: "text/event-stream", 204: None},
+            refusals=(JOB_NOT_FOUND, TOO_MANY_STREAMS),
+            tag=tags.JOBS,
+            time_limit=math.inf,
+            request_headers={"Last-Event-ID": "the id of the last event that was seen"},
+            also_head=False,
+        ),
+    )
 
 
 async def _send(response: EventSourceResponse, event: str, view: JobView, held: Held) -> None:

@@ -4,18 +4,19 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import cast
 
 import asyncpg
 from aiohttp import web
 
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.db.schema.migrate import check_schema
+from wastewise_jobs.db.server import is_writable
 from wastewise_jobs.errors import SchemaMismatchError
 from wastewise_jobs.monitoring.reading import bounded_read
 from wastewise_jobs.monitoring.unserved import unserved
+from wastewise_jobs.web.api import tags
 from wastewise_jobs.web.http.problems import database_unavailable
-from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, answer
+from wastewise_jobs.web.http.route import PUBLIC, Call, NoBody, NoParameters, Route, answer
 from wastewise_jobs.wire.types import HealthAnswer
 
 _LOOK_SECONDS = 5.0
@@ -23,10 +24,6 @@ _LOOK_SECONDS = 5.0
 _REMEMBERED_SECONDS = 1.0
 _WORK = "work"
 _WORK_SECONDS = 1.0
-# A connection that survived a failover can still lead to the old primary: reading works there.
-_IS_WRITABLE = """
-SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'
-"""
 
 
 class HealthResource:
@@ -88,8 +85,8 @@ class HealthResource:
     async def _look(self) -> dict[str, str]:
         try:
             async with asyncio.timeout(_LOOK_SECONDS), self._pool.acquire() as connection:
-                writable = await connection.fetchval(_IS_WRITABLE)
-                await check_schema(cast("asyncpg.Connection[asyncpg.Record]", connection))
+                writable = await is_writable(connection)
+                await check_schema(connection)
         except SchemaMismatchError:
             return {"database": "ok", "schema": "mismatch"}
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
@@ -104,3 +101,26 @@ class HealthResource:
                 return {_WORK: "unserved"} if await unserved(connection, self._silent_after) else {}
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
             return {}
+
+
+def routes(health: HealthResource) -> tuple[Route, ...]:
+    return (
+        Route(
+            "GET",
+            "/livez",
+            health.livez,
+            PUBLIC,
+            "Is the process alive?",
+            answers={200: HealthAnswer, 503: HealthAnswer},
+            tag=tags.SERVICE,
+        ),
+        Route(
+            "GET",
+            "/readyz",
+            health.readyz,
+            PUBLIC,
+            "Can it do its work?",
+            answers={200: HealthAnswer, 503: HealthAnswer},
+            tag=tags.SERVICE,
+        ),
+    )

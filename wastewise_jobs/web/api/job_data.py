@@ -1,6 +1,7 @@
 """What a job left behind: the rows it extracted and its reports."""
 
 import asyncio
+import math
 from functools import partial
 from uuid import UUID
 
@@ -8,13 +9,20 @@ from aiohttp import web
 
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.projects.store import ProjectStore
+from wastewise_jobs.web.api import tags
 from wastewise_jobs.web.api.downloads import PIECE_BYTES, Content, Downloads
-from wastewise_jobs.web.api.jobs import no_such_job
-from wastewise_jobs.web.http.caller import Caller
+from wastewise_jobs.web.http.caller import READ, Caller
 from wastewise_jobs.web.http.cursor import position_cursor, read_position_cursor
 from wastewise_jobs.web.http.parameters import IdInPath, Page, ReportInPath
-from wastewise_jobs.web.http.problems import REPORT_NOT_FOUND, ProblemError
-from wastewise_jobs.web.http.route import READ_SECONDS, Call, NoBody, NoParameters, answer
+from wastewise_jobs.web.http.problems import (
+    INVALID_CURSOR,
+    JOB_NOT_FOUND,
+    REPORT_NOT_FOUND,
+    TOO_MANY_DOWNLOADS,
+    ProblemError,
+    no_such_job,
+)
+from wastewise_jobs.web.http.route import READ_SECONDS, Call, NoBody, NoParameters, Route, answer
 from wastewise_jobs.wire.jobs import JobRow, JobRows
 from wastewise_jobs.wire.types import Pagination
 
@@ -84,3 +92,29 @@ class JobDataResource:
         # What was read out of a project belongs to whoever has it.
         if await self._projects.get(project_id, user_id=caller.user_id) is None:
             raise no_such_job()
+
+
+def routes(data: JobDataResource) -> tuple[Route, ...]:
+    return (
+        Route(
+            "GET",
+            "/api/jobs/{id}/rows",
+            data.rows,
+            READ,
+            "The rows that a job extracted, in order",
+            answers={200: JobRows},
+            refusals=(JOB_NOT_FOUND, INVALID_CURSOR),
+            tag=tags.JOBS,
+        ),
+        Route(
+            "GET",
+            "/api/jobs/{id}/reports/{format}",
+            data.report,
+            READ,
+            "A report of a job",
+            answers={200: f"text/html, {XLSX}"},
+            refusals=(JOB_NOT_FOUND, REPORT_NOT_FOUND, TOO_MANY_DOWNLOADS),
+            tag=tags.JOBS,
+            time_limit=math.inf,
+        ),
+    )

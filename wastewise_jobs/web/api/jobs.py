@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, assert_never
 from uuid import UUID
 
 from aiohttp import web
@@ -11,31 +11,52 @@ from pydantic import Field
 
 from wastewise_jobs.db import quotas
 from wastewise_jobs.errors import JobRefusedError
-from wastewise_jobs.jobs.model import Enqueued, JobFilter, JobView, NewJob, Status
+from wastewise_jobs.jobs.model import (
+    Cancellation,
+    Disposition,
+    Enqueued,
+    JobFilter,
+    JobView,
+    NewJob,
+    Requeueing,
+    Status,
+)
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
+from wastewise_jobs.web.api import tags
 from wastewise_jobs.web.api.batcher import EnqueueBatcher
 from wastewise_jobs.web.api.catalogue import Catalogue
 from wastewise_jobs.web.api.creation import check_type, new_job
 from wastewise_jobs.web.api.views import job_answer, job_summary
 from wastewise_jobs.web.api.writes import Writes
-from wastewise_jobs.web.http.caller import Caller
+from wastewise_jobs.web.http.caller import READ, WRITE, Caller
 from wastewise_jobs.web.http.cursor import moment_cursor, read_row_cursor
 from wastewise_jobs.web.http.limits import Gate
 from wastewise_jobs.web.http.parameters import IdInPath, Page
 from wastewise_jobs.web.http.problems import (
+    BUSY,
     CONSTRAINT_VIOLATED,
     FORBIDDEN,
     IDEMPOTENCY_CONFLICT,
     INPUT_NOT_STORABLE,
+    INVALID_CURSOR,
+    INVALID_INPUT,
     JOB_FINISHED,
     JOB_NOT_FAILED,
     JOB_NOT_FOUND,
+    JOB_TYPE_REFUSED,
     KEY_RELEASED,
+    OVERLOADED,
     PROJECT_GONE,
+    PROJECT_NOT_FOUND,
+    PROJECT_REQUIRED,
+    QUOTA_EXCEEDED,
+    TOO_MANY_ENQUEUES,
     TOO_MANY_WAITS,
+    UNKNOWN_JOB_TYPE,
     USER_UNKNOWN,
     ProblemError,
+    no_such_job,
 )
 from wastewise_jobs.web.http.route import (
     READ_SECONDS,
@@ -44,6 +65,7 @@ from wastewise_jobs.web.http.route import (
     NoParameters,
     Parameters,
     Rings,
+    Route,
     answer,
 )
 from wastewise_jobs.web.watch import JobWatcher
@@ -51,6 +73,7 @@ from wastewise_jobs.wire.jobs import (
     AnalyzeAnswer,
     AnalyzeRequest,
     CancelAnswer,
+    JobAnswer,
     JobList,
     JobStatus,
     RetryAnswer,
@@ -63,10 +86,10 @@ LONGEST_WAIT_SECONDS = 60
 _MOST_WAITS = 100
 # What a constraint refuses at enqueue, by the store's code.
 _REFUSED = {
-    "project_not_found": PROJECT_GONE,
-    "user_not_found": USER_UNKNOWN,
     "input_not_storable": INPUT_NOT_STORABLE,
     "idempotency_key_released": KEY_RELEASED,
+    "project_not_found": PROJECT_GONE,
+    "user_not_found": USER_UNKNOWN,
 }
 
 
@@ -124,7 +147,7 @@ class JobsResource:
             priority_floor=self._priority_floor,
         )
         enqueued = await self._enqueue(job, call.caller)
-        if enqueued.disposition == "created":
+        if enqueued.disposition is Disposition.CREATED:
             log.info(
                 "job_enqueued",
                 job_id=str(enqueued.id),
@@ -145,7 +168,6 @@ class JobsResource:
         return answer(job_answer(view))
 
     async def list_jobs(self, call: Call[NoParameters, JobListQuery, NoBody]) -> web.StreamResponse:
-        """One page."""
         query = call.query
         wanted = JobFilter(
             user_id=_listed_user(call.caller, query.user_id),
@@ -172,19 +194,21 @@ class JobsResource:
                 job_id, user_id=call.caller.sees_only, executor=connection
             )
         match done:
-            case "cancelled":
+            case Cancellation.CANCELLED:
                 log.info("job_cancelled", job_id=str(job_id))
                 body = CancelAnswer(job_id=job_id, status="cancelled", message="Cancelled.")
                 return answer(body)
-            case "requested":
+            case Cancellation.REQUESTED:
                 log.info("job_cancel_requested", job_id=str(job_id))
                 message = "The worker is asked to stop; the job ends within seconds."
                 body = CancelAnswer(job_id=job_id, status="processing", message=message)
                 return answer(body, status=202)
-            case "finished":
+            case Cancellation.FINISHED:
                 raise ProblemError(JOB_FINISHED, "the job has finished already")
-            case _:
+            case None:
                 raise no_such_job()
+            case unreachable:
+                assert_never(unreachable)
 
     async def retry(self, call: Call[IdInPath, NoParameters, NoBody]) -> web.StreamResponse:
         """The failed job is pending again, with all its retries; its error log stays."""
@@ -196,16 +220,18 @@ class JobsResource:
                 job_id, user_id=call.caller.sees_only, executor=connection
             )
         match done:
-            case "requeued":
+            case Requeueing.REQUEUED:
                 log.info("job_requeued", job_id=str(job_id))
                 for view in await self._store.views([job_id]):
                     self._doorbell.ring(view.queue)
                 message = "The job is pending again."
                 return answer(RetryAnswer(job_id=job_id, status="pending", message=message))
-            case "not_failed":
+            case Requeueing.NOT_FAILED:
                 raise ProblemError(JOB_NOT_FAILED, "only a failed job can be retried")
-            case _:
+            case None:
                 raise no_such_job()
+            case unreachable:
+                assert_never(unreachable)
 
     async def _enqueue(self, job: NewJob, caller: Caller) -> Enqueued:
         try:
@@ -237,9 +263,89 @@ class JobsResource:
         return None
 
 
-def no_such_job() -> ProblemError:
-    """The one answer for a job that is missing and for one that is somebody else's."""
-    return ProblemError(JOB_NOT_FOUND, "there is no such job")
+def routes(jobs: JobsResource) -> tuple[Route, ...]:
+    return (
+        Route(
+            "POST",
+            "/api/analyze",
+            jobs.create,
+            WRITE,
+            "Create a job",
+            answers={200: AnalyzeAnswer, 201: AnalyzeAnswer},
+            refusals=(
+                UNKNOWN_JOB_TYPE,
+                INVALID_INPUT,
+                PROJECT_REQUIRED,
+                PROJECT_NOT_FOUND,
+                IDEMPOTENCY_CONFLICT,
+                JOB_TYPE_REFUSED,
+                OVERLOADED,
+                TOO_MANY_ENQUEUES,
+                BUSY,
+                QUOTA_EXCEEDED,
+                CONSTRAINT_VIOLATED,
+                *_REFUSED.values(),
+            ),
+            tag=tags.JOBS,
+            body_limit=512 * 1024,
+            request_headers={
+                "Idempotency-Key": "the same request with the same key makes one job only"
+            },
+            rate_limited=True,
+            located=True,
+        ),
+        Route(
+            "GET",
+            "/api/jobs",
+            jobs.list_jobs,
+            READ,
+            "List jobs, newest first; admins see everybody's",
+            answers={200: JobList},
+            refusals=(INVALID_CURSOR,),
+            tag=tags.JOBS,
+        ),
+        Route(
+            "GET",
+            "/api/jobs/{id}",
+            jobs.get,
+            READ,
+            "Look at a job, or wait until it has finished",
+            answers={200: JobAnswer},
+            refusals=(JOB_NOT_FOUND, TOO_MANY_WAITS),
+            tag=tags.JOBS,
+            time_limit=LONGEST_WAIT_SECONDS + 30.0,
+        ),
+        Route(
+            "DELETE",
+            "/api/jobs/{id}",
+            jobs.cancel,
+            WRITE,
+            "Cancel a job: 200 cancelled now, 202 its worker is asked to stop",
+            answers={200: CancelAnswer, 202: CancelAnswer},
+            refusals=(JOB_NOT_FOUND, JOB_FINISHED),
+            tag=tags.JOBS,
+        ),
+        Route(
+            "POST",
+            "/api/jobs/{id}/cancel",
+            jobs.cancel,
+            WRITE,
+            "Cancel a job: 200 cancelled now, 202 its worker is asked to stop",
+            answers={200: CancelAnswer, 202: CancelAnswer},
+            refusals=(JOB_NOT_FOUND, JOB_FINISHED),
+            tag=tags.JOBS,
+        ),
+        Route(
+            "POST",
+            "/api/jobs/{id}/retry",
+            jobs.retry,
+            WRITE,
+            "Send a failed job round again, with all its retries",
+            answers={200: RetryAnswer},
+            refusals=(JOB_NOT_FOUND, JOB_NOT_FAILED, QUOTA_EXCEEDED),
+            tag=tags.JOBS,
+        ),
+    )
 
 
 def _listed_user(caller: Caller, asked: UUID | None) -> UUID | None:
@@ -256,19 +362,25 @@ def _is_delayed(job: NewJob) -> bool:
 
 
 def _created(enqueued: Enqueued) -> web.Response:
-    if enqueued.disposition == "conflict":
-        detail = "this idempotency key was used before for another request"
-        raise ProblemError(IDEMPOTENCY_CONFLICT, detail, field="idempotencyKey")
-    created = enqueued.disposition == "created"
+    match enqueued.disposition:
+        case Disposition.CREATED:
+            status, message = 201, "The job was created."
+        case Disposition.EXISTING:
+            status, message = 200, "This request created this job before."
+        case Disposition.CONFLICT:
+            detail = "this idempotency key was used before for another request"
+            raise ProblemError(IDEMPOTENCY_CONFLICT, detail, field="idempotencyKey")
+        case unreachable:
+            assert_never(unreachable)
     body = AnalyzeAnswer(
         job_id=enqueued.id,
         status=enqueued.status.value,
         priority=enqueued.priority,
         priority_reason=enqueued.priority_reason,
-        message="The job was created." if created else "This request created this job before.",
+        message=message,
     )
     return answer(
         body,
-        status=201 if created else 200,
+        status=status,
         headers={"Location": f"/api/jobs/{enqueued.id}"},
     )

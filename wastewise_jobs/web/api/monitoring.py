@@ -10,8 +10,10 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from wastewise_jobs.monitoring.metrics import MetricsStore
 from wastewise_jobs.monitoring.trends import MOST_BUCKETS, STEP, TrendStore
 from wastewise_jobs.monitoring.workers import FleetStore
+from wastewise_jobs.web.api import tags
+from wastewise_jobs.web.http.caller import ADMIN
 from wastewise_jobs.web.http.problems import INVALID_VALUE, ProblemError
-from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, answer
+from wastewise_jobs.web.http.route import Call, NoBody, NoParameters, Parameters, Route, answer
 from wastewise_jobs.wire.monitoring import (
     MonitoringAnswer,
     QueueFigures,
@@ -67,7 +69,6 @@ class MonitoringResource:
         self._trends = trends
 
     async def queue(self, call: Call[NoParameters, NoParameters, NoBody]) -> web.StreamResponse:
-        """What waits, runs and finished."""
         del call
         metrics = await self._metrics.queue_metrics()
         figures = QueueFigures.model_validate(metrics.figures)
@@ -95,7 +96,6 @@ class MonitoringResource:
         return answer(WorkersAnswer(data=data, timestamp=fleet.read_at))
 
     async def trends(self, call: Call[NoParameters, TrendQuery, NoBody]) -> web.StreamResponse:
-        """What finished, bucket by bucket."""
         window, bucket = _as_timedelta(call.query.window), _as_timedelta(call.query.bucket)
         if window / bucket > MOST_BUCKETS:
             problem = f"gives more than {MOST_BUCKETS} buckets of {call.query.bucket}"
@@ -115,3 +115,35 @@ class MonitoringResource:
             ],
         )
         return answer(TrendAnswer(data=data, timestamp=history.read_at))
+
+
+def routes(monitoring: MonitoringResource) -> tuple[Route, ...]:
+    return (
+        Route(
+            "GET",
+            "/api/admin/jobs/monitoring",
+            monitoring.queue,
+            ADMIN,
+            "The queue in numbers: what waits, what runs, what finished",
+            answers={200: MonitoringAnswer},
+            tag=tags.ADMIN,
+        ),
+        Route(
+            "GET",
+            "/api/admin/jobs/trends",
+            monitoring.trends,
+            ADMIN,
+            "What finished, bucket by bucket; outlives the jobs themselves",
+            answers={200: TrendAnswer},
+            tag=tags.ADMIN,
+        ),
+        Route(
+            "GET",
+            "/api/admin/workers/health",
+            monitoring.workers,
+            ADMIN,
+            "Who works, and whether the work moves",
+            answers={200: WorkersAnswer},
+            tag=tags.ADMIN,
+        ),
+    )

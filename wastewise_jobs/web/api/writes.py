@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 
+from wastewise_jobs.db.locks import a_table_is_held, limit_lock_waits
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.web.http.caller import Caller
 from wastewise_jobs.web.http.limits import Turns
@@ -19,25 +20,6 @@ from wastewise_jobs.web.http.problems import BUSY, ProblemError
 
 LOCK_WAIT_MILLISECONDS = 2000
 _MOST_OF_A_USER = 2
-
-_LIMIT_LOCK_WAITS = "SELECT set_config('lock_timeout', $1, true)"
-# Who waits behind somebody else for a row is told nothing of what he waits for. So it is a row,
-# unless somebody holds a table in a way that lets nobody write.
-_A_TABLE_IS_HELD = """
-SELECT EXISTS (
-    SELECT
-    FROM pg_locks l
-    JOIN pg_class c ON c.oid = l.relation
-    WHERE l.locktype = 'relation'
-      AND l.granted
-      AND l.pid <> pg_backend_pid()
-      AND l.mode IN (
-          'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'
-      )
-      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-      AND c.relnamespace = to_regnamespace('public')
-)
-"""
 
 
 class Writes:
@@ -58,10 +40,10 @@ class Writes:
         ):
             try:
                 async with connection.transaction():
-                    await connection.execute(_LIMIT_LOCK_WAITS, str(LOCK_WAIT_MILLISECONDS))
+                    await limit_lock_waits(connection, LOCK_WAIT_MILLISECONDS)
                     yield connection
             except asyncpg.LockNotAvailableError:
-                if await connection.fetchval(_A_TABLE_IS_HELD):
+                if await a_table_is_held(connection):
                     raise
                 raise busy() from None
 

@@ -193,3 +193,13 @@ def answer(error: ProblemError, *, request_id: str, instance: str | None = None)
         content_type=PROBLEM_JSON,
         headers=headers | error.headers,
     )
+
+
+def no_such_project() -> ProblemError:
+    """The one answer for a project that is missing and for one that is somebody else's."""
+    return ProblemError(PROJECT_NOT_FOUND, "there is no such project")
+
+
+def no_such_job() -> ProblemError:
+    """The one answer for a job that is missing and for one that is somebody else's."""
+    return ProblemError(JOB_NOT_FOUND, "there is no such job")

@@ -165,7 +165,6 @@ class _Pieces(Payload):
             await writer.write(view[start : start + _PIECE_BYTES])
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """The whole as text."""
         return str(self._value, encoding, errors)
 
 

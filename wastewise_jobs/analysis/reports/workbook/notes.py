@@ -7,7 +7,6 @@ LONGEST_CELL = 30_000
 
 
 def write_notes(sheet: Sheet, analysis: Analysis) -> None:
-    """Fill the sheet."""
     sheet.widths(34, 18, 12, 10, 60, 60)
     sheet.printed()
     row = 0

@@ -1,14 +1,12 @@
-"""Alerts as the API says them. Pure."""
+"""Alerts, and what people do about them."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import Field
 
-from wastewise_jobs.alerts.model import Alert, AlertStatus, HistoryEntry
-from wastewise_jobs.logs import redact
+from wastewise_jobs.alert_names import AlertStatus
 from wastewise_jobs.wire.types import AnswerModel, Moment, Pagination, RequestModel
 
 Note = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -71,19 +69,3 @@ class SnoozeRequest(RequestModel):
 
     until: Moment
     note: Note | None = None
-
-
-def alert_answer(alert: Alert) -> AlertAnswer:
-    """An alert without its history."""
-    return AlertAnswer.model_validate(_values(alert))
-
-
-def alert_details(alert: Alert, history: Sequence[HistoryEntry]) -> AlertDetails:
-    """An alert with its history."""
-    events = [AlertEvent.model_validate(entry, from_attributes=True) for entry in history]
-    return AlertDetails.model_validate({**_values(alert), "history": events})
-
-
-def _values(alert: Alert) -> dict[str, Any]:
-    values = {name: getattr(alert, name) for name in Alert.__slots__}
-    return {**values, "message": redact(alert.message), "details": redact(dict(alert.details))}
