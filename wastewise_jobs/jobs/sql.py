@@ -192,7 +192,8 @@ SELECT
     public.readable_time(completed_at) AS completed_at,
     public.readable_time(estimated_completion) AS estimated_completion,
     CASE
-        WHEN duration_seconds::numeric BETWEEN -1e15 AND 1e15 THEN duration_seconds::double precision
+        WHEN duration_seconds::numeric BETWEEN -1e15 AND 1e15
+            THEN duration_seconds::double precision
     END AS duration_seconds,
     public.readable_time(retry_after) AS retry_after,
     left(error_message, :longest) AS error_message,
