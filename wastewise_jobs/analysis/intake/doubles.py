@@ -45,7 +45,9 @@ def note_totals_of_invoices(reader: RowReader, lines: Sequence[InvoiceLine]) -> 
     eligible = sum(len(invoice) >= _FEWEST for invoice in invoices)
     for place in ("first", "last"):
         same = [suspect for suspect in found if suspect.place == place]
-        if len(same) >= _FEWEST and len(same) * 2 >= eligible:
+        # A contract of one price for years has such a line by chance.
+        varied = len({suspect.line.amount for suspect in same}) > 1
+        if varied and len(same) >= _FEWEST and len(same) * 2 >= eligible:
             worded += same
     message = (
         "A line is the sum of the others of its invoice and was counted too: if it is their total, "

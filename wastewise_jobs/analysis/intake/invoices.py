@@ -29,6 +29,9 @@ from wastewise_jobs.analysis.model import InvoiceLine
 
 LONGEST_PERIOD_DAYS = 400
 
+_ADDED = re.compile(
+    r"\D*\b(?:tax|gst|hst|vat|surcharge)\b[^\d:]*(?:\d+(?:\.\d+)? ?%)?", re.IGNORECASE
+)
 _NO_AMOUNT = "is empty (or holds a formula whose value was never calculated)"
 
 
@@ -169,6 +172,9 @@ def _completed(reader: RowReader, number: int, heading: _Heading, above: _Headin
     undated = heading.day is None and heading.start is None
     if undated and above.day is None and above.start is None:
         return heading
+    if undated and _ADDED.fullmatch(heading.number):
+        # A tax that is added below the list, called so in the column of the numbers.
+        heading = replace(heading, number="")
     if not undated or heading.number not in {"", above.number}:
         same = heading.number == above.number != ""
         return replace(heading, vendor=heading.vendor or (above.vendor if same else ""))
@@ -196,6 +202,8 @@ def _line(
         return None
     service_type = reader.text(row, "service_type")
     description = reader.text(row, "description")
+    if not description and _ADDED.fullmatch(label := reader.text(row, "invoice_number")):
+        description = label
     if not heading.vendor and "vendor" in reader.layout.columns:
         reader.warn("no_vendor", "No vendor is named.", number, "vendor")
     return InvoiceLine(

@@ -23,18 +23,20 @@ _NO_ROWS = {"blank", "repeated header", "total rows", "group headings", "note ro
 _NOTHING: Mapping[int, Cell] = {}
 _COMPARED = 30
 _LONGEST = 100
+# Grand Total: $8,100.00, all in one cell.
+_SAID = re.compile(r"[^\d$]*:\s*(?P<value>\$\s*\d[\d.,]*|\d[\d.,]*[.,]\d{2})")
 _NO_SUM = re.compile(
     r"average|avg|\bmean\b|median|count|\bmin|\bmax|\bper |budget|varian", re.IGNORECASE
 )
 _MAY_BE_MORE = re.compile(r"\bdue\b|balance|paid|payments?|tax", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Sums:
     """Sums from each place where a total may begin: `bare` of what counts, `whole` of all."""
 
-    bare: Sequence[Decimal]
-    whole: Sequence[Decimal]
+    bare: list[Decimal]
+    whole: list[Decimal]
 
 
 def reconcile(
@@ -89,8 +91,10 @@ def _check_totals(
     with_others: dict[int, Decimal] = {}
     missed = 0
     for number in totals:
-        value = _value(reader, number, column, parse)
         label = _label(reader.table.rows[number - 1])
+        value = _value(reader, number, column, parse)
+        if value is None and (said := _SAID.fullmatch(label.strip())):
+            value = _parsed(said["value"], parse)
         if not value or _NO_SUM.search(label):
             continue
         if _agrees(value, sums[number].bare):
@@ -121,7 +125,21 @@ def _running(
                 [bare - start for start, _ in nearest], [whole - start for _, start in nearest]
             )
             starts.append((bare, whole))
+    _add_below(found, starts, (bare, whole))
     return found
+
+
+def _add_below(
+    found: Mapping[int, _Sums],
+    starts: Sequence[tuple[Decimal, Decimal]],
+    end: tuple[Decimal, Decimal],
+) -> None:
+    """Add what follows each place, to the next one and to the end: a total may stand above."""
+    for (bare, whole), after, sums in zip(
+        starts[1:], (*starts[2:], end), found.values(), strict=True
+    ):
+        sums.bare += [after[0] - bare, end[0] - bare]
+        sums.whole += [after[1] - whole, end[1] - whole]
 
 
 def _agrees(value: Decimal, sums: Sequence[Decimal]) -> bool:

@@ -95,7 +95,7 @@ class _Tally:
 def _line_key(line: InvoiceLine) -> Key:
     texts = (line.service_type.casefold(), line.description.casefold())
     what = (line.invoice_date, line.covers, line.amount, *texts)
-    return what, (line.invoice_number.casefold(), line.vendor.casefold())
+    return what, (line.invoice_number.casefold().lstrip("0"), line.vendor.casefold())
 
 
 def _haul_key(haul: Haul) -> Key:
