@@ -31,6 +31,7 @@ _OPEN = {
     "repeated_total",
     "total_as_line",
     "rows_again",
+    "perhaps_no_charge",
     "period_reaches_out",
     "table_beside",
     "sheet_sums_another",

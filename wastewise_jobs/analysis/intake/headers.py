@@ -17,6 +17,10 @@ from wastewise_jobs.analysis.text import clean
 
 SEARCHED_ROWS = 30
 
+# A period only where no date is given: the month in which something was booked.
+_MONTHS = ("month", "post month", "billing month", "invoice month", "fiscal period",
+           "accounting period")  # fmt: skip
+
 # field -> the names it goes by, the most telling first: of two columns that could be the amount,
 # the one whose name comes first is.
 INVOICE_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -47,7 +51,9 @@ INVOICE_NAMES: Mapping[str, tuple[str, ...]] = {
         "period through", "billing period end", "billing period to", "billing end", "end date",
         "to date", "thru date", "through date", "svc end", "end", "to", "thru", "through",
     ),
-    "period": ("service period", "billing period", "service dates", "period", "service month"),
+    "period": (
+        "service period", "billing period", "service dates", "period", "service month", *_MONTHS,
+    ),
     "vendor": (
         "vendor name", "vendor", "hauler name", "hauler", "supplier name", "supplier",
         "service provider", "provider", "company name", "company", "payee", "payee name",
@@ -92,6 +98,7 @@ INVOICE_NAMES: Mapping[str, tuple[str, ...]] = {
     "status": (
         "status", "invoice status", "bill status", "payment status", "approval status",
         "posting status", "document status", "transaction status", "doc status", "inv status",
+        "scenario", "actual budget", "actual or budget", "budget actual",
     ),
 }  # fmt: skip
 # Pairs of columns that say an amount together where no column says it alone.
@@ -272,7 +279,11 @@ def _columns(
             field, rank = words[name]
             place = (at in hidden, rank, at)
             found[field] = min(found.get(field, place), place)
-    return {field: at for field, (_, _, at) in found.items()}
+    columns = {field: at for field, (_, _, at) in found.items()}
+    is_dated = bool(columns.keys() & {"invoice_date", "period_start"})
+    if is_dated and "period" in columns and plain(str(row[columns["period"]])) in _MONTHS:
+        del columns["period"]
+    return columns
 
 
 def plain(name: str) -> str:

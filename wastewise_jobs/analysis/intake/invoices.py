@@ -21,6 +21,7 @@ from wastewise_jobs.analysis.intake.suspects import (
     Sums,
     is_sum,
     note_mirrored,
+    note_no_charges,
     note_positive_credits,
 )
 from wastewise_jobs.analysis.intake.transactions import Kind
@@ -69,6 +70,7 @@ def read_invoices(reader: RowReader) -> list[InvoiceLine]:
     counted = {line.place.row: line.amount for line in lines}
     note_mirrored(reader, lines)
     note_positive_credits(reader, lines)
+    note_no_charges(reader, lines)
     note_totals_of_invoices(reader, lines)
     note_rows_again(reader, lines)
     parse = partial(number_of, european=european)

@@ -46,6 +46,8 @@ def _broken(
             f'a quotation mark (") opens a field that holds {rows} below it: '
             "remove or double the mark"
         )
+    if is_data and (mark := _other_mark(row, separator, layout, usual)):
+        return f'is separated by "{mark}", the header by "{separator}": use one mark throughout'
     if is_data and _is_joined(row, separator, layout):
         return 'a quotation mark (") joins several cells of the row: remove or double it'
     if is_data and _overflows(row, layout, usual):
@@ -129,6 +131,15 @@ def _is_split(row: Sequence[Cell], layout: Layout) -> bool:
         and _THOUSANDS.fullmatch(str(row[at]))
         and _HUNDREDS.fullmatch(str(row[at + 1]))
         for at in places
+    )
+
+
+def _other_mark(row: Sequence[Cell], separator: str, layout: Layout, width: int) -> str:
+    """The mark by which the only cell of a row is a row of the table itself, if one is."""
+    texts = [str(cell) for cell in row if not is_blank(cell)]
+    marks = ";\t|," if len(texts) == 1 else ""
+    return next(
+        (m for m in marks if m != separator and _is_row(texts[0].split(m), layout, width)), ""
     )
 
 

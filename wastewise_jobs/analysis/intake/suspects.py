@@ -14,6 +14,9 @@ from wastewise_jobs.analysis.model import InvoiceLine
 _FEWEST = 2
 _CREDIT = re.compile(r"\b(?:credits?|refund|rebate)\b", re.IGNORECASE)
 _NO_CREDIT = re.compile(r"\bcredit card|\b(?:fees?|charges?|tax|revers\w+)\b", re.IGNORECASE)
+_NOT_TO_PAY = re.compile(
+    r"\b(?:do not pay|duplicate|forecast(?:ed)?|projected|budgeted)\b", re.IGNORECASE
+)
 _TOTAL = re.compile(r"\b(?:sub-?)?totals?\b|\bsum\b", re.IGNORECASE)
 
 
@@ -78,6 +81,14 @@ def note_mirrored(reader: RowReader, lines: Sequence[InvoiceLine]) -> None:
         )
         for row in negative:
             reader.warn("credits_like_payments", message, row, "amount")
+
+
+def note_no_charges(reader: RowReader, lines: Sequence[InvoiceLine]) -> None:
+    """Warn of lines whose description says that they are not to be paid: they were counted."""
+    for line in lines:
+        if _NOT_TO_PAY.search(line.description):
+            message = "Described as duplicate, forecast or not to be paid: they were counted."
+            reader.warn("perhaps_no_charge", message, line.place.row, "description")
 
 
 def note_positive_credits(reader: RowReader, lines: Sequence[InvoiceLine]) -> None:

@@ -151,10 +151,12 @@ _NOT_BILLED = re.compile(
     r"\b(?:void(?:ed)?|cancell?ed|deleted|rejected|declined|denied|drafts?|estimated?s?"
     r"|quot(?:e|es|ed|ation)|proposals?|proposed|unbilled|not billed|not invoiced|reversed"
     r"|skipped|missed|not serviced|not completed?|no service)\b"
+    r"|^(?:duplicates?(?: of .*)?|replaced(?: by .*)?|superseded|budget(?:ed)?|forecast(?:ed)?"
+    r"|plan(?:ned)?|projected)$"
 )
 _BILLED = re.compile(
-    r"open|(?:partial(?:ly)?|fully|un|not)? ?paid(?: .*)?|partial|overdue|past due|due(?: .*)?"
-    r"|approved|posted|sent|closed|invoiced|billed|completed?|active|current|cleared|reconciled"
+    r"open|actuals?|(?:partial(?:ly)?|fully|un|not)? ?paid(?: .*)?|partial|overdue|past due"
+    r"|due(?: .*)?|approved|posted|sent|closed|invoiced|billed|completed?|active|current|cleared|reconciled"
     r"|processed|scheduled|received|final|outstanding|printed|emailed|viewed|delivered|ok|yes"
     r"|(?:pending|awaiting)(?: (?:approval|payment))?|done|serviced|hauled|dumped|emptied|collected"
     r"|submitted|new|late|settled|in full|exported|synced|ready"
