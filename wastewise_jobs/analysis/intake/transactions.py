@@ -156,10 +156,10 @@ _NOT_BILLED = re.compile(
 )
 _BILLED = re.compile(
     r"open|actuals?|(?:partial(?:ly)?|fully|un|not)? ?paid(?: .*)?|partial|overdue|past due"
-    r"|due(?: .*)?|approved|posted|sent|closed|invoiced|billed|completed?|active|current|cleared|reconciled"
-    r"|processed|scheduled|received|final|outstanding|printed|emailed|viewed|delivered|ok|yes"
+    r"|due(?: .*)?|approved|posted|sent|closed|invoiced|billed|completed?|active|current|cleared"
+    r"|reconciled|processed|scheduled|received|final|outstanding|printed|emailed|viewed|delivered"
     r"|(?:pending|awaiting)(?: (?:approval|payment))?|done|serviced|hauled|dumped|emptied|collected"
-    r"|submitted|new|late|settled|in full|exported|synced|ready"
+    r"|ok|yes|submitted|new|late|settled|in full|exported|synced|ready"
 )
 
 
