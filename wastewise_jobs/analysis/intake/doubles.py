@@ -94,7 +94,7 @@ def note_rows_again(reader: RowReader, lines: Sequence[InvoiceLine]) -> None:
     again: list[int] = []
     for line in lines:
         run, above = run + (line.invoice_number != above), line.invoice_number
-        row = tuple(reader.table.rows[line.place.row - 1])
+        row = above, *reader.table.rows[line.place.row - 1]
         if above and first.setdefault(row, run) != run:
             again.append(line.place.row)
     if len(again) > 1:

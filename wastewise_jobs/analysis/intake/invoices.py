@@ -31,7 +31,7 @@ from wastewise_jobs.analysis.model import InvoiceLine
 LONGEST_PERIOD_DAYS = 400
 
 _ADDED = re.compile(
-    r"\D*\b(?:tax|gst|hst|vat|surcharge)\b[^\d:]*(?:\d+(?:\.\d+)? ?%)?", re.IGNORECASE
+    r"\D*\b(?:tax|gst|hst|vat|surcharge)\b(?! rate| id)[^\d:]*(?:\d+(?:\.\d+)? ?%)?", re.IGNORECASE
 )
 _NO_AMOUNT = "is empty (or holds a formula whose value was never calculated)"
 
