@@ -133,7 +133,8 @@ async def test_a_migrator_killed_in_the_middle_leaves_nothing_half_done(
     slow = "CREATE TABLE nuts (name text); SELECT pg_sleep(600);"
     write(small, {"0003_nuts.sql": slow})
     code = (
-        "import asyncio, sys; from pathlib import Path; from wastewise_jobs.db.migrate import *;"
+        "import asyncio, sys; from pathlib import Path;"
+        "from wastewise_jobs.db.schema.migrate import *;"
         "asyncio.run(migrate(sys.argv[1], folder=Path(sys.argv[2])))"
     )
     sleeping = """
@@ -361,7 +362,7 @@ async def test_a_user_without_a_name_can_migrate(
 
 async def test_nothing_slow_is_imported_when_nothing_is_to_do(db: str) -> None:
     code = (
-        "import asyncio, sys; from wastewise_jobs.db.migrate import migrate;"
+        "import asyncio, sys; from wastewise_jobs.db.schema.migrate import migrate;"
         "assert asyncio.run(migrate(sys.argv[1])) == [];"
         "print('slow:', sorted({'psycopg', 'yoyo', 'sqlparse'} & set(sys.modules)), 'end')"
     )
