@@ -4,10 +4,9 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 import orjson
@@ -16,15 +15,14 @@ from pydantic import BaseModel, ValidationError
 from wastewise_jobs.db.doorbell import WAKE_TOPIC
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.errors import InvalidInputError, JobRefusedError
+from wastewise_jobs.handlers.binding import Bindable
+from wastewise_jobs.handlers.options import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Options
 from wastewise_jobs.handlers.signature import Signature
 from wastewise_jobs.jobs.failure import describe_invalid
 from wastewise_jobs.jobs.ids import new_job_id
-from wastewise_jobs.jobs.model import DEFAULT_QUEUE, Enqueued, JobTypeInfo, NewJob
+from wastewise_jobs.jobs.model import Enqueued, JobTypeInfo, NewJob
 from wastewise_jobs.jobs.storable import MAX_INPUT_BYTES, dump_json
 from wastewise_jobs.jobs.store import JobStore
-
-if TYPE_CHECKING:
-    from wastewise_jobs.handlers.registry import Jobs
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,31 +31,6 @@ R = TypeVar("R")
 _ENQUEUED_TOGETHER = 1000
 _STATEMENTS_UNDER_WAY = 2
 _GIVEN = "given by the caller"
-DEFAULT_TIMEOUT = timedelta(minutes=10)
-DEFAULT_MAX_RETRIES = 3
-DEFAULT_PRIORITY = 5
-
-
-class RunIn(StrEnum):
-    """Where a handler runs: in the event loop, in a thread, or in a process that can be killed."""
-
-    LOOP = "loop"
-    THREAD = "thread"
-    PROCESS = "process"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What the decorator said; None leaves it to the process's settings."""
-
-    queue: str = DEFAULT_QUEUE
-    priority: int = DEFAULT_PRIORITY
-    timeout: timedelta | None = None
-    max_retries: int | None = None
-    run_in: RunIn = RunIn.LOOP
-    description: str = ""
-    needs_project: bool = False
-    admin_only: bool = False
 
 
 class Handler(Generic[P, R]):
@@ -69,13 +42,13 @@ class Handler(Generic[P, R]):
         function: Callable[P, R],
         signature: Signature,
         options: Options,
-        jobs: "Jobs",
+        bindable: Bindable,
     ) -> None:
         self.job_type = job_type
         self.function = function
         self.signature = signature
         self.options = options
-        self._jobs = jobs
+        self._bindable = bindable
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self.__qualname__ = function.__qualname__
@@ -233,7 +206,7 @@ class Handler(Generic[P, R]):
     ) -> Enqueued | JobRefusedError:
         if connection is None:
             # Whatever else is enqueued at this moment goes with it.
-            answer: Enqueued | JobRefusedError = await self._jobs.binding.batcher.enqueue(job)
+            answer: Enqueued | JobRefusedError = await self._bindable.binding.batcher.enqueue(job)
         else:
             (answer,) = await _store_on(connection).enqueue([job], connection=connection)
         await self._tell(job, connection)
@@ -242,7 +215,7 @@ class Handler(Generic[P, R]):
     async def _insert_alike(
         self, like: NewJob, inputs: list[str], connection: Connection | None
     ) -> list[Enqueued | JobRefusedError]:
-        store = self._jobs.binding.store if connection is None else _store_on(connection)
+        store = self._bindable.binding.store if connection is None else _store_on(connection)
         answers = await store.enqueue_alike(like, inputs, connection=connection)
         await self._tell(like, connection)
         return answers
@@ -250,8 +223,8 @@ class Handler(Generic[P, R]):
     async def _tell(self, job: NewJob, connection: Connection | None) -> None:
         queue = job.queue or self.options.queue
         if connection is None:
-            self._jobs.binding.ring(queue)
-        elif self._jobs.notifies:
+            self._bindable.binding.ring(queue)
+        elif self._bindable.notifies:
             await connection.execute("SELECT pg_notify($1, $2)", WAKE_TOPIC, queue)
 
     def input_json(self, given: object) -> str:
