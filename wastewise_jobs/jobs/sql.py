@@ -3,40 +3,38 @@
 Transitions are SQL functions of the migrations; here they are only called.
 """
 
-# The parameters of enqueue_jobs behind id, job type and input, by their names in NewJob.
-OPTIONAL_COLUMNS = (
-    "user_id",
-    "project_id",
-    "priority",
-    "priority_reason",
-    "queue",
-    "max_retries",
-    "timeout_seconds",
-    "run_at",
-    "idempotency_key",
-    "idempotency_hash",
-    "delay_seconds",
+# The parameters of enqueue_jobs behind id, job type and input, by their names in NewJob and in its
+# order.
+OPTIONAL_COLUMNS = {
+    "user_id": "uuid",
+    "project_id": "uuid",
+    "priority": "integer",
+    "priority_reason": "text",
+    "queue": "text",
+    "max_retries": "integer",
+    "timeout_seconds": "double precision",
+    "run_at": "timestamptz",
+    "idempotency_key": "text",
+    "idempotency_hash": "bytea",
+    "delay_seconds": "double precision",
+}
+
+_COLUMNS = ("uuid", "text", "text", *OPTIONAL_COLUMNS.values())
+_ENQUEUED = "public.enqueue_jobs({})".format(
+    ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(_COLUMNS, 1))
 )
 
 ENQUEUE = """
 SELECT position, id, status, priority, priority_reason, created_at, disposition
-FROM public.enqueue_jobs(
-    $1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::integer[], $7::text[],
-    $8::text[], $9::integer[], $10::double precision[], $11::timestamptz[], $12::text[],
-    $13::bytea[], $14::double precision[]
-)
-"""
+FROM :enqueued
+""".replace(":enqueued", _ENQUEUED)
 
 # For jobs that differ in id and input alone: what they got in common, and which of them.
 ENQUEUE_ALIKE = """
 SELECT priority, priority_reason, created_at, array_agg(position) AS positions
-FROM public.enqueue_jobs(
-    $1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::integer[], $7::text[],
-    $8::text[], $9::integer[], $10::double precision[], $11::timestamptz[], $12::text[],
-    $13::bytea[], $14::double precision[]
-)
+FROM :enqueued
 GROUP BY priority, priority_reason, created_at
-"""
+""".replace(":enqueued", _ENQUEUED)
 
 CLAIM = """
 SELECT
