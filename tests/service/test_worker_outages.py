@@ -17,7 +17,8 @@ from tests.service.workers import bench, everything_agrees
 from tests.support import eventually
 from wastewise_jobs import JobContext, Jobs
 from wastewise_jobs.db.pool import create_pool
-from wastewise_jobs.jobs.failure import FailureKind, classify
+from wastewise_jobs.jobs.failure import classify
+from wastewise_jobs.jobs.failure_rules import FailureKind
 from wastewise_jobs.jobs.model import ClaimedJob
 from wastewise_jobs.jobs.store import JobStore, Look
 

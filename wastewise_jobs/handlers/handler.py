@@ -13,7 +13,7 @@ from wastewise_jobs.handlers.binding import Bindable
 from wastewise_jobs.handlers.enqueue import enqueue, enqueue_many
 from wastewise_jobs.handlers.options import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Options
 from wastewise_jobs.handlers.signature import Signature
-from wastewise_jobs.jobs.failure import describe_invalid
+from wastewise_jobs.jobs.failure_rules import describe_invalid
 from wastewise_jobs.jobs.model import Enqueued, JobTypeInfo
 from wastewise_jobs.jobs.request import EnqueueOptions, new_job, with_key
 from wastewise_jobs.jobs.storable import MAX_INPUT_BYTES, dump_json
