@@ -7,7 +7,7 @@ from uuid import UUID
 
 from wastewise_jobs.db.pool import Connection, Executor
 from wastewise_jobs.jobs.ids import new_job_id
-from wastewise_jobs.jobs.model import ClaimedJob, Enqueued, JobId, NewJob
+from wastewise_jobs.jobs.model import ClaimedJob, Enqueued, JobId, NewJob, RescuedJob
 from wastewise_jobs.jobs.store import JobStore
 
 JOB_TYPES = ("complete_analysis", "invoice_extraction", "report_generation", "cleanup")
@@ -103,6 +103,20 @@ async def come_due(connection: Connection, *ids: JobId) -> None:
                 "WHERE retry_after IS NOT NULL AND id = ANY ($1)",
                 ids,
             )
+
+
+async def rescue(store: JobStore, limit: int = 500) -> list[RescuedJob]:
+    """What the look of an idle worker does on its way."""
+    rows = await store._pool.fetch(
+        "SELECT id, job_type, worker_id, crash_count, settled FROM public.rescue_jobs($1)", limit
+    )
+    return [RescuedJob(*row) for row in rows]
+
+
+async def seconds_until_due(store: JobStore) -> float | None:
+    """Until the next waiting job comes due, negative when overdue, None when none waits."""
+    value: float | None = await store._pool.fetchval("SELECT public.seconds_until_due()")
+    return value
 
 
 async def job_row(connection: Executor, job_id: UUID) -> dict[str, Any]:

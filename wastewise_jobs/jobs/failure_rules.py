@@ -20,7 +20,6 @@ from wastewise_jobs.errors import (
     InvalidInputError,
     PermanentError,
     RetryableError,
-    UnknownJobTypeError,
     text_of,
 )
 from wastewise_jobs.jobs.failure_numbers import (
@@ -130,7 +129,7 @@ def _by_type(error: BaseException) -> Finding | None:
         case InvalidInputError():
             code, where = error.code.upper(), {"field": error.field} if error.field else {}
             return Finding(FailureKind.PERMANENT, code, reason, str(error), details=where)
-        case ConfigurationError() | UnknownJobTypeError() | NotImplementedError():
+        case ConfigurationError() | NotImplementedError():
             return Finding(FailureKind.PERMANENT, screaming(type(error).__name__), reason)
         case MemoryError():
             return Finding(FailureKind.RETRYABLE, "OUT_OF_MEMORY", reason)

@@ -43,8 +43,6 @@ SELECT
 FROM public.claim_jobs($1::text, $2::text[], $3::text[], $4::integer, $5::interval, $6::boolean)
 """
 
-SECONDS_UNTIL_DUE = "SELECT public.seconds_until_due()"
-
 HEARTBEAT = """
 SELECT id, held, cancel_requested
 FROM public.heartbeat_jobs($1::uuid[], $2::bigint[], $3::interval)
@@ -113,11 +111,6 @@ WHERE u.ids IS NOT NULL
 """
 
 CANCEL_RUNNING = "SELECT public.cancel_running_jobs($1::uuid[], $2::bigint[])"
-
-RESCUE = """
-SELECT id, job_type, worker_id, crash_count, settled
-FROM public.rescue_jobs($1::integer)
-"""
 
 # One row at least: what an idle worker must know, in one statement.
 LOOK = """

@@ -169,11 +169,6 @@ class JobStore:
         )
         return [ClaimedJob(*row) for row in rows]
 
-    async def seconds_until_due(self) -> float | None:
-        """Seconds until the next waiting job comes due, negative when overdue, None when none."""
-        value: float | None = await self._pool.fetchval(sql.SECONDS_UNTIL_DUE)
-        return value
-
     async def heartbeat(
         self, jobs: Sequence[ClaimedJob], lease: timedelta, *, executor: Executor | None = None
     ) -> list[Beat]:
@@ -263,10 +258,6 @@ class JobStore:
     async def cancel_running(self, jobs: Sequence[ClaimedJob]) -> set[JobId]:
         """Record as cancelled what somebody asked to cancel; returns the jobs won."""
         return {row[0] for row in await self._pool.fetch(sql.CANCEL_RUNNING, *_leases(jobs))}
-
-    async def rescue(self, limit: int = 500) -> list[RescuedJob]:
-        """Take jobs whose lease has expired from the workers that are gone."""
-        return [RescuedJob(*row) for row in await self._pool.fetch(sql.RESCUE, limit)]
 
     async def look(self, limit: int = 500) -> Look:
         """Rescue, and say what there is to claim; the poll of an idle worker."""
