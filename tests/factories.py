@@ -130,6 +130,12 @@ async def queue_row(connection: Executor, job_id: UUID) -> dict[str, Any] | None
     return dict(row) if row else None
 
 
+async def stored_report(connection: Executor, job_id: UUID, report_format: str) -> bytes | None:
+    statement = "SELECT content FROM job_reports WHERE job_id = $1 AND format = $2"
+    content: bytes | None = await connection.fetchval(statement, job_id, report_format)
+    return content
+
+
 async def everything(connection: Executor) -> list[tuple[Any, ...]]:
     """Every row of both tables, to be compared with itself later."""
     return [

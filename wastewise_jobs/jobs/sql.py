@@ -268,51 +268,6 @@ LIMIT $6
 LIST_OF_USER = _LIST + "WHERE user_id = $7" + _FILTERS
 LIST_ALL = _LIST + "WHERE true" + _FILTERS
 
-DELETE_ROWS = "DELETE FROM public.job_rows WHERE job_id = $1"
-
-INSERT_ROWS = """
-INSERT INTO public.job_rows (job_id, position, data)
-SELECT $1, $3::integer + r.position, r.data::jsonb
-FROM unnest($2::text[]) WITH ORDINALITY AS r (data, position)
-"""
-
-ROWS = """
-SELECT position, data
-FROM public.job_rows
-WHERE job_id = $1
-  AND position > $2
-ORDER BY position
-LIMIT $3
-"""
-
-SAVE_REPORT = """
-INSERT INTO public.job_reports (job_id, format, content)
-VALUES ($1, $2, $3)
-ON CONFLICT (job_id, format) DO UPDATE
-SET content = EXCLUDED.content,
-    created_at = now()
-"""
-
-OPEN_REPORT = """
-SELECT
-    octet_length(r.content) AS size, r.xmin::text AS version,
-    substring(r.content FROM 1 FOR $3) AS head
-FROM public.job_reports r
-WHERE r.job_id = $1
-  AND r.format = $2
-"""
-
-# Nothing where the report was replaced or deleted since it was opened.
-READ_REPORT = """
-SELECT substring(r.content FROM $4 FOR $5)
-FROM public.job_reports r
-WHERE r.job_id = $1
-  AND r.format = $2
-  AND r.xmin::text = $3
-"""
-
-REPORT = "SELECT content FROM public.job_reports WHERE job_id = $1 AND format = $2"
-
 REGISTER_TYPE = """
 INSERT INTO public.job_types (
     job_type, queue, priority, timeout_seconds, max_retries, run_in, description, input_schema,

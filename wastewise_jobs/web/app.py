@@ -16,6 +16,7 @@ from wastewise_jobs.monitoring.metrics import MetricsStore
 from wastewise_jobs.monitoring.prometheus import Exposition
 from wastewise_jobs.monitoring.trends import TrendStore
 from wastewise_jobs.monitoring.workers import FleetStore
+from wastewise_jobs.projects.analysis_store import AnalysisStore
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.access.auth import Authenticator, create_authenticator
 from wastewise_jobs.web.access.keys import KeyStore
@@ -121,7 +122,12 @@ def create_app(
     routes = (
         *job_routes(
             jobs,
-            JobDataResource(store=job_store, projects=project_store, downloads=downloads),
+            JobDataResource(
+                store=job_store,
+                analyses=AnalysisStore(pool),
+                projects=project_store,
+                downloads=downloads,
+            ),
             EventsResource(
                 store=job_store, watcher=watcher, authenticator=authenticator, answers=answers
             ),
