@@ -7,7 +7,7 @@ from uuid import UUID
 
 from wastewise_jobs.db.pool import Connection, Executor
 from wastewise_jobs.jobs.ids import new_job_id
-from wastewise_jobs.jobs.model import ClaimedJob, Enqueued, JobId, NewJob
+from wastewise_jobs.jobs.model import ClaimedJob, Enqueued, JobId, NewJob, RescuedJob
 from wastewise_jobs.jobs.store import JobStore
 
 JOB_TYPES = ("complete_analysis", "invoice_extraction", "report_generation", "cleanup")
@@ -105,6 +105,20 @@ async def come_due(connection: Connection, *ids: JobId) -> None:
             )
 
 
+async def rescue(store: JobStore, limit: int = 500) -> list[RescuedJob]:
+    """What the look of an idle worker does on its way."""
+    rows = await store._pool.fetch(
+        "SELECT id, job_type, worker_id, crash_count, settled FROM public.rescue_jobs($1)", limit
+    )
+    return [RescuedJob(*row) for row in rows]
+
+
+async def seconds_until_due(store: JobStore) -> float | None:
+    """Until the next waiting job comes due, negative when overdue, None when none waits."""
+    value: float | None = await store._pool.fetchval("SELECT public.seconds_until_due()")
+    return value
+
+
 async def job_row(connection: Executor, job_id: UUID) -> dict[str, Any]:
     row = await connection.fetchrow("SELECT * FROM analysis_jobs WHERE id = $1", job_id)
     assert row is not None
@@ -114,6 +128,12 @@ async def job_row(connection: Executor, job_id: UUID) -> dict[str, Any]:
 async def queue_row(connection: Executor, job_id: UUID) -> dict[str, Any] | None:
     row = await connection.fetchrow("SELECT * FROM job_queue WHERE id = $1", job_id)
     return dict(row) if row else None
+
+
+async def stored_report(connection: Executor, job_id: UUID, report_format: str) -> bytes | None:
+    statement = "SELECT content FROM job_reports WHERE job_id = $1 AND format = $2"
+    content: bytes | None = await connection.fetchval(statement, job_id, report_format)
+    return content
 
 
 async def everything(connection: Executor) -> list[tuple[Any, ...]]:

@@ -5,7 +5,6 @@ WastewiseJobsError
 ├── DatabaseUnusableError    no PostgreSQL can be had, or it is not the one we need
 │   └── SchemaMismatchError  the schema is older or newer than this release understands
 ├── InvalidInputError        a value that a caller gave cannot be accepted; names the field
-├── UnknownJobTypeError      nobody ever registered that job type
 ├── JobRefusedError          the job could not be enqueued: a constraint or a limit says no
 ├── QuotaExceededError       a user has as much of something as one may have
 ├── LeaseLostError           the job was given to another worker
@@ -15,7 +14,7 @@ WastewiseJobsError
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -52,15 +51,6 @@ class InvalidInputError(WastewiseJobsError):
         self.field = field
         self.problem = problem
         self.code = code
-
-
-class UnknownJobTypeError(WastewiseJobsError):
-    """Nobody ever registered that job type; `known` lists the ones that exist."""
-
-    def __init__(self, job_type: str, known: Sequence[str]) -> None:
-        super().__init__(f"unknown job type {job_type!r}; known are: {', '.join(known) or 'none'}")
-        self.job_type = job_type
-        self.known = tuple(known)
 
 
 class JobRefusedError(WastewiseJobsError):

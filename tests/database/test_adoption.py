@@ -17,6 +17,7 @@ from tests.factories import (
     insert_plainly,
     job_row,
     make_job,
+    rescue,
 )
 from wastewise_jobs.db.pool import Connection, create_pool
 from wastewise_jobs.db.schema.migrate import (
@@ -155,9 +156,7 @@ async def test_a_running_job_of_the_old_worker_is_rescued_when_its_time_is_up(
         "WHERE leased"
     )
     async with create_pool(existing) as pool:
-        assert [(r.id, r.settled) for r in await JobStore(pool).rescue()] == [
-            (job_id(3), "rescued")
-        ]
+        assert [(r.id, r.settled) for r in await rescue(JobStore(pool))] == [(job_id(3), "rescued")]
 
 
 async def test_old_functions_are_gone_and_ours_are_called_by_name(adopted: Connection) -> None:
@@ -296,4 +295,4 @@ async def test_rows_that_nothing_forbade_do_not_stop_the_adoption(existing: str)
             assert views[job_id(number)].error_code == "NOT_ADOPTED"  # type: ignore[index]
         assert await pool.fetchval("SELECT get_next_job('rpc')") is not None
         assert len(await claim(store, 9, job_types=JOB_TYPES)) >= 1
-        assert await store.rescue() == []
+        assert await rescue(store) == []

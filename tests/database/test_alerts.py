@@ -17,6 +17,7 @@ from tests.factories import (
     insert_project,
     make_job,
     make_running,
+    rescue,
 )
 from wastewise_jobs.alert_names import AlertType
 from wastewise_jobs.alerts.model import DEFAULT_ROUTES
@@ -139,7 +140,7 @@ async def test_the_third_crash_of_a_job_raises_an_alert(
     await connection.execute("UPDATE analysis_jobs SET crash_count = 2 WHERE id = $1", job_id)
     await claim(store)
     await expire_leases(connection, job_id)
-    assert [rescue.settled for rescue in await store.rescue()] == ["failed"]
+    assert [rescue.settled for rescue in await rescue(store)] == ["failed"]
     alert = await the_alert(connection)
     assert (alert["job_id"], alert["details"]["error_code"]) == (job_id, "CRASHED_WORKER")
     assert alert["details"]["worker_id"] == "w1"

@@ -13,6 +13,7 @@ from tests.factories import (
     make_job,
     make_running,
     queue_row,
+    seconds_until_due,
 )
 from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.jobs.model import JobId
@@ -73,17 +74,17 @@ async def test_a_job_is_not_claimed_before_it_is_due(
     later = await enqueue_one(store, run_at=at(minutes=10), priority=1)
     now = await enqueue_one(store, priority=10)
     assert [job.id for job in await claim(store, 10)] == [now]
-    seconds = await store.seconds_until_due()
+    seconds = await seconds_until_due(store)
     assert seconds is not None
     assert 500 < seconds <= 600
     await come_due(connection, later)
     assert [job.id for job in await claim(store, 10)] == [later]
-    assert await store.seconds_until_due() is None
+    assert await seconds_until_due(store) is None
 
 
 async def test_an_overdue_job_says_how_late_it_is(store: JobStore, connection: Connection) -> None:
     await come_due(connection, await enqueue_one(store, run_at=at(minutes=10)))
-    seconds = await store.seconds_until_due()
+    seconds = await seconds_until_due(store)
     assert seconds is not None
     assert -60 < seconds < 0
 

@@ -21,6 +21,7 @@ from tests.factories import (
     job_row,
     make_job,
     make_running,
+    rescue,
 )
 from tests.support import eventually
 from wastewise_jobs.db.pool import Connection, Pool, create_pool
@@ -235,7 +236,7 @@ class Storm:
             "WHERE leased AND id = ANY ($1)",
             self.some(3),
         )
-        await asyncio.gather(self.store.rescue(50), self.store.rescue(50))
+        await asyncio.gather(rescue(self.store, 50), rescue(self.store, 50))
 
     async def repair(self) -> None:
         await self.pool.fetchval("SELECT repair_job_queue()")
@@ -317,7 +318,7 @@ async def test_deleting_projects_beside_outcomes_makes_no_deadlock(
         *(give_way(store.fail([(job, failed) for job in running[n : n + 8]])) for n in (0, 8, 16)),
         *(delete(project) for project in projects),
         *(give_way(store.cancel(job.id, user_id=None)) for job in jobs),
-        *(give_way(store.rescue(7)) for _ in range(6)),
+        *(give_way(rescue(store, 7)) for _ in range(6)),
     )
     assert await connection.fetchval("SELECT count(*) FROM analysis_jobs") == 0
     await assert_invariant(connection)

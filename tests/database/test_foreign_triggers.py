@@ -18,6 +18,7 @@ from tests.factories import (
     insert_project,
     job_row,
     make_job,
+    rescue,
 )
 from wastewise_jobs.db.pool import Connection, Pool, create_pool, prepare_connection
 from wastewise_jobs.db.schema.migrate import migrations_dir
@@ -112,7 +113,7 @@ async def _whole_life(store: JobStore, connection: Connection) -> AsyncIterator[
         await step[1]()
         yield step[0]
     await expire_leases(connection, jobs[5].id)
-    assert [rescued.id for rescued in await store.rescue()] == [jobs[5].id]
+    assert [rescued.id for rescued in await rescue(store)] == [jobs[5].id]
     yield "rescue"
     await come_due(connection, jobs[1].id, jobs[5].id)
     assert await connection.fetchval("SELECT schedule_job_retry($1, 'no luck'::text)", jobs[6].id)

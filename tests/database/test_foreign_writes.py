@@ -20,6 +20,7 @@ from tests.factories import (
     make_job,
     make_running,
     queue_row,
+    rescue,
 )
 from tests.support import eventually
 from wastewise_jobs.db.pool import Connection, Pool
@@ -113,7 +114,7 @@ async def test_a_job_that_somebody_inserts_as_processing_has_the_lease_of_the_st
     created_at = (await job_row(connection, job_id))["created_at"]
     assert queued is not None
     assert (queued["lease_expires_at"] - created_at).total_seconds() == 30 * 60
-    assert await store.rescue() == []
+    assert await rescue(store) == []
 
 
 async def test_copy_is_followed_like_any_insert(store: JobStore, connection: Connection) -> None:
@@ -353,7 +354,7 @@ async def test_our_other_transitions_wake_nobody(
     await connection.execute(
         "UPDATE job_queue SET lease_expires_at = now(), expired = true WHERE leased"
     )
-    await store.rescue()
+    await rescue(store)
     await store.prune(LEASE * 0, 100)
     assert await everything_heard(connection, heard) == []
 

@@ -19,6 +19,7 @@ from tests.factories import (
     job_row,
     make_job,
     make_running,
+    rescue,
 )
 from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.jobs.model import AiUsage, ClaimedJob, JobFilter, Progress
@@ -59,7 +60,7 @@ async def test_a_number_bomb_is_rescued_like_any_job(
 ) -> None:
     (other,) = await claim(store)
     await expire_leases(connection, bomb.id, other.id)
-    assert {rescued.id for rescued in await store.rescue()} == {bomb.id, other.id}
+    assert {rescued.id for rescued in await rescue(store)} == {bomb.id, other.id}
     await come_due(connection, bomb.id)
     (again,) = await claim(store)
     assert await store.fail([(again, Failed("INVALID_INPUT", "no", "permanent"))]) == {bomb.id}

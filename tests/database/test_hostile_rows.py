@@ -26,6 +26,8 @@ from tests.factories import (
     enqueue,
     expire_leases,
     make_job,
+    rescue,
+    seconds_until_due,
 )
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.jobs.model import ClaimedJob, JobFilter, JobId, JobView, Progress
@@ -153,7 +155,7 @@ async def test_a_job_that_a_trigger_of_others_guards_is_set_aside_for_a_minute(
         assert [job.id for job in claimed] == [jobs[0].id, jobs[2].id]
         assert len(await store.complete([(job, Completed()) for job in claimed])) == 2
         assert await claim(store, 3) == []
-        due_in = await store.seconds_until_due()
+        due_in = await seconds_until_due(store)
         assert due_in is not None
         assert 30 < due_in <= 60
     finally:
@@ -186,12 +188,12 @@ async def test_an_infinite_time_to_wait_for_is_waited_for(
     await spoil(operator, waits.id, "retry_after", "'infinity'")
     await connection.execute("SELECT repair_job_queue()")
     assert await claim(store, 5) == []
-    due_in = await store.seconds_until_due()
+    due_in = await seconds_until_due(store)
     assert due_in is not None
     assert due_in <= 300
     await come_due(connection, other.id)
     assert [job.id for job in await claim(store, 5)] == [other.id]
-    assert await store.seconds_until_due() is None
+    assert await seconds_until_due(store) is None
     assert (await seen(store, waits.id)).retry_after is None
 
 
@@ -248,7 +250,7 @@ async def test_a_row_that_is_spoiled_while_it_runs_disturbs_nobody(
         assert pairs[name][1].id in await settled(settle, pairs[name])
     # What the spoiled ones still hold is rescued like everything else.
     await expire_leases(connection, *(job.id for job in jobs))
-    await store.rescue()
+    await rescue(store)
     assert not await connection.fetchval("SELECT count(*) FROM job_queue WHERE leased AND expired")
     assert pairs["progress"][1].id in {
         row[0] for row in await connection.fetch("SELECT id FROM job_queue WHERE NOT leased")
@@ -301,7 +303,7 @@ async def test_everything_that_looks_at_jobs_goes_on(
 
 async def goes_on(pool: Pool, store: JobStore, spoiled: list[JobId]) -> None:
     await store.look()
-    await store.seconds_until_due()
+    await seconds_until_due(store)
     async with pool.acquire() as connection:
         for call in (
             "promote_due_jobs(10)",

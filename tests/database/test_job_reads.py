@@ -15,12 +15,14 @@ from tests.factories import (
     insert_project,
     make_job,
     make_running,
+    stored_report,
 )
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.jobs.model import JobFilter, JobId, JobTypeInfo, Status
 from wastewise_jobs.jobs.outcome import Completed, Failed
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore
+from wastewise_jobs.projects.analysis_store import AnalysisStore
 
 
 async def ids(store: JobStore, limit: int = 50, **wanted: object) -> list[JobId]:
@@ -87,11 +89,15 @@ async def test_a_list_brings_no_results_and_a_job_brings_its_own(store: JobStore
 async def test_rows_are_replaced_and_paged_by_position(store: JobStore, pool: Pool) -> None:
     job_id = await enqueue_one(store)
     async with pool.acquire() as own, own.transaction():
-        await store.save_rows(job_id, ['"old"'] * 9, connection=own)
-        await store.save_rows(job_id, [f'{{"n": {n}}}' for n in range(1, 8)], connection=own)
-    assert await store.rows(job_id, after=0, limit=3) == [(n, {"n": n}) for n in (1, 2, 3)]
-    assert await store.rows(job_id, after=3, limit=9) == [(n, {"n": n}) for n in (4, 5, 6, 7)]
-    assert await store.rows(uuid4(), after=0, limit=9) == []
+        await AnalysisStore(own).save_rows(job_id, ['"old"'] * 9)
+        await AnalysisStore(own).save_rows(job_id, [f'{{"n": {n}}}' for n in range(1, 8)])
+    assert await AnalysisStore(pool).rows(job_id, after=0, limit=3) == [
+        (n, {"n": n}) for n in (1, 2, 3)
+    ]
+    assert await AnalysisStore(pool).rows(job_id, after=3, limit=9) == [
+        (n, {"n": n}) for n in (4, 5, 6, 7)
+    ]
+    assert await AnalysisStore(pool).rows(uuid4(), after=0, limit=9) == []
 
 
 async def test_a_report_is_replaced_and_goes_with_its_job(
@@ -99,14 +105,14 @@ async def test_a_report_is_replaced_and_goes_with_its_job(
 ) -> None:
     job_id = await enqueue_one(store)
     async with pool.acquire() as own:
-        await store.save_report(job_id, "html", b"first", connection=own)
-        await store.save_report(job_id, "html", b"\0second", connection=own)
+        await AnalysisStore(own).save_report(job_id, "html", b"first")
+        await AnalysisStore(own).save_report(job_id, "html", b"\0second")
         with pytest.raises(asyncpg.CheckViolationError):
-            await store.save_report(job_id, "pdf", b"x", connection=own)
-    assert await store.report(job_id, "html") == b"\0second"
-    assert await store.report(job_id, "xlsx") is None
+            await AnalysisStore(own).save_report(job_id, "pdf", b"x")
+    assert await stored_report(pool, job_id, "html") == b"\0second"
+    assert await stored_report(pool, job_id, "xlsx") is None
     await connection.execute("DELETE FROM analysis_jobs")
-    assert await store.report(job_id, "html") is None
+    assert await stored_report(pool, job_id, "html") is None
 
 
 async def test_pruning_deletes_old_finished_jobs_a_batch_at_a_time(

@@ -16,6 +16,7 @@ from tests.factories import (
     expire_leases,
     job_row,
     make_running,
+    rescue,
 )
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.errors import LeaseLostError
@@ -38,7 +39,7 @@ def loss(take: Loss) -> Loss:
 @loss
 async def rescued(store: JobStore, connection: Connection, job: ClaimedJob) -> None:
     await expire_leases(connection, job.id)
-    assert [r.settled for r in await store.rescue()] == ["rescued"]
+    assert [r.settled for r in await rescue(store)] == ["rescued"]
 
 
 @loss
@@ -86,7 +87,7 @@ async def cancelled(store: JobStore, _connection: Connection, job: ClaimedJob) -
 async def rescued_as_cancelled(store: JobStore, connection: Connection, job: ClaimedJob) -> None:
     await store.cancel(job.id, user_id=None)
     await expire_leases(connection, job.id)
-    assert [r.settled for r in await store.rescue()] == ["cancelled"]
+    assert [r.settled for r in await rescue(store)] == ["cancelled"]
 
 
 @loss
@@ -160,7 +161,7 @@ async def test_a_lease_that_expired_but_was_not_taken_yet_still_settles(
     job = await make_running(store)
     await expire_leases(connection, job.id)
     assert await store.complete([(job, Completed("1"))]) == {job.id}
-    assert await store.rescue() == []
+    assert await rescue(store) == []
 
 
 async def test_a_heartbeat_renews_the_held_and_names_the_lost(
@@ -173,7 +174,7 @@ async def test_a_heartbeat_renews_the_held_and_names_the_lost(
     assert await store.heartbeat([lost, held], LEASE) == [
         Beat(lost.id, held=False, cancel_requested=False)
     ]
-    assert await store.rescue() == []
+    assert await rescue(store) == []
     assert (await job_row(connection, held.id))["status"] == "processing"
 
 

@@ -13,7 +13,16 @@ import orjson
 import pytest
 
 from tests.conftest import connected, database
-from tests.factories import JOB_TYPES, LEASE, at, claim, enqueue, make_job
+from tests.factories import (
+    JOB_TYPES,
+    LEASE,
+    at,
+    claim,
+    enqueue,
+    make_job,
+    rescue,
+    seconds_until_due,
+)
 from tests.support import eventually
 from wastewise_jobs.db.pool import Connection, create_pool
 from wastewise_jobs.jobs.outcome import Completed
@@ -182,8 +191,8 @@ async def test_no_transition_reads_a_table_from_end_to_end(db: str, watching: Co
         for job in await store.claim("w1", ["default"], ["complete_analysis"], 3, LEASE):
             await store.heartbeat([job], LEASE)
             await store.complete([(job, Completed())])
-        await store.rescue()
-        await store.seconds_until_due()
+        await rescue(store)
+        await seconds_until_due(store)
 
     async def told() -> bool:
         now = await watching.fetch(scans)

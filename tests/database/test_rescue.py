@@ -18,6 +18,7 @@ from tests.factories import (
     make_job,
     make_running,
     queue_row,
+    rescue,
 )
 from tests.support import eventually
 from wastewise_jobs.db.pool import Connection, create_pool
@@ -30,7 +31,7 @@ async def crash(store: JobStore, connection: Connection) -> RescuedJob:
     """The one job that waits is claimed by a worker that dies, and rescued."""
     (job,) = await claim(store)
     await expire_leases(connection, job.id)
-    (rescued,) = await store.rescue()
+    (rescued,) = await rescue(store)
     await come_due(connection, job.id)
     return rescued
 
@@ -42,10 +43,10 @@ async def test_only_jobs_whose_lease_has_expired_are_rescued(
     lost, held = await claim(store, 2, worker_id="dead")
     await expire_leases(connection, lost.id)
     before = await job_row(connection, held.id)
-    assert await store.rescue() == [
+    assert await rescue(store) == [
         RescuedJob(lost.id, "complete_analysis", "dead", crash_count=1, settled=RescuedAs.RESCUED)
     ]
-    assert await store.rescue() == []
+    assert await rescue(store) == []
     assert await job_row(connection, held.id) == before
     await assert_invariant(connection)
 
@@ -55,13 +56,13 @@ async def test_a_lease_is_not_taken_at_the_first_sight_of_its_end(
 ) -> None:
     job = await make_running(store)
     await connection.execute("UPDATE job_queue SET lease_expires_at = now() - interval '1 minute'")
-    assert await store.rescue() == []
+    assert await rescue(store) == []
     left = await connection.fetchval("SELECT lease_expires_at - now() FROM job_queue")
     assert timedelta(seconds=1) < left <= timedelta(seconds=2)
     # Nor does a second look at the same moment, or one of somebody else, take it.
-    assert await store.rescue() == []
+    assert await rescue(store) == []
     await connection.execute("UPDATE job_queue SET lease_expires_at = now() - interval '1 ms'")
-    assert [rescued.id for rescued in await store.rescue()] == [job.id]
+    assert [rescued.id for rescued in await rescue(store)] == [job.id]
     await assert_invariant(connection)
 
 
@@ -70,13 +71,13 @@ async def test_a_worker_that_is_alive_renews_its_lease_between_two_sights(
 ) -> None:
     job = await make_running(store)
     await connection.execute("UPDATE job_queue SET lease_expires_at = now() - interval '1 minute'")
-    assert await store.rescue() == []
+    assert await rescue(store) == []
     assert await store.heartbeat([job], LEASE) == []
     row = await queue_row(connection, job.id)
     assert row is not None
     assert row["expired"] is False
     await connection.execute("UPDATE job_queue SET lease_expires_at = now() - interval '1 ms'")
-    assert await store.rescue() == []
+    assert await rescue(store) == []
 
 
 async def test_a_sight_of_before_an_outage_counts_as_none(
@@ -85,9 +86,9 @@ async def test_a_sight_of_before_an_outage_counts_as_none(
     job = await make_running(store)
     await expire_leases(connection, job.id)
     await connection.execute("UPDATE job_queue SET lease_expires_at = now() - interval '11 s'")
-    assert await store.rescue() == []
+    assert await rescue(store) == []
     await expire_leases(connection, job.id)
-    assert len(await store.rescue()) == 1
+    assert len(await rescue(store)) == 1
 
 
 async def test_a_trigger_that_guards_one_job_stops_no_other_rescue(
@@ -107,13 +108,13 @@ async def test_a_trigger_that_guards_one_job_stops_no_other_rescue(
             FOR EACH ROW WHEN (OLD.id = '{guarded.id}') EXECUTE FUNCTION guard()
         """)
         await expire_leases(connection, *(job.id for job in jobs))
-        rescued = await store.rescue()
+        rescued = await rescue(store)
         assert sorted(r.id for r in rescued) == sorted({job.id for job in jobs} - {guarded.id})
         # It is tried again now and then, not at every look.
-        assert await store.rescue() == []
+        assert await rescue(store) == []
         await connection.execute("DROP TRIGGER guard ON analysis_jobs")
         await expire_leases(connection, guarded.id)
-        assert [r.id for r in await store.rescue()] == [guarded.id]
+        assert [r.id for r in await rescue(store)] == [guarded.id]
         await assert_invariant(connection)
 
 
@@ -122,7 +123,7 @@ async def test_a_rescued_job_comes_back_within_seconds_and_is_charged_no_retry(
 ) -> None:
     job = await make_running(store)
     await expire_leases(connection, job.id)
-    await store.rescue()
+    await rescue(store)
     row = await job_row(connection, job.id)
     assert (row["status"], row["retry_count"], row["crash_count"]) == ("pending", 0, 1)
     assert (row["worker_id"], row["claimed_at"]) == (None, None)
@@ -142,7 +143,7 @@ async def test_the_jobs_of_one_dead_worker_do_not_come_back_in_one_burst(
     await enqueue(store, *(make_job() for _ in range(40)))
     jobs = await claim(store, 40)
     await expire_leases(connection, *(job.id for job in jobs))
-    await store.rescue()
+    await rescue(store)
     waits = await connection.fetch("SELECT DISTINCT retry_after FROM analysis_jobs")
     assert len(waits) == 40
 
@@ -179,7 +180,7 @@ async def test_a_job_that_is_to_be_cancelled_is_cancelled_and_not_run_again(
     job = await make_running(store, project_id=project)
     await store.cancel(job.id, user_id=None)
     await expire_leases(connection, job.id)
-    assert [r.settled for r in await store.rescue()] == ["cancelled"]
+    assert [r.settled for r in await rescue(store)] == ["cancelled"]
     assert (await job_row(connection, job.id))["status"] == "cancelled"
     assert await connection.fetchval("SELECT status FROM projects") == "cancelled"
     assert await claim(store) == []
@@ -192,9 +193,9 @@ async def test_many_rescuers_at_once_rescue_every_job_once(
     await enqueue(store, *(make_job() for _ in range(60)))
     jobs = await claim(store, 60)
     await expire_leases(connection, *(job.id for job in jobs))
-    found = await asyncio.gather(*(store.rescue(25) for _ in range(8)))
+    found = await asyncio.gather(*(rescue(store, 25) for _ in range(8)))
     # Whoever saw rows that another one held left them; nobody waits for anybody.
-    found += [await store.rescue(100)]
+    found += [await rescue(store, 100)]
     ids = [rescued.id for batch in found for rescued in batch]
     assert sorted(ids) == sorted(job.id for job in jobs)
     counts = await connection.fetch("SELECT DISTINCT crash_count FROM analysis_jobs")
@@ -238,7 +239,7 @@ async def test_a_job_that_was_settled_and_claimed_again_while_a_rescue_looked_is
         assert await rescuer.fetch("SELECT id FROM rescue_jobs(10)") == []
         await transaction.commit()
     (again,) = await claim(store, worker_id="w2")
-    assert await store.rescue() == []
+    assert await rescue(store) == []
     assert (await job_row(connection, again.id))["worker_id"] == "w2"
 
 
@@ -248,7 +249,7 @@ async def test_a_heartbeat_at_the_last_moment_keeps_the_job(
     job = await make_running(store)
     await expire_leases(connection, job.id)
     assert await store.heartbeat([job], LEASE) == []
-    assert await store.rescue() == []
+    assert await rescue(store) == []
 
 
 async def test_a_worker_that_nobody_registered_is_rescued_from_all_the_same(
@@ -261,7 +262,7 @@ async def test_a_worker_that_nobody_registered_is_rescued_from_all_the_same(
         "INSERT INTO job_workers (worker_id, name, host, pid, version, queues, job_types, "
         "concurrency) VALUES ('w1', 'w', 'h', 1, '1', '{}', '{}', 1)"
     )
-    assert [r.id for r in await store.rescue()] == [job.id]
+    assert [r.id for r in await rescue(store)] == [job.id]
 
 
 @pytest.mark.parametrize("held", ["analysis_jobs", "job_queue", "projects"])
@@ -279,9 +280,11 @@ async def test_rows_that_somebody_holds_stop_no_rescue(
         ids = [job.project_id if held == "projects" else job.id for job in jobs if job.id in first]
         await connection.fetch(f"SELECT 1 FROM {held} WHERE id = ANY ($1) FOR UPDATE", ids)  # noqa: S608
         # A page of one: a full page of held rows does not hide the ones behind it.
-        found = [r.id for _ in range(3) for r in await asyncio.wait_for(store.rescue(1), timeout=5)]
+        found = [
+            r.id for _ in range(3) for r in await asyncio.wait_for(rescue(store, 1), timeout=5)
+        ]
         assert sorted(found) == sorted(job.id for job in jobs)[2:]
-    assert sorted(r.id for r in await store.rescue()) == first
+    assert sorted(r.id for r in await rescue(store)) == first
     await assert_invariant(connection)
 
 
@@ -291,7 +294,7 @@ async def test_a_rescue_takes_no_more_than_it_is_told_to(
     await enqueue(store, *(make_job() for _ in range(5)))
     jobs = await claim(store, 5)
     await expire_leases(connection, *(job.id for job in jobs))
-    assert [len(await store.rescue(2)) for _ in range(4)] == [2, 2, 1, 0]
+    assert [len(await rescue(store, 2)) for _ in range(4)] == [2, 2, 1, 0]
 
 
 async def test_a_rescue_that_is_rolled_back_has_done_nothing(
@@ -305,7 +308,7 @@ async def test_a_rescue_that_is_rolled_back_has_done_nothing(
     assert await connection.fetch("SELECT * FROM rescue_jobs(10)")
     await transaction.rollback()
     assert await everything(connection) == before
-    assert len(await store.rescue()) == 1
+    assert len(await rescue(store)) == 1
     assert await queue_row(connection, job.id)
 
 
@@ -319,7 +322,7 @@ async def test_a_finished_job_is_not_brought_back_by_a_queue_row_that_was_left_b
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute("UPDATE analysis_jobs SET status = 'completed'")
     before = await everything(connection)
-    assert await store.rescue() == []
+    assert await rescue(store) == []
     assert await everything(connection) == before
     assert await connection.fetchval("SELECT repair_job_queue()") == 1
     await assert_invariant(connection)

@@ -33,6 +33,7 @@ from tests.factories import (
     enqueue,
     expire_leases,
     make_job,
+    rescue,
 )
 from wastewise_jobs.db.pool import Connection, Pool, create_pool
 from wastewise_jobs.jobs.model import CRASHES, ClaimedJob, JobId, Progress
@@ -210,7 +211,7 @@ class Queue(RuleBasedStateMachine):
                 else:
                     expected[job.id] = "rescued"
                     job.wait(due=False)
-        rescued = self.run(self.store.rescue())
+        rescued = self.run(rescue(self.store))
         self.run(self.hold_back([r.id for r in rescued]))
         assert {r.id: r.settled for r in rescued} == expected
 

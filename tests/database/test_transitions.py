@@ -23,6 +23,7 @@ from wastewise_jobs.errors import LeaseLostError
 from wastewise_jobs.jobs.model import AiUsage, ClaimedJob, Progress, Status
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
 from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.projects.analysis_store import AnalysisStore
 
 RETRY = RetryLater("NETWORK_ERROR", "no answer", "retryable", {"host": "x"})
 FAILED = Failed("INVALID_INPUT", "no files", "permanent", {"field": "files"})
@@ -329,14 +330,14 @@ async def test_a_handlers_transaction_holds_its_job_and_completes_it_with_its_ow
     job = await make_running(store)
     async with pool.acquire() as own, own.transaction():
         await store.hold(job, idle_limit=LEASE, connection=own)
-        await store.save_rows(job.id, ['{"row": 1}'], connection=own)
+        await AnalysisStore(own).save_rows(job.id, ['{"row": 1}'])
         assert await store.complete([(job, Completed("1"))], executor=own) == {job.id}
         assert (await job_row(connection, job.id))["status"] == "processing"
         # Nobody takes the job while it is held.
         with pytest.raises(asyncpg.LockNotAvailableError):
             await store.fail([(job, FAILED)])
     assert (await job_row(connection, job.id))["status"] == Status.COMPLETED
-    assert await store.rows(job.id, after=0, limit=9) == [(1, {"row": 1})]
+    assert await AnalysisStore(pool).rows(job.id, after=0, limit=9) == [(1, {"row": 1})]
     async with pool.acquire() as own, own.transaction():
         with pytest.raises(LeaseLostError):
             await store.hold(job, idle_limit=LEASE, connection=own)

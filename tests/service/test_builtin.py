@@ -10,12 +10,14 @@ from uuid import UUID, uuid4
 import pytest
 from jsonschema import Draft202012Validator
 
+from tests.factories import stored_report
 from tests.service.workers import Bench, bench
 from wastewise_jobs.analysis.sample import sample_files, sample_property
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.handlers.builtin import REGULATORY_RESEARCH, builtin
 from wastewise_jobs.jobs.ids import new_job_id
 from wastewise_jobs.jobs.model import JobView, NewJob
+from wastewise_jobs.projects.analysis_store import AnalysisStore
 from wastewise_jobs.projects.model import NewProject
 from wastewise_jobs.projects.store import ProjectStore
 
@@ -80,13 +82,13 @@ async def test_a_complete_analysis_stores_result_rows_reports_and_project(
     assert (job.steps_completed, job.total_steps) == (6, 6)
     assert job.result["summary"]["annualSavings"] > 0
     assert job.result["reports"]["xlsx"] == f"/api/jobs/{job.id}/reports/xlsx"
-    html = await built_in.store.report(job.id, "html")
-    workbook = await built_in.store.report(job.id, "xlsx")
+    html = await stored_report(built_in.pool, job.id, "html")
+    workbook = await stored_report(built_in.pool, job.id, "xlsx")
     assert html is not None
     assert sample_property().name.encode() in html
     assert workbook is not None
     assert "xl/workbook.xml" in zipfile.ZipFile(io.BytesIO(workbook)).namelist()
-    rows = await built_in.store.rows(job.id, after=0, limit=1000)
+    rows = await AnalysisStore(built_in.pool).rows(job.id, after=0, limit=1000)
     assert [position for position, _ in rows] == list(range(1, len(rows) + 1))
     assert {row["type"] for _, row in rows} == {"invoice", "haul_log"}
     project = await ProjectStore(pool).get(project_id, user_id=USER)
@@ -104,9 +106,9 @@ async def test_reports_built_again_from_the_stored_analysis_are_the_same(
     again = await finished(built_in, "report_generation", project_id)
 
     assert again.result["analysisJobId"] == str(analysis.id)
-    first = await built_in.store.report(analysis.id, "html")
-    assert first == await built_in.store.report(again.id, "html")
-    assert await built_in.store.report(again.id, "xlsx") is not None
+    first = await stored_report(built_in.pool, analysis.id, "html")
+    assert first == await stored_report(built_in.pool, again.id, "html")
+    assert await stored_report(built_in.pool, again.id, "xlsx") is not None
 
 
 async def test_an_analysis_of_another_project_cannot_be_reported_on(
@@ -125,7 +127,7 @@ async def test_an_analysis_of_another_project_cannot_be_reported_on(
 async def test_an_extraction_counts_and_keeps_the_rows(built_in: Bench, pool: Pool) -> None:
     job = await finished(built_in, "invoice_extraction", await sample_project(pool))
 
-    rows = await built_in.store.rows(job.id, after=0, limit=1000)
+    rows = await AnalysisStore(built_in.pool).rows(job.id, after=0, limit=1000)
     assert job.result["rows"] == len(rows) == job.result["invoiceLines"] + job.result["hauls"]
     total = sum(month["total"] for month in job.result["byMonth"])
     assert total == pytest.approx(job.result["totalSpend"])
@@ -161,7 +163,7 @@ async def test_the_input_decides_what_files_leave_open(
 
     job = await finished(built_in, job_type, project_id, chosen)
 
-    rows = [row for _, row in await built_in.store.rows(job.id, after=0, limit=10)]
+    rows = [row for _, row in await AnalysisStore(built_in.pool).rows(job.id, after=0, limit=10)]
     assert [(row["invoiceDate"], row["amount"]) for row in rows] == [("2025-02-05", "2.500")]
     open_codes = {"date_order_ambiguous", "decimal_mark_ambiguous", "several_locations"}
     assert not open_codes & {warning["code"] for warning in job.result["warnings"]}

@@ -6,12 +6,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.factories import insert_plainly
+from tests.factories import insert_plainly, stored_report
 from tests.service.test_builtin import USER, sample_project
 from tests.service.workers import Bench, bench
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.handlers.builtin import builtin
 from wastewise_jobs.jobs.model import JobView
+from wastewise_jobs.projects.analysis_store import AnalysisStore
 from wastewise_jobs.projects.model import MAX_FILES
 
 MALLORY = uuid4()
@@ -46,8 +47,8 @@ async def test_a_job_on_somebody_elses_project_reads_and_writes_nothing_of_it(
     job = await run(built_in, job_type=job_type, user_id=MALLORY, project_id=project_id)
 
     assert (job.status, job.error_code, job.result) == ("failed", code, None)
-    assert await built_in.store.rows(job.id, after=0, limit=9) == []
-    assert await built_in.store.report(job.id, "html") is None
+    assert await AnalysisStore(built_in.pool).rows(job.id, after=0, limit=9) == []
+    assert await stored_report(built_in.pool, job.id, "html") is None
     assert await pool.fetchrow("SELECT * FROM projects WHERE id = $1", project_id) == before
 
 
@@ -69,7 +70,7 @@ async def test_a_project_that_changes_hands_while_its_analysis_runs_is_not_writt
     job = await run(built_in, user_id=USER, project_id=project_id)
 
     assert (job.status, job.error_code) == ("failed", "PROJECT_NOT_FOUND")
-    assert await built_in.store.rows(job.id, after=0, limit=9) == []
+    assert await AnalysisStore(built_in.pool).rows(job.id, after=0, limit=9) == []
 
 
 async def test_a_job_of_nobody_is_the_services_and_may(built_in: Bench, pool: Pool) -> None:

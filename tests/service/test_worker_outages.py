@@ -13,11 +13,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.conftest import connected
+from tests.factories import rescue
 from tests.service.workers import bench, everything_agrees
 from tests.support import eventually
 from wastewise_jobs import JobContext, Jobs
 from wastewise_jobs.db.pool import create_pool
-from wastewise_jobs.jobs.failure import FailureKind, classify
+from wastewise_jobs.jobs.failure import classify
+from wastewise_jobs.jobs.failure_rules import FailureKind
 from wastewise_jobs.jobs.model import ClaimedJob
 from wastewise_jobs.jobs.store import JobStore, Look
 
@@ -126,7 +128,7 @@ async def test_an_open_transaction_of_a_front_end_costs_no_job(
         assert len(looks) < 3 + 1.5 * (time.monotonic() - began)
         await transaction.commit()
         # The first look of somebody else comes before the heartbeat.
-        assert await b.store.rescue() == []
+        assert await rescue(b.store) == []
         renewed = "SELECT lease_expires_at > now() AND NOT expired FROM job_queue WHERE id = $1"
         await eventually(lambda: b.pool.fetchval(renewed, job_id))
         go_on.set()

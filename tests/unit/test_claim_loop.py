@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import eventually
 from wastewise_jobs.db.wake import Wake
-from wastewise_jobs.handlers.handler import RunIn
+from wastewise_jobs.handlers.options import RunIn
 from wastewise_jobs.jobs.model import ClaimedJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.workers.claim import ClaimLoop

@@ -23,7 +23,8 @@ from wastewise_jobs.errors import (
     RetryableError,
     WastewiseJobsError,
 )
-from wastewise_jobs.jobs.failure import FailureKind, classify
+from wastewise_jobs.jobs.failure import classify
+from wastewise_jobs.jobs.failure_rules import FailureKind
 from wastewise_jobs.retry_after import LONGEST_RETRY_AFTER
 
 R, P, U = FailureKind.RETRYABLE, FailureKind.PERMANENT, FailureKind.UNKNOWN

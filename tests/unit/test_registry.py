@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 import wastewise_jobs
 from wastewise_jobs import Handler, InvalidInputError, JobContext, Jobs
-from wastewise_jobs.handlers.handler import RunIn
+from wastewise_jobs.handlers.options import RunIn
 
 
 class Bill(BaseModel):

@@ -14,6 +14,7 @@ from tests.factories import enqueue_one
 from tests.support import eventually
 from tests.web.api import ANN, BOB, Api, serving, token
 from wastewise_jobs.db.pool import Pool, create_pool
+from wastewise_jobs.projects.analysis_store import AnalysisStore
 from wastewise_jobs.web.api.downloads import PIECE_BYTES
 from wastewise_jobs.web.http.budget import MEBIBYTE, Budget
 from wastewise_jobs.web.http.caller import Caller
@@ -58,7 +59,7 @@ async def test_a_report_comes_back_whole(api: Api) -> None:
     job_id = await enqueue_one(api.jobs, user_id=ANN)
     for name, content in (("html", b"<p>ab" * 100_000), ("xlsx", secrets.token_bytes(300_001))):
         async with api.pool.acquire() as connection:
-            await api.jobs.save_report(job_id, name, content, connection=connection)
+            await AnalysisStore(connection).save_report(job_id, name, content)
         assert (await api.get(f"/api/jobs/{job_id}/reports/{name}")).body == content
 
 

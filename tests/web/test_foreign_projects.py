@@ -6,6 +6,7 @@ import pytest
 
 from tests.factories import insert_plainly
 from tests.web.api import ADA, ANN, BOB, Api
+from wastewise_jobs.projects.analysis_store import AnalysisStore
 
 
 @pytest.mark.parametrize("path", ["rows", "reports/html", "reports/xlsx"])
@@ -17,9 +18,9 @@ async def test_rows_and_reports_follow_the_project(api: Api, path: str) -> None:
     own = await insert_plainly(api.pool, user_id=ANN, project_id=UUID(project), status="completed")
     async with api.pool.acquire() as connection:
         for job_id in (planted, own):
-            await api.jobs.save_rows(job_id, ['{"a": 1}'], connection=connection)
+            await AnalysisStore(connection).save_rows(job_id, ['{"a": 1}'])
             for name in ("html", "xlsx"):
-                await api.jobs.save_report(job_id, name, b"x", connection=connection)
+                await AnalysisStore(connection).save_report(job_id, name, b"x")
 
     refused = await api.get(f"/api/jobs/{planted}/{path}", user=BOB)
 

@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from tests.web.api import ADA, BOB, NOBODYS_ID, Api, Reply
+from wastewise_jobs.projects.analysis_store import AnalysisStore
 
 PROBES = [
     ("GET", "/api/jobs/{job}"),
@@ -31,9 +32,9 @@ async def things(api: Api) -> tuple[str, str]:
     project = await api.new_project()
     job = await api.new_job(projectId=project)
     async with api.pool.acquire() as connection:
-        await api.jobs.save_rows(UUID(job), ['{"a": 1}'], connection=connection)
+        await AnalysisStore(connection).save_rows(UUID(job), ['{"a": 1}'])
         for name in ("html", "xlsx"):
-            await api.jobs.save_report(UUID(job), name, b"x", connection=connection)
+            await AnalysisStore(connection).save_report(UUID(job), name, b"x")
     await api.put(f"/api/projects/{project}/files/a.csv", b"Date,Tons\n2026-01-01,5\n")
     return job, project
 

@@ -14,6 +14,7 @@ from tests.web.api import ADA, ANN, BOB, NOBODYS_ID, Api, Reply, serving
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.model import ClaimedJob, Progress
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
+from wastewise_jobs.projects.analysis_store import AnalysisStore
 from wastewise_jobs.web.api import jobs as jobs_module
 
 TYPES = ("echo", "complete_analysis", "report_generation", "resize")
@@ -442,7 +443,7 @@ async def test_rows_are_paged_in_order(api: Api) -> None:
     rows = [{"line": n, "amount": "12.50"} for n in range(7)]
     async with api.pool.acquire() as connection:
         texts = [json.dumps(row) for row in rows]
-        await api.jobs.save_rows(UUID(job_id), texts, connection=connection)
+        await AnalysisStore(connection).save_rows(UUID(job_id), texts)
 
     first = (await api.get(f"/api/jobs/{job_id}/rows?limit=4")).json
     cursor = first["pagination"]["nextCursor"]
@@ -463,8 +464,8 @@ async def test_reports_are_shown_without_rights(api: Api) -> None:
     job_id = await api.new_job()
     html = "<h1>Österreich</h1><script>alert(1)</script>".encode()
     async with api.pool.acquire() as connection:
-        await api.jobs.save_report(UUID(job_id), "html", html, connection=connection)
-        await api.jobs.save_report(UUID(job_id), "xlsx", b"PK\x03\x04", connection=connection)
+        await AnalysisStore(connection).save_report(UUID(job_id), "html", html)
+        await AnalysisStore(connection).save_report(UUID(job_id), "xlsx", b"PK\x03\x04")
 
     page = await api.get(f"/api/jobs/{job_id}/reports/html")
     book = await api.get(f"/api/jobs/{job_id}/reports/xlsx")

@@ -118,9 +118,7 @@ async def invoice_extraction(job: JobContext, input: FilesInput) -> None:
     summary = extraction.to_json()
     steps.next()
     async with job.transaction() as connection:
-        count = await _store(connection).save_rows(
-            job.id, _row_texts(extraction), connection=connection
-        )
+        count = await AnalysisStore(connection).save_rows(job.id, _row_texts(extraction))
         job.set_result({**summary, "rows": count})
 
 
@@ -161,14 +159,14 @@ async def complete_analysis(job: JobContext, input: FilesInput) -> None:
     steps.next()
     result = {**analysis.to_json(), "reports": _links(job.id)}
     async with job.transaction() as connection:
-        await _store(connection).save_rows(job.id, _row_texts(extraction), connection=connection)
-        await _save_reports(job.id, html, workbook, connection)
-        recorded = await AnalysisStore(connection).record(
+        store = AnalysisStore(connection)
+        await store.save_rows(job.id, _row_texts(extraction))
+        await _save_reports(job.id, html, workbook, store)
+        recorded = await store.record(
             project_id,
             user_id=job.user_id,
             total_savings=round(analysis.annual_savings, 2),
             months=_months(analysis),
-            connection=connection,
         )
         if not recorded:
             raise _no_project()
@@ -206,7 +204,7 @@ async def report_generation(job: JobContext, input: ReportInput) -> None:
         workbook = render_xlsx(analysis, extraction)
     steps.next()
     async with job.transaction() as connection:
-        await _save_reports(job.id, html, workbook, connection)
+        await _save_reports(job.id, html, workbook, AnalysisStore(connection))
         job.set_result({"analysisJobId": str(stored.job_id), "reports": _links(job.id)})
 
 
@@ -296,10 +294,9 @@ async def _sources(
     return sources
 
 
-async def _save_reports(job_id: JobId, html: str, workbook: bytes, connection: Connection) -> None:
-    store = _store(connection)
+async def _save_reports(job_id: JobId, html: str, workbook: bytes, store: AnalysisStore) -> None:
     for report_format, content in (("html", html.encode()), ("xlsx", workbook)):
-        await store.save_report(job_id, report_format, content, connection=connection)
+        await store.save_report(job_id, report_format, content)
 
 
 def _store(connection: Connection) -> JobStore:

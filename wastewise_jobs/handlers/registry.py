@@ -13,21 +13,19 @@ module is imported, not when the first job runs.
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from wastewise_jobs.handlers.handler import (
+from wastewise_jobs.handlers.binding import Bindable
+from wastewise_jobs.handlers.handler import Handler
+from wastewise_jobs.handlers.options import (
     DEFAULT_MAX_RETRIES,
     DEFAULT_PRIORITY,
     DEFAULT_TIMEOUT,
-    Handler,
     Options,
     RunIn,
 )
 from wastewise_jobs.handlers.signature import Signature, read_signature
-from wastewise_jobs.jobs.batcher import Batcher
 from wastewise_jobs.jobs.model import (
     DEFAULT_QUEUE,
     LEAST_URGENT,
@@ -36,7 +34,6 @@ from wastewise_jobs.jobs.model import (
     MOST_URGENT,
     JobTypeInfo,
 )
-from wastewise_jobs.jobs.store import JobStore
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,23 +42,12 @@ AnyHandler = Handler[Any, Any]
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """Where jobs are enqueued from this process, and whom to tell (`ring` takes the queue)."""
-
-    store: JobStore
-    batcher: Batcher
-    ring: Callable[[str], None]
-    notifies: bool = True
-
-
-class Jobs:
+class Jobs(Bindable):
     """The handlers of an application; a worker is given one of these."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._handlers: dict[str, AnyHandler] = {}
-        self._binding: Binding | None = None
-        self.included_by: Jobs | None = None
 
     def handler(
         self,
@@ -108,43 +94,7 @@ class Jobs:
         """Carry the handlers of another registry too; they enqueue where this one does."""
         for handler in other:
             self._add(handler)
-        other.included_by = self
-
-    def bind(self, store: JobStore, ring: Callable[[str], None], *, notifies: bool = True) -> None:
-        """Say where this process enqueues.
-
-        `notifies` False also keeps enqueue(connection=) from sending NOTIFY.
-        """
-        self._binding = Binding(store, Batcher(store), ring, notifies)
-
-    @contextmanager
-    def bound(
-        self, store: JobStore, ring: Callable[[str], None], *, notifies: bool = True
-    ) -> Iterator[None]:
-        """Bind for as long as the block lasts."""
-        before = self._binding
-        self.bind(store, ring, notifies=notifies)
-        try:
-            yield
-        finally:
-            self._binding = before
-
-    @property
-    def binding(self) -> Binding:
-        """Raises RuntimeError where nothing was bound."""
-        found = self.find_binding()
-        if found is None:
-            raise RuntimeError(
-                "this process has not said where jobs are enqueued: do it inside "
-                "`async with wastewise_jobs.connected(jobs):`, or pass connection="
-            )
-        return found
-
-    @property
-    def notifies(self) -> bool:
-        """Whether NOTIFY may be sent."""
-        found = self.find_binding()
-        return found is None or found.notifies
+        other.bind_like(self)
 
     def job_types(
         self,
@@ -172,12 +122,6 @@ class Jobs:
         held = self._handlers.setdefault(handler.job_type, handler)
         if held is not handler:
             raise ValueError(f"job type {handler.job_type!r} has a handler already: {held!r}")
-
-    def find_binding(self) -> Binding | None:
-        """The binding of this registry, or of the one that includes it."""
-        if self._binding is None and self.included_by is not None:
-            return self.included_by.find_binding()
-        return self._binding
 
 
 def _duration(seconds: timedelta | float) -> timedelta:

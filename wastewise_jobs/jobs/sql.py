@@ -3,40 +3,38 @@
 Transitions are SQL functions of the migrations; here they are only called.
 """
 
-# The parameters of enqueue_jobs behind id, job type and input, by their names in NewJob.
-OPTIONAL_COLUMNS = (
-    "user_id",
-    "project_id",
-    "priority",
-    "priority_reason",
-    "queue",
-    "max_retries",
-    "timeout_seconds",
-    "run_at",
-    "idempotency_key",
-    "idempotency_hash",
-    "delay_seconds",
+# The parameters of enqueue_jobs behind id, job type and input, by their names in NewJob and in its
+# order.
+OPTIONAL_COLUMNS = {
+    "user_id": "uuid",
+    "project_id": "uuid",
+    "priority": "integer",
+    "priority_reason": "text",
+    "queue": "text",
+    "max_retries": "integer",
+    "timeout_seconds": "double precision",
+    "run_at": "timestamptz",
+    "idempotency_key": "text",
+    "idempotency_hash": "bytea",
+    "delay_seconds": "double precision",
+}
+
+_COLUMNS = ("uuid", "text", "text", *OPTIONAL_COLUMNS.values())
+_ENQUEUED = "public.enqueue_jobs({})".format(
+    ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(_COLUMNS, 1))
 )
 
 ENQUEUE = """
 SELECT position, id, status, priority, priority_reason, created_at, disposition
-FROM public.enqueue_jobs(
-    $1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::integer[], $7::text[],
-    $8::text[], $9::integer[], $10::double precision[], $11::timestamptz[], $12::text[],
-    $13::bytea[], $14::double precision[]
-)
-"""
+FROM :enqueued
+""".replace(":enqueued", _ENQUEUED)
 
 # For jobs that differ in id and input alone: what they got in common, and which of them.
 ENQUEUE_ALIKE = """
 SELECT priority, priority_reason, created_at, array_agg(position) AS positions
-FROM public.enqueue_jobs(
-    $1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::integer[], $7::text[],
-    $8::text[], $9::integer[], $10::double precision[], $11::timestamptz[], $12::text[],
-    $13::bytea[], $14::double precision[]
-)
+FROM :enqueued
 GROUP BY priority, priority_reason, created_at
-"""
+""".replace(":enqueued", _ENQUEUED)
 
 CLAIM = """
 SELECT
@@ -44,8 +42,6 @@ SELECT
     crash_count, timeout_seconds, priority, created_at, waited_seconds
 FROM public.claim_jobs($1::text, $2::text[], $3::text[], $4::integer, $5::interval, $6::boolean)
 """
-
-SECONDS_UNTIL_DUE = "SELECT public.seconds_until_due()"
 
 HEARTBEAT = """
 SELECT id, held, cancel_requested
@@ -115,11 +111,6 @@ WHERE u.ids IS NOT NULL
 """
 
 CANCEL_RUNNING = "SELECT public.cancel_running_jobs($1::uuid[], $2::bigint[])"
-
-RESCUE = """
-SELECT id, job_type, worker_id, crash_count, settled
-FROM public.rescue_jobs($1::integer)
-"""
 
 # One row at least: what an idle worker must know, in one statement.
 LOOK = """
@@ -277,51 +268,6 @@ LIMIT $6
 # Two statements, because one with an optional user could not count on the user's index.
 LIST_OF_USER = _LIST + "WHERE user_id = $7" + _FILTERS
 LIST_ALL = _LIST + "WHERE true" + _FILTERS
-
-DELETE_ROWS = "DELETE FROM public.job_rows WHERE job_id = $1"
-
-INSERT_ROWS = """
-INSERT INTO public.job_rows (job_id, position, data)
-SELECT $1, $3::integer + r.position, r.data::jsonb
-FROM unnest($2::text[]) WITH ORDINALITY AS r (data, position)
-"""
-
-ROWS = """
-SELECT position, data
-FROM public.job_rows
-WHERE job_id = $1
-  AND position > $2
-ORDER BY position
-LIMIT $3
-"""
-
-SAVE_REPORT = """
-INSERT INTO public.job_reports (job_id, format, content)
-VALUES ($1, $2, $3)
-ON CONFLICT (job_id, format) DO UPDATE
-SET content = EXCLUDED.content,
-    created_at = now()
-"""
-
-OPEN_REPORT = """
-SELECT
-    octet_length(r.content) AS size, r.xmin::text AS version,
-    substring(r.content FROM 1 FOR $3) AS head
-FROM public.job_reports r
-WHERE r.job_id = $1
-  AND r.format = $2
-"""
-
-# Nothing where the report was replaced or deleted since it was opened.
-READ_REPORT = """
-SELECT substring(r.content FROM $4 FOR $5)
-FROM public.job_reports r
-WHERE r.job_id = $1
-  AND r.format = $2
-  AND r.xmin::text = $3
-"""
-
-REPORT = "SELECT content FROM public.job_reports WHERE job_id = $1 AND format = $2"
 
 REGISTER_TYPE = """
 INSERT INTO public.job_types (

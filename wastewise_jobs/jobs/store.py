@@ -6,11 +6,10 @@ to repeat, and job by job or not, is the caller's decision, because it knows wha
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -40,8 +39,6 @@ from wastewise_jobs.jobs.model import (
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
 from wastewise_jobs.jobs.storable import too_deep
 
-# A statement's values are in memory twice, here and on their way.
-_ROWS_AT_ONCE = 2000
 # Of what others stored; whoever writes an answer of ours as JSON gives up at 255.
 _DEEPEST = 200
 # What a value of the job itself can cause; anything else is the database's trouble.
@@ -88,17 +85,6 @@ class Look:
     kinds: list[tuple[str, str]]
     due_in: float | None
     expires_in: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredReport:
-    """A report and its beginning; `version` is of what was found at that moment."""
-
-    job_id: UUID
-    format: str
-    size: int
-    version: str
-    head: bytes
 
 
 class JobStore:
@@ -173,11 +159,6 @@ class JobStore:
             sql.CLAIM, worker_id, queues, job_types, limit, lease, last_chance
         )
         return [ClaimedJob(*row) for row in rows]
-
-    async def seconds_until_due(self) -> float | None:
-        """Seconds until the next waiting job comes due, negative when overdue, None when none."""
-        value: float | None = await self._pool.fetchval(sql.SECONDS_UNTIL_DUE)
-        return value
 
     async def heartbeat(
         self, jobs: Sequence[ClaimedJob], lease: timedelta, *, executor: Executor | None = None
@@ -272,10 +253,6 @@ class JobStore:
         """Record as cancelled what somebody asked to cancel; returns the jobs won."""
         return {row[0] for row in await self._pool.fetch(sql.CANCEL_RUNNING, *_leases(jobs))}
 
-    async def rescue(self, limit: int = 500) -> list[RescuedJob]:
-        """Take jobs whose lease has expired from the workers that are gone."""
-        return [_rescued(*row) for row in await self._pool.fetch(sql.RESCUE, limit)]
-
     async def look(self, limit: int = 500) -> Look:
         """Rescue, and say what there is to claim; the poll of an idle worker."""
         rows = await self._pool.fetch(sql.LOOK, limit)
@@ -354,45 +331,6 @@ class JobStore:
         else:
             rows = await self._pool.fetch(sql.LIST_OF_USER, *filters, wanted.user_id)
         return [_view(row) for row in rows]
-
-    async def save_rows(self, job_id: UUID, rows: Iterable[str], *, connection: Connection) -> int:
-        """Replace the rows that the job's extraction read, each given as JSON; how many."""
-        await connection.execute(sql.DELETE_ROWS, job_id)
-        count, left = 0, iter(rows)
-        while chunk := list(islice(left, _ROWS_AT_ONCE)):
-            await connection.execute(sql.INSERT_ROWS, job_id, chunk, count)
-            count += len(chunk)
-        return count
-
-    async def rows(self, job_id: UUID, *, after: int, limit: int) -> list[tuple[int, Any]]:
-        """Return (position, row) pairs behind position `after`; positions count from 1."""
-        rows = await self._pool.fetch(sql.ROWS, job_id, after, limit)
-        return [(row["position"], row["data"]) for row in rows]
-
-    async def save_report(
-        self, job_id: UUID, report_format: str, content: bytes, *, connection: Connection
-    ) -> None:
-        """Store or replace the job's report in that format (html or xlsx)."""
-        await connection.execute(sql.SAVE_REPORT, job_id, report_format, content)
-
-    async def open_report(
-        self, job_id: UUID, report_format: str, *, piece: int
-    ) -> StoredReport | None:
-        """Return the report with its first `piece` bytes; None when the job has none."""
-        row = await self._pool.fetchrow(sql.OPEN_REPORT, job_id, report_format, piece)
-        return StoredReport(job_id, report_format, *row) if row else None
-
-    async def read_report(self, report: StoredReport, start: int, *, piece: int) -> bytes | None:
-        """Return the next bytes; None when the report is no longer the one that was opened."""
-        content: bytes | None = await self._pool.fetchval(
-            sql.READ_REPORT, report.job_id, report.format, report.version, start + 1, piece
-        )
-        return content
-
-    async def report(self, job_id: UUID, report_format: str) -> bytes | None:
-        """Return the report's content; None when the job has none in that format."""
-        content: bytes | None = await self._pool.fetchval(sql.REPORT, job_id, report_format)
-        return content
 
 
 def _leases(jobs: Sequence[ClaimedJob]) -> tuple[list[JobId], list[int]]:

@@ -1,15 +1,21 @@
-"""What an analysis reads of its project, and what it writes back.
+"""What an analysis reads of its project, and what it writes: back to it, and beside its job.
 
-Every method takes the user whose project it must be: an id in a job is only a claim, and the
-project may have changed hands since. None is for jobs of nobody, which only the service makes.
+Every method about a project takes the user whose project it must be: an id in a job is only a
+claim, and the project may have changed hands since. None is for jobs of nobody, which only the
+service makes. Rows and reports are a job's: whoever asks for them has seen the job.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
+from typing import Any
 from uuid import UUID
 
-from wastewise_jobs.db.pool import Connection, Executor
+from wastewise_jobs.db.pool import Executor
+
+# A statement's values are in memory twice, here and on their way.
+_ROWS_AT_ONCE = 2000
 
 PROPERTY = """
 SELECT
@@ -69,7 +75,50 @@ ORDER BY j.completed_at DESC
 LIMIT 1
 """
 
-ROWS = "SELECT data FROM public.job_rows WHERE job_id = $1 ORDER BY position"
+ALL_ROWS = "SELECT data FROM public.job_rows WHERE job_id = $1 ORDER BY position"
+
+DELETE_ROWS = "DELETE FROM public.job_rows WHERE job_id = $1"
+
+INSERT_ROWS = """
+INSERT INTO public.job_rows (job_id, position, data)
+SELECT $1, $3::integer + r.position, r.data::jsonb
+FROM unnest($2::text[]) WITH ORDINALITY AS r (data, position)
+"""
+
+ROWS = """
+SELECT position, data
+FROM public.job_rows
+WHERE job_id = $1
+  AND position > $2
+ORDER BY position
+LIMIT $3
+"""
+
+SAVE_REPORT = """
+INSERT INTO public.job_reports (job_id, format, content)
+VALUES ($1, $2, $3)
+ON CONFLICT (job_id, format) DO UPDATE
+SET content = EXCLUDED.content,
+    created_at = now()
+"""
+
+OPEN_REPORT = """
+SELECT
+    octet_length(r.content) AS size, r.xmin::text AS version,
+    substring(r.content FROM 1 FOR $3) AS head
+FROM public.job_reports r
+WHERE r.job_id = $1
+  AND r.format = $2
+"""
+
+# Nothing where the report was replaced or deleted since it was opened.
+READ_REPORT = """
+SELECT substring(r.content FROM $4 FOR $5)
+FROM public.job_reports r
+WHERE r.job_id = $1
+  AND r.format = $2
+  AND r.xmin::text = $3
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +154,19 @@ class StoredAnalysis:
     rows: list[dict[str, object]]
 
 
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """A report and its beginning; `version` is of what was found at that moment."""
+
+    job_id: UUID
+    format: str
+    size: int
+    version: str
+    head: bytes
+
+
 class AnalysisStore:
-    """Reads and writes projects on behalf of the built-in handlers."""
+    """Reads and writes on behalf of the built-in handlers; reads their rows and reports."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -134,13 +194,12 @@ class AnalysisStore:
         user_id: UUID | None,
         total_savings: Decimal,
         months: Decimal | None,
-        connection: Connection,
     ) -> bool:
         """Write the analysis' headline to the project; `total_savings` is in dollars a year.
 
         False, and nothing written, when the user has no such project any more.
         """
-        row = await connection.fetchrow(RECORD, project_id, user_id, total_savings, months)
+        row = await self._executor.fetchrow(RECORD, project_id, user_id, total_savings, months)
         return row is not None
 
     async def latest_analysis(
@@ -150,5 +209,40 @@ class AnalysisStore:
         row = await self._executor.fetchrow(LATEST_ANALYSIS, project_id, user_id, job_id)
         if row is None or not row["result_data"]:
             return None
-        rows = await self._executor.fetch(ROWS, row["id"])
+        rows = await self._executor.fetch(ALL_ROWS, row["id"])
         return StoredAnalysis(row["id"], row["result_data"], [entry["data"] for entry in rows])
+
+    async def save_rows(self, job_id: UUID, rows: Iterable[str]) -> int:
+        """Replace the rows that the job's extraction read, each given as JSON; how many.
+
+        In several statements: for a transaction.
+        """
+        await self._executor.execute(DELETE_ROWS, job_id)
+        count, left = 0, iter(rows)
+        while chunk := list(islice(left, _ROWS_AT_ONCE)):
+            await self._executor.execute(INSERT_ROWS, job_id, chunk, count)
+            count += len(chunk)
+        return count
+
+    async def rows(self, job_id: UUID, *, after: int, limit: int) -> list[tuple[int, Any]]:
+        """Return (position, row) pairs behind position `after`; positions count from 1."""
+        rows = await self._executor.fetch(ROWS, job_id, after, limit)
+        return [(row["position"], row["data"]) for row in rows]
+
+    async def save_report(self, job_id: UUID, report_format: str, content: bytes) -> None:
+        """Store or replace the job's report in that format (html or xlsx)."""
+        await self._executor.execute(SAVE_REPORT, job_id, report_format, content)
+
+    async def open_report(
+        self, job_id: UUID, report_format: str, *, piece: int
+    ) -> StoredReport | None:
+        """Return the report with its first `piece` bytes; None when the job has none."""
+        row = await self._executor.fetchrow(OPEN_REPORT, job_id, report_format, piece)
+        return StoredReport(job_id, report_format, *row) if row else None
+
+    async def read_report(self, report: StoredReport, start: int, *, piece: int) -> bytes | None:
+        """Return the next bytes; None when the report is no longer the one that was opened."""
+        content: bytes | None = await self._executor.fetchval(
+            READ_REPORT, report.job_id, report.format, report.version, start + 1, piece
+        )
+        return content

@@ -16,6 +16,7 @@ from wastewise_jobs.monitoring.metrics import MetricsStore
 from wastewise_jobs.monitoring.prometheus import Exposition
 from wastewise_jobs.monitoring.trends import TrendStore
 from wastewise_jobs.monitoring.workers import FleetStore
+from wastewise_jobs.projects.analysis_store import AnalysisStore
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.access.auth import Authenticator, create_authenticator
 from wastewise_jobs.web.access.keys import KeyStore
@@ -111,7 +112,12 @@ def create_app(
             events=EventsResource(
                 store=job_store, watcher=watcher, authenticator=authenticator, answers=answers
             ),
-            job_data=JobDataResource(store=job_store, projects=project_store, downloads=downloads),
+            job_data=JobDataResource(
+                store=job_store,
+                analyses=AnalysisStore(pool),
+                projects=project_store,
+                downloads=downloads,
+            ),
             projects=ProjectsResource(store=project_store, writes=writes),
             files=FilesResource(
                 store=project_store, writes=writes, recogniser=recogniser, downloads=downloads

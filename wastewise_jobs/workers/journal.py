@@ -9,7 +9,7 @@ from collections import Counter
 from contextvars import copy_context
 from typing import TypeAlias
 
-from wastewise_jobs.jobs.failure import DATABASE_UNAVAILABLE
+from wastewise_jobs.jobs.failure_rules import DATABASE_UNAVAILABLE
 from wastewise_jobs.jobs.model import RescuedAs, RescuedJob
 from wastewise_jobs.jobs.outcome import Failed, RetryLater
 from wastewise_jobs.jobs.store import Retried

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from wastewise_jobs.handlers.handler import RunIn
+from wastewise_jobs.handlers.options import RunIn
 from wastewise_jobs.handlers.registry import AnyHandler
 from wastewise_jobs.workers.slots import Lane, Slots
 

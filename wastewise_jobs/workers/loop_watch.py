@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from wastewise_jobs.handlers.handler import RunIn
+from wastewise_jobs.handlers.options import RunIn
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.run import Run
 from wastewise_jobs.workers.stats import WorkerStats

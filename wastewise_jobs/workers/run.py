@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.errors import LeaseLostError
 from wastewise_jobs.handlers.context import JobContext
-from wastewise_jobs.handlers.handler import RunIn
+from wastewise_jobs.handlers.options import RunIn
 from wastewise_jobs.handlers.registry import AnyHandler
-from wastewise_jobs.jobs.failure import FailureKind, Verdict, classify
+from wastewise_jobs.jobs.failure import Verdict, classify
+from wastewise_jobs.jobs.failure_rules import FailureKind
 from wastewise_jobs.jobs.model import ClaimedJob, Progress
 from wastewise_jobs.jobs.outcome import (
     Cancelled,

@@ -14,8 +14,8 @@ import asyncpg
 
 from wastewise_jobs.db.loops import Backoff, log_failed_tick, log_recovered
 from wastewise_jobs.errors import text_of
-from wastewise_jobs.jobs.failure import FailureKind
 from wastewise_jobs.jobs.failure_numbers import CHANGED_SQLSTATES
+from wastewise_jobs.jobs.failure_rules import FailureKind
 from wastewise_jobs.jobs.model import JobId, RetriedAs
 from wastewise_jobs.jobs.outcome import (
     Cancelled,

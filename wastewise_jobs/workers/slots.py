@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from wastewise_jobs.db.wake import Wake
-from wastewise_jobs.handlers.handler import RunIn
+from wastewise_jobs.handlers.options import RunIn
 
 # More in one statement gains nothing.
 MOST_CLAIMED_TOGETHER = 250

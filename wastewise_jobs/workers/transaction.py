@@ -15,7 +15,7 @@ from wastewise_jobs.db import sessions
 from wastewise_jobs.db.pool import Connection, Pool, drop
 from wastewise_jobs.errors import LeaseLostError, RetryableError
 from wastewise_jobs.handlers.context import JobContext
-from wastewise_jobs.jobs.failure import DATABASE_UNAVAILABLE
+from wastewise_jobs.jobs.failure_rules import DATABASE_UNAVAILABLE
 from wastewise_jobs.jobs.model import ClaimedJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.workers.run import completed

@@ -17,7 +17,7 @@ from wastewise_jobs.db.doorbell import CANCEL_TOPIC, WAKE_TOPIC
 from wastewise_jobs.db.loops import Beats
 from wastewise_jobs.db.notifier import Notifier
 from wastewise_jobs.db.pool import Pool
-from wastewise_jobs.handlers.handler import RunIn
+from wastewise_jobs.handlers.options import RunIn
 from wastewise_jobs.handlers.registry import Jobs
 from wastewise_jobs.jobs.store import JobStore, Look
 from wastewise_jobs.logs import get_logger

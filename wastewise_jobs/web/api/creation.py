@@ -1,14 +1,12 @@
 """From a request to the job it asks for. Pure: who may have what, and under which key."""
 
-import hashlib
 import re
 from collections.abc import Sequence
-
-import orjson
+from dataclasses import replace
 
 from wastewise_jobs.errors import InvalidInputError
-from wastewise_jobs.jobs.ids import new_job_id
 from wastewise_jobs.jobs.model import JobTypeInfo, NewJob
+from wastewise_jobs.jobs.request import new_job, with_key
 from wastewise_jobs.jobs.storable import dump_json
 from wastewise_jobs.web.http.caller import Caller
 from wastewise_jobs.web.http.problems import (
@@ -24,16 +22,6 @@ from wastewise_jobs.wire.types import FieldProblem
 
 ADMIN_PRIORITY = 1
 _KEY_IN_HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?", re.ASCII)
-# What the same key must come with again.
-_ASKED = {
-    "job_type",
-    "project_id",
-    "input_data",
-    "priority",
-    "max_retries",
-    "timeout_seconds",
-    "run_at",
-}
 
 
 def check_type(info: JobTypeInfo, body: AnalyzeRequest, caller: Caller) -> None:
@@ -55,26 +43,26 @@ def check_type(info: JobTypeInfo, body: AnalyzeRequest, caller: Caller) -> None:
         )
 
 
-def new_job(
+def asked_job(
     body: AnalyzeRequest, *, caller: Caller, keys_in_header: Sequence[str], priority_floor: int
 ) -> NewJob:
     """Return the job to enqueue; raises ProblemError for an input or a key that cannot be."""
     key = _idempotency_key(body, keys_in_header)
-    priority, reason = _priority(body.priority, caller, priority_floor)
-    return NewJob(
-        id=new_job_id(),
-        job_type=body.job_type,
-        input_json=_input_json(body),
+    job = new_job(
+        body.job_type,
+        _input_json(body),
         user_id=caller.user_id,
         project_id=body.project_id,
-        priority=priority,
-        priority_reason=reason,
+        priority=body.priority,
         max_retries=body.max_retries,
-        timeout_seconds=body.timeout_seconds,
+        timeout=body.timeout_seconds,
         run_at=body.run_at,
-        idempotency_key=key,
-        idempotency_hash=_request_hash(body) if key is not None else None,
     )
+    if key is not None:
+        job = with_key(job, key)
+    # Behind the key: the same request is the same job, whatever became of its priority.
+    priority, reason = _priority(body.priority, caller, priority_floor)
+    return replace(job, priority=priority, priority_reason=reason)
 
 
 def _idempotency_key(body: AnalyzeRequest, in_headers: Sequence[str]) -> str | None:
@@ -119,8 +107,3 @@ def _input_json(body: AnalyzeRequest) -> str:
             field="inputData",
             errors=[FieldProblem(field="inputData", problem=problem)],
         ) from None
-
-
-def _request_hash(body: AnalyzeRequest) -> bytes:
-    canonical = body.model_dump(include=_ASKED)
-    return hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).digest()

@@ -8,6 +8,7 @@ from uuid import UUID
 from aiohttp import web
 
 from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.projects.analysis_store import AnalysisStore
 from wastewise_jobs.projects.store import ProjectStore
 from wastewise_jobs.web.api import tags
 from wastewise_jobs.web.api.downloads import PIECE_BYTES, Content, Downloads
@@ -38,8 +39,16 @@ _REPORT_POLICY = (
 class JobDataResource:
     """The handlers of a job's rows and reports."""
 
-    def __init__(self, *, store: JobStore, projects: ProjectStore, downloads: Downloads) -> None:
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        analyses: AnalysisStore,
+        projects: ProjectStore,
+        downloads: Downloads,
+    ) -> None:
         self._store = store
+        self._analyses = analyses
         self._projects = projects
         self._downloads = downloads
 
@@ -49,7 +58,7 @@ class JobDataResource:
         which = f"rows {job_id}"
         after = read_position_cursor(which, call.query.cursor)
         await self._check(job_id, call.caller)
-        rows = await self._store.rows(job_id, after=after, limit=limit + 1)
+        rows = await self._analyses.rows(job_id, after=after, limit=limit + 1)
         page, more = rows[:limit], len(rows) > limit
         return answer(
             JobRows(
@@ -67,10 +76,10 @@ class JobDataResource:
         job_id, report_format = call.path.id, call.path.format
         async with asyncio.timeout(READ_SECONDS):
             await self._check(job_id, call.caller)
-            report = await self._store.open_report(job_id, report_format, piece=PIECE_BYTES)
+            report = await self._analyses.open_report(job_id, report_format, piece=PIECE_BYTES)
         if report is None:
             raise ProblemError(REPORT_NOT_FOUND, "the job has no report in this format")
-        read = partial(self._store.read_report, report, piece=PIECE_BYTES)
+        read = partial(self._analyses.read_report, report, piece=PIECE_BYTES)
         content = Content(report.size, report.head, read)
         name = f'filename="wastewise-{job_id}.{report_format}"'
         headers = {"Content-Security-Policy": _REPORT_POLICY, "Cache-Control": "private, no-cache"}

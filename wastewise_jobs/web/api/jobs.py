@@ -26,7 +26,7 @@ from wastewise_jobs.logs import get_logger
 from wastewise_jobs.web.api import tags
 from wastewise_jobs.web.api.batcher import EnqueueBatcher
 from wastewise_jobs.web.api.catalogue import Catalogue
-from wastewise_jobs.web.api.creation import check_type, new_job
+from wastewise_jobs.web.api.creation import asked_job, check_type
 from wastewise_jobs.web.api.views import job_answer, job_summary
 from wastewise_jobs.web.api.writes import Writes
 from wastewise_jobs.web.http.caller import READ, WRITE, Caller
@@ -140,7 +140,7 @@ class JobsResource:
         known = await self._catalogue.get(call.body.job_type)
         check_type(known.info, call.body, call.caller)
         known.check(call.body.input_data)
-        job = new_job(
+        job = asked_job(
             call.body,
             caller=call.caller,
             keys_in_header=call.request.headers.getall("Idempotency-Key", []),

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from wastewise_jobs.handlers.context import JobContext
-from wastewise_jobs.handlers.handler import RunIn
+from wastewise_jobs.handlers.options import RunIn
 from wastewise_jobs.handlers.registry import AnyHandler
 from wastewise_jobs.workers.places.processes import Processes
 from wastewise_jobs.workers.places.threads import Threads

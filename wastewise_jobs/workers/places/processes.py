@@ -24,7 +24,8 @@ from wastewise_jobs.children.process import (
 )
 from wastewise_jobs.errors import LeaseLostError
 from wastewise_jobs.handlers.context import JobContext
-from wastewise_jobs.jobs.failure import FailureKind, Verdict
+from wastewise_jobs.jobs.failure import Verdict
+from wastewise_jobs.jobs.failure_rules import FailureKind
 from wastewise_jobs.jobs.model import AiUsage, Progress
 from wastewise_jobs.jobs.outcome import Completed, CompletedInTransaction, Outcome
 from wastewise_jobs.jobs.store import JobStore
