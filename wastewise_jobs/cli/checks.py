@@ -117,7 +117,7 @@ async def _ask(name: str, check: Callable[[], Awaitable[Finding]]) -> Finding:
 
 
 async def _database(
-    connection: "asyncpg.Connection[asyncpg.Record]", addresses: Addresses, settings: Settings
+    connection: Connection, addresses: Addresses, settings: Settings
 ) -> Finding:
     version = connection.get_server_version()
     # Nobody else can tell where our own is; it needs no password.
