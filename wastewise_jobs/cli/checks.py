@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from wastewise_jobs.alerts.store import AlertStore
-from wastewise_jobs.db import server
+from wastewise_jobs.db import server, trouble
 from wastewise_jobs.db.address import POOLER_REMEDY, hears, speaks_of_pooler
 from wastewise_jobs.db.opening import Addresses, direct_connection, pooled_connection
 from wastewise_jobs.db.pool import Connection
@@ -109,7 +109,7 @@ async def _ask(name: str, check: Callable[[], Awaitable[Finding]]) -> Finding:
         return _unusable(name, error)
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError):
         return problem(name, "cannot be checked on this schema", "mend the schema first")
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+    except trouble.ERRORS as error:
         said = f"{type(error).__name__}: {error}"
         if speaks_of_pooler(error):
             return problem(name, f"a pooler loses our session: {said}", POOLER_REMEDY)

@@ -4,15 +4,12 @@ import random
 import time
 from dataclasses import dataclass, field
 
-import asyncpg
-
+from wastewise_jobs.db import trouble
 from wastewise_jobs.logs import get_logger
 
 log = get_logger(__name__)
 
 _OUTAGE_FORGOTTEN_SECONDS = 60.0
-# Connections, a standby, resources, a server that stops or starts.
-_OUTAGE_SQLSTATES = ("08", "25006", "53", "57P", "58")
 
 
 @dataclass(slots=True)
@@ -96,7 +93,7 @@ def log_failed_tick(name: str, error: Exception, *, first: bool) -> None:
 
     An outage of the database is one line, however many loops meet it.
     """
-    outage = _is_outage(error)
+    outage = trouble.is_outage(error)
     if not outage:
         _failing.add(name)
     text = f"{type(error).__name__}: {error}"
@@ -116,13 +113,6 @@ def log_recovered(name: str) -> None:
         log.debug("loop_recovered", loop=name)
 
 
-def _is_outage(error: Exception) -> bool:
-    """Errors that every statement meets, whatever it says."""
-    state = str(getattr(error, "sqlstate", None) or "")
-    broken = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-    return isinstance(error, broken) or state.startswith(_OUTAGE_SQLSTATES)
-
-
 def _is_plain(error: Exception) -> bool:
     """Errors that say all there is to say without a traceback."""
-    return _is_outage(error) or hasattr(error, "sqlstate")
+    return trouble.is_outage(error) or bool(trouble.sqlstate(error))
