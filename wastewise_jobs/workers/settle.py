@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, assert_never
 import asyncpg
 
 from wastewise_jobs.db import trouble
-from wastewise_jobs.db.loops import Backoff, log_failed_tick, log_recovered
+from wastewise_jobs.db.loops import Backoff, Failures
 from wastewise_jobs.errors import text_of
 from wastewise_jobs.jobs.failure import FailureKind
 from wastewise_jobs.jobs.model import JobId, RetriedAs
@@ -181,6 +181,8 @@ class Settler:
 class _Pipe:
     """Outcomes of one kind on their way: one statement under way, the next ones gathering.
 
+    Not a `Loop`: without outcomes there is nothing to look at, and each is offered on its own until
+    PostgreSQL answers.
     `write(batch, repeated)` records outcomes and reports what became of them; `repeated` says that
     an earlier sending may have been carried out. `replace` takes what PostgreSQL refuses.
     """
@@ -271,7 +273,7 @@ class _Pipe:
 
         And whether some sending may have been carried out although its answer was lost.
         """
-        backoff = Backoff(first=0.05, cap=2.0)
+        failures = Failures(f"settle {self.name}", Backoff(first=0.05, cap=2.0))
         while True:
             try:
                 await self._write(batch, repeated)
@@ -279,11 +281,9 @@ class _Pipe:
                 if _refuses(error):
                     return error, repeated
                 repeated = True
-                delay = backoff.next()
-                log_failed_tick(f"settle {self.name}", error, first=backoff.failures == 1)
+                delay = failures.met(error)
             else:
-                if backoff.failures:
-                    log_recovered(f"settle {self.name}")
+                failures.over()
                 return None, repeated
             await asyncio.sleep(delay)
 
