@@ -39,7 +39,7 @@ OLDEST_SERVER, NEWEST_SERVER = 14, 18
 _MOST_SKEW_SECONDS = 5.0
 
 
-class Verdict(StrEnum):
+class Grade(StrEnum):
     """How bad it is; only a problem makes `doctor` fail."""
 
     GOOD = "good"
@@ -52,24 +52,24 @@ class Finding:
     """The answer to one question; `advice` is what to do about it."""
 
     check: str
-    verdict: Verdict
+    verdict: Grade
     says: str
     advice: str = ""
 
 
 def good(check: str, says: str) -> Finding:
     """Nothing to do."""
-    return Finding(check, Verdict.GOOD, says)
+    return Finding(check, Grade.GOOD, says)
 
 
 def note(check: str, says: str, advice: str) -> Finding:
     """Works, but worth knowing."""
-    return Finding(check, Verdict.NOTE, says, advice)
+    return Finding(check, Grade.NOTE, says, advice)
 
 
 def problem(check: str, says: str, advice: str) -> Finding:
     """Something does not work."""
-    return Finding(check, Verdict.PROBLEM, says, advice)
+    return Finding(check, Grade.PROBLEM, says, advice)
 
 
 async def examine(settings: Settings, addresses: Addresses, *, repair: bool) -> list[Finding]:

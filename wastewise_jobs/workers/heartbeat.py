@@ -170,17 +170,17 @@ class Heartbeat:
         # A job that was claimed here twice has lost its earlier lease; and the answers name jobs.
         newest = {run.job.id: run for run in sorted(runs, key=lambda run: run.job.fence)}
         jobs = [run.job for run in newest.values()]
-        beats = await self._store.heartbeat(jobs, self._lease, executor=connection)
-        told = {beat.id: beat for beat in beats}
+        news = await self._store.heartbeat(jobs, self._lease, executor=connection)
+        told = {one.id: one for one in news}
         until = sent + self._lease.total_seconds()
         held_until = sent + _HELD_ROW_SECONDS + lease_margin(self._lease)
         for run in newest.values():
-            beat = told.get(run.job.id)
-            if beat is None:
+            about = told.get(run.job.id)
+            if about is None:
                 run.lease_until = until
-            elif not beat.held:
+            elif not about.held:
                 self._watched.loop.call_soon_threadsafe(self._watched.lost, run)
-            elif beat.cancel_requested:
+            elif about.cancel_requested:
                 run.lease_until = until
                 self._watched.loop.call_soon_threadsafe(self._watched.cancelled, run)
             else:
