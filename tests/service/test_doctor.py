@@ -93,5 +93,5 @@ async def test_on_a_database_without_a_schema_only_its_lack_is_explained(empty_d
     found = await asked(empty_db)
     assert "run `wastewise-jobs migrate`" in found["schema"].advice
     for check in ("queue", "workers", "work", "pruning", "alerts"):
-        assert found[check].verdict == Verdict.PROBLEM
+        assert found[check].verdict == Grade.PROBLEM
         assert found[check].says == "cannot be checked on this schema"
