@@ -400,9 +400,9 @@ def _repeats_an_outage(record: logging.LogRecord) -> bool:
 
 def _is_lost_connection(error: BaseException | None) -> bool:
     """Whether it is an outage, which every attempt repeats and no traceback explains."""
-    # By their SQLSTATE: logging does not depend on the driver.
+    # As db.trouble has it, which stands on the driver as logging does not.
     state = str(getattr(error, "sqlstate", None) or "")
-    return isinstance(error, OSError | TimeoutError) or state.startswith(("08", "57P"))
+    return isinstance(error, OSError) or state.startswith(("08", "25P03", "25P04", "57P"))
 
 
 def _route_standard_library(level: int, chain: Sequence[Processor]) -> None:

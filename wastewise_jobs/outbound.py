@@ -21,7 +21,7 @@ from wastewise_jobs.retry_after import retry_after
 from wastewise_jobs.setting_values import is_loopback
 
 MOST_BYTES = 64 * 1024
-LONGEST_RETRY_AFTER = timedelta(hours=1)
+_LONGEST_PAUSE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +134,7 @@ class Outbound:
                     response.status,
                     text.decode("utf-8", errors="replace"),
                     _seconds_of(
-                        retry_after(
-                            response.headers.get("Retry-After"), longest=LONGEST_RETRY_AFTER
-                        )
+                        retry_after(response.headers.get("Retry-After"), longest=_LONGEST_PAUSE)
                     ),
                 )
         except TimeoutError:

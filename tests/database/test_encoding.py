@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.conftest import connected, dsn_of
-from wastewise_jobs.cli.checks import Verdict, examine
+from wastewise_jobs.cli.checks import Grade, examine
 from wastewise_jobs.db.opening import Addresses
 from wastewise_jobs.db.schema.migrate import migrate
 from wastewise_jobs.errors import DatabaseUnusableError
@@ -38,6 +38,6 @@ async def test_migrate_refuses_it_and_says_how_to_make_another(narrow_db: str) -
 async def test_doctor_names_it(narrow_db: str) -> None:
     addresses = Addresses(narrow_db, narrow_db)
     database, *_ = await examine(Settings(_env_file=None), addresses, repair=False)
-    assert (database.check, database.verdict) == ("database", Verdict.PROBLEM)
+    assert (database.check, database.verdict) == ("database", Grade.PROBLEM)
     assert "its encoding is" in database.says
     assert "ENCODING 'UTF8'" in database.advice

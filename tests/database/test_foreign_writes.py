@@ -26,7 +26,7 @@ from tests.support import eventually
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.jobs.model import JobTypeInfo
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
-from wastewise_jobs.jobs.store import Beat, JobStore
+from wastewise_jobs.jobs.store import JobStore, LeaseNews
 from wastewise_jobs.jobs.types import JobTypeStore
 
 Heard = list[tuple[str, str]]
@@ -322,7 +322,7 @@ async def test_a_heartbeat_names_the_lease_that_it_could_not_renew(
         transaction = front_end.transaction()
         await transaction.start()
         await front_end.execute("UPDATE analysis_jobs SET priority = 1 WHERE id = $1", held.id)
-        not_renewed = Beat(held.id, held=True, cancel_requested=False)
+        not_renewed = LeaseNews(held.id, held=True, cancel_requested=False)
         assert await store.heartbeat([held, other], LEASE) == [not_renewed]
         await transaction.commit()
     assert await store.heartbeat([held, other], LEASE) == []

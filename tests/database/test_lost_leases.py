@@ -22,7 +22,7 @@ from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.errors import LeaseLostError
 from wastewise_jobs.jobs.model import ClaimedJob, Progress
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater
-from wastewise_jobs.jobs.store import Beat, JobStore
+from wastewise_jobs.jobs.store import JobStore, LeaseNews
 
 RETRY = RetryLater("NETWORK_ERROR", "no answer", "retryable", least_delay=timedelta(hours=1))
 FAILED = Failed("INVALID_INPUT", "no files", "permanent")
@@ -147,7 +147,9 @@ async def test_a_lost_lease_settles_nothing(
     assert await store.release([job]) == set()
     assert await store.cancel_running([job]) == set()
     assert await store.progress([(job, Progress(99, "late"))]) == set()
-    assert await store.heartbeat([job], LEASE) == [Beat(job.id, held=False, cancel_requested=False)]
+    assert await store.heartbeat([job], LEASE) == [
+        LeaseNews(job.id, held=False, cancel_requested=False)
+    ]
     async with pool.acquire() as own, own.transaction():
         with pytest.raises(LeaseLostError):
             await store.hold(job, idle_limit=LEASE, connection=own)
@@ -172,7 +174,7 @@ async def test_a_heartbeat_renews_the_held_and_names_the_lost(
     await expire_leases(connection, lost.id, held.id)
     await connection.execute("UPDATE analysis_jobs SET status = 'failed' WHERE id = $1", lost.id)
     assert await store.heartbeat([lost, held], LEASE) == [
-        Beat(lost.id, held=False, cancel_requested=False)
+        LeaseNews(lost.id, held=False, cancel_requested=False)
     ]
     assert await rescue(store) == []
     assert (await job_row(connection, held.id))["status"] == "processing"

@@ -5,7 +5,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from wastewise_jobs.cli.checks import Finding, Verdict, about_settings, examine
+from wastewise_jobs.cli.checks import Finding, Grade, about_settings, examine
 from wastewise_jobs.db.opening import Addresses
 from wastewise_jobs.settings import Settings
 
@@ -35,7 +35,7 @@ async def asked(dsn: str, **given: Any) -> dict[str, Finding]:
 )
 def test_every_channel_that_is_configured_is_named(given: dict[str, Any], says: str) -> None:
     found = {one.check: one for one in about_settings(settings_with(**given))}
-    assert (found["channels"].verdict, found["channels"].says) == (Verdict.GOOD, says)
+    assert (found["channels"].verdict, found["channels"].says) == (Grade.GOOD, says)
 
 
 def test_without_a_channel_each_way_to_one_is_named() -> None:
@@ -73,9 +73,9 @@ def test_all_that_verifies_tokens_is_named() -> None:
 async def test_words_of_an_address_that_have_no_effect_are_named(db: str) -> None:
     dsn = f"{db}{'&' if '?' in db else '?'}channel_binding=require&connection_limit=1"
     found = await asked(dsn)
-    assert found["address"].verdict == Verdict.NOTE
+    assert found["address"].verdict == Grade.NOTE
     assert found["address"].says == "without effect: channel_binding, connection_limit"
-    assert found["listener"].verdict == Verdict.GOOD
+    assert found["listener"].verdict == Grade.GOOD
 
 
 @pytest.mark.parametrize("may", [True, False])
@@ -85,7 +85,7 @@ async def test_a_schema_in_which_everybody_may_create_is_noted(
     word = "GRANT CREATE ON SCHEMA public TO" if may else "REVOKE CREATE ON SCHEMA public FROM"
     await pool.execute(f"{word} PUBLIC")
     found = (await asked(db))["public"]
-    assert found.verdict == (Verdict.NOTE if may else Verdict.GOOD)
+    assert found.verdict == (Grade.NOTE if may else Grade.GOOD)
     assert ("REVOKE CREATE ON SCHEMA public FROM PUBLIC" in found.advice) == may
 
 
@@ -93,5 +93,5 @@ async def test_on_a_database_without_a_schema_only_its_lack_is_explained(empty_d
     found = await asked(empty_db)
     assert "run `wastewise-jobs migrate`" in found["schema"].advice
     for check in ("queue", "workers", "work", "pruning", "alerts"):
-        assert found[check].verdict == Verdict.PROBLEM
+        assert found[check].verdict == Grade.PROBLEM
         assert found[check].says == "cannot be checked on this schema"

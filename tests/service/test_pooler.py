@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import connected, reachable_folder
 from tests.support import eventually
-from wastewise_jobs.cli.checks import Finding, Verdict, examine
+from wastewise_jobs.cli.checks import Finding, Grade, examine
 from wastewise_jobs.db.opening import Addresses, checked_pool
 from wastewise_jobs.db.schema.migrate import migrate
 from wastewise_jobs.dsn import read_dsn
@@ -102,7 +102,7 @@ async def test_one_that_refuses_our_settings_is_named_by_start_and_doctor(
         assert "PgBouncer" in str(caught.value)
         assert str(caught.value).endswith(REMEDY)
         found = (await findings(alone))["database"]
-        assert (found.verdict, found.advice) == (Verdict.PROBLEM, REMEDY)
+        assert (found.verdict, found.advice) == (Grade.PROBLEM, REMEDY)
         assert "PgBouncer" in found.says
 
 
@@ -116,7 +116,7 @@ async def test_one_that_loses_the_session_is_named_by_start_doctor_and_migrate(
             await start(alone)
         assert str(caught.value).endswith(REMEDY)
         found = (await findings(alone))["listener"]
-        assert found.verdict == Verdict.PROBLEM
+        assert found.verdict == Grade.PROBLEM
         assert REMEDY in found.advice
         with pytest.raises(DatabaseUnusableError, match=REMEDY):
             await migrate(pooled + word)
@@ -134,12 +134,12 @@ async def test_with_a_direct_address_everything_works(db: str, mode: str) -> Non
         both = Addresses(pooled, db)
         await start(both)
         found = await findings(both)
-    bad = {one.check for one in found.values() if one.verdict == Verdict.PROBLEM}
+    bad = {one.check for one in found.values() if one.verdict == Grade.PROBLEM}
     assert bad <= {"tokens"}
-    assert found["listener"].verdict == Verdict.GOOD
+    assert found["listener"].verdict == Grade.GOOD
 
 
 async def test_a_session_pooler_that_lets_our_settings_pass_is_good_enough(db: str) -> None:
     async with pgbouncer(db, "session", ignored=ALL_OF_OURS) as pooled:
         await start(Addresses(pooled, pooled))
-        assert (await findings(Addresses(pooled, pooled)))["listener"].verdict == Verdict.GOOD
+        assert (await findings(Addresses(pooled, pooled)))["listener"].verdict == Grade.GOOD

@@ -5,10 +5,10 @@ left behind when it was killed is free again a minute later.
 """
 
 import asyncio
-import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import assert_never
 
 from wastewise_jobs.alert_names import Severity
@@ -24,7 +24,7 @@ from wastewise_jobs.alerts.model import (
     Told,
 )
 from wastewise_jobs.alerts.store import AlertStore
-from wastewise_jobs.db.loops import Beat, Beats, jittered, log_failed_tick, log_recovered
+from wastewise_jobs.db.loops import Beat, Beats, Loop, jittered
 from wastewise_jobs.logs import get_logger, redact
 
 log = get_logger(__name__)
@@ -57,20 +57,24 @@ class Dispatcher:
             for kind, routed in policy.routes.items()
         }
         self._policy = policy
-        self._interval = interval.total_seconds()
-        self._stopping = asyncio.Event()
-        self._planned = {channel.name: asyncio.Event() for channel in channels}
-        self.beats: Beats = {}
-        if channels:
-            self.beats["alerts"] = Beat(self._interval)
-        for name in names:
-            self.beats[f"alerts to {name}"] = Beat(LEASE.total_seconds())
+        seconds = interval.total_seconds()
+        self._planning = Loop("alerts", partial(jittered, seconds), beat=Beat(seconds))
+        # Planning gives the hint; what another process planned, or a retry, can wait longer.
+        self._sending = {
+            name: Loop(
+                f"alerts to {name}",
+                partial(jittered, 3 * seconds),
+                beat=Beat(LEASE.total_seconds()),
+            )
+            for name in names
+        }
+        loops = [self._planning, *self._sending.values()] if channels else []
+        self.beats: Beats = {loop.name: loop.beat for loop in loops}
 
     def stop(self) -> None:
         """End after what is being sent just now."""
-        self._stopping.set()
-        for event in self._planned.values():
-            event.set()
+        for loop in (self._planning, *self._sending.values()):
+            loop.stop()
 
     async def run(self) -> None:
         """Deliver until stopped or cancelled.
@@ -92,50 +96,24 @@ class Dispatcher:
     async def _loops(self) -> None:
         async with asyncio.TaskGroup() as loops:
             if self._channels:
-                planning = self._repeat("alerts", self._plan, self._interval)
-                loops.create_task(planning, name="alerts")
+                loops.create_task(self._planning.run(self._plan), name="alerts")
             for channel in self._channels:
                 loops.create_task(self._send_for(channel), name=f"alerts to {channel.name}")
 
     async def _send_for(self, channel: Channel) -> None:
+        loop = self._sending[channel.name]
+
         async def send_all() -> None:
-            self._planned[channel.name].clear()
-            while not self._stopping.is_set() and await self.send_next(channel):
-                self.beats[f"alerts to {channel.name}"].stamp()
+            while not loop.stopping and await self.send_next(channel):
+                loop.beat.stamp()
 
-        # Planning gives the hint; what another process planned, or a retry, can wait longer.
-        await self._repeat(
-            f"alerts to {channel.name}", send_all, 3 * self._interval, self._planned[channel.name]
-        )
-
-    async def _repeat(
-        self,
-        name: str,
-        tick: Callable[[], Awaitable[object]],
-        seconds: float,
-        hint: asyncio.Event | None = None,
-    ) -> None:
-        failing = False
-        while not self._stopping.is_set():
-            self.beats[name].stamp()
-            try:
-                await tick()
-            except Exception as error:  # noqa: BLE001 - a loop's tick: the next one may work
-                log_failed_tick(name, error, first=not failing)
-                failing = True
-            else:
-                if failing:
-                    log_recovered(name)
-                failing = False
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(jittered(seconds)):
-                    await (hint or self._stopping).wait()
+        await loop.run(send_all)
 
     async def _plan(self) -> None:
         if planned := await self._store.plan(self._routes, self._policy.repeat_after):
             log.info("alerts_planned", count=planned)
-            for event in self._planned.values():
-                event.set()
+            for loop in self._sending.values():
+                loop.wake.hint()
 
     async def send_next(self, channel: Channel) -> bool:
         """Send one message if there is one to send; whether there was."""

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from wastewise_jobs.alerts.store import AlertStore
-from wastewise_jobs.db import server
+from wastewise_jobs.db import server, trouble
 from wastewise_jobs.db.address import POOLER_REMEDY, hears, speaks_of_pooler
 from wastewise_jobs.db.opening import Addresses, direct_connection, pooled_connection
 from wastewise_jobs.db.pool import Connection
@@ -39,7 +39,7 @@ OLDEST_SERVER, NEWEST_SERVER = 14, 18
 _MOST_SKEW_SECONDS = 5.0
 
 
-class Verdict(StrEnum):
+class Grade(StrEnum):
     """How bad it is; only a problem makes `doctor` fail."""
 
     GOOD = "good"
@@ -52,24 +52,24 @@ class Finding:
     """The answer to one question; `advice` is what to do about it."""
 
     check: str
-    verdict: Verdict
+    verdict: Grade
     says: str
     advice: str = ""
 
 
 def good(check: str, says: str) -> Finding:
     """Nothing to do."""
-    return Finding(check, Verdict.GOOD, says)
+    return Finding(check, Grade.GOOD, says)
 
 
 def note(check: str, says: str, advice: str) -> Finding:
     """Works, but worth knowing."""
-    return Finding(check, Verdict.NOTE, says, advice)
+    return Finding(check, Grade.NOTE, says, advice)
 
 
 def problem(check: str, says: str, advice: str) -> Finding:
     """Something does not work."""
-    return Finding(check, Verdict.PROBLEM, says, advice)
+    return Finding(check, Grade.PROBLEM, says, advice)
 
 
 async def examine(settings: Settings, addresses: Addresses, *, repair: bool) -> list[Finding]:
@@ -109,16 +109,14 @@ async def _ask(name: str, check: Callable[[], Awaitable[Finding]]) -> Finding:
         return _unusable(name, error)
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError):
         return problem(name, "cannot be checked on this schema", "mend the schema first")
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+    except trouble.ERRORS as error:
         said = f"{type(error).__name__}: {error}"
         if speaks_of_pooler(error):
             return problem(name, f"a pooler loses our session: {said}", POOLER_REMEDY)
         return problem(name, f"could not be checked: {said}", "see the check above it first")
 
 
-async def _database(
-    connection: Connection, addresses: Addresses, settings: Settings
-) -> Finding:
+async def _database(connection: Connection, addresses: Addresses, settings: Settings) -> Finding:
     version = connection.get_server_version()
     # Nobody else can tell where our own is; it needs no password.
     where = f"our own at {addresses.direct}" if settings.embedded else "DATABASE_URL"

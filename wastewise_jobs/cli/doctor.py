@@ -18,7 +18,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check settings, database, schema, listener, connections, clock, queue and channels."""
-    from wastewise_jobs.cli.checks import Verdict, examine
+    from wastewise_jobs.cli.checks import Grade, examine
     from wastewise_jobs.cli.running import run
     from wastewise_jobs.cli.start import start
     from wastewise_jobs.service.database import database
@@ -36,7 +36,7 @@ def doctor(
         typer.echo(orjson.dumps(findings))
     else:
         _print(findings)
-    raise typer.Exit(int(any(finding.verdict is Verdict.PROBLEM for finding in findings)))
+    raise typer.Exit(int(any(finding.verdict is Grade.PROBLEM for finding in findings)))
 
 
 def _print(findings: "list[Finding]") -> None:

@@ -25,7 +25,6 @@ _ADVICE = {
     "project_required": "; give --project, or --property and what else describes a new one",
     "not_found": "; is --url right?",
 }
-_READ_ONLY, _NO_RIGHT = "25006", "42501"
 
 
 def explain(error: BaseException) -> tuple[str, int]:
@@ -45,13 +44,18 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 
 def _of_database(error: BaseException) -> str | None:
-    state = getattr(error, "sqlstate", None)
-    if state == _READ_ONLY:
+    # Whoever only speaks to a service does without the driver.
+    from wastewise_jobs.db import trouble
+
+    state = trouble.sqlstate(error)
+    if state == trouble.READ_ONLY:
         return (
             "DATABASE_URL: the database is a standby or read-only: point it at the primary "
             "(several hosts need target_session_attrs=primary)"
         )
-    return f"DATABASE_URL: its role lacks a right: {text_of(error)}" if state == _NO_RIGHT else None
+    if state == trouble.NO_RIGHT:
+        return f"DATABASE_URL: its role lacks a right: {text_of(error)}"
+    return None
 
 
 def _refused(error: client.ProblemError) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 import asyncpg
 
+from wastewise_jobs.db import trouble
 from wastewise_jobs.db.connect import connect
 from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.dsn import read_dsn
@@ -16,8 +17,6 @@ from wastewise_jobs.errors import ConfigurationError, DatabaseUnusableError
 
 POOLER_REMEDY = "set DATABASE_DIRECT_URL to the server itself"
 _HEARING_SECONDS = 3.0
-# A prepared statement that is gone or there twice: each transaction has another server session.
-_LOST_SESSION_SQLSTATES = frozenset({"26000", "42P05"})
 _BACKEND = "SELECT pg_catalog.pg_backend_pid()"
 
 
@@ -47,7 +46,7 @@ def reachable(dsn: str, *, variable: str = "DATABASE_URL") -> Iterator[None]:
 def speaks_of_pooler(error: BaseException) -> bool:
     """Whether only a pooler between us and the server says such a thing."""
     refused = "unsupported startup parameter" in str(error)
-    return refused or getattr(error, "sqlstate", None) in _LOST_SESSION_SQLSTATES
+    return refused or trouble.sqlstate(error).startswith(trouble.POOLED)
 
 
 async def require_session(

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 import asyncpg
 
+from wastewise_jobs.db import trouble
 from wastewise_jobs.dsn import ASYNCPG_WORDS, Dsn, Host, read_dsn
 from wastewise_jobs.logs import get_logger
 
@@ -30,8 +31,6 @@ HOST_SECONDS = 3.0
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _OUR_NAME = "wastewise-jobs"
 _MOST_REMEMBERED = 100
-# Nobody there, or one that starts or stops; what a server says against us holds for all.
-_ASK_THE_NEXT = (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
 _UNKNOWN_SETTING = re.compile(r'unrecognized configuration parameter "([^"]+)"')
 
 # The hosts of an address in the order in which they are to be asked.
@@ -63,7 +62,9 @@ async def connect_and_tell(
             one = address if host is None else address.at(host)
             try:
                 connection = await _connect_to(one, limit, target=attribute, **options)
-            except _ASK_THE_NEXT as error:
+            except (OSError, asyncpg.PostgresError) as error:
+                if not trouble.is_lost_connection(error):
+                    raise
                 unfit = error
                 put_last(address, host)
             except asyncpg.TargetServerAttributeNotMatched as error:

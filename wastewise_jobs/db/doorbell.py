@@ -6,8 +6,9 @@ A ring that cannot be sent is dropped, because every worker polls as well.
 """
 
 import asyncio
+from functools import partial
 
-from wastewise_jobs.db.loops import Beat
+from wastewise_jobs.db.loops import Beat, Loop, jittered
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.logs import get_logger
 
@@ -17,6 +18,7 @@ WAKE_TOPIC = "wastewise_wake"
 CANCEL_TOPIC = "wastewise_cancel"
 
 _MERGE_SECONDS = 0.004
+_IDLE_SECONDS = 60.0
 _SEND_LIMIT_SECONDS = 5.0
 # One statement for however many queues, each at most once.
 _RING = "SELECT pg_notify($1, q) FROM unnest($2::text[]) AS q"
@@ -33,34 +35,29 @@ class Doorbell:
         self.enabled = enabled
         self._merge_seconds = merge_seconds
         self._queues: set[str] = set()
-        self._rung = asyncio.Event()
         self._failing = False
         self.sent = 0
         self.dropped = 0
-        self.beat = Beat(60.0)
+        self.beat = Beat(_IDLE_SECONDS)
+        self._loop = Loop("doorbell", partial(jittered, _IDLE_SECONDS), beat=self.beat)
 
     def ring(self, queue: str) -> None:
         """Say that a job of this queue may be due; from the loop's own thread."""
         if self.enabled:
             self._queues.add(queue)
-            self._rung.set()
+            self._loop.wake.hint()
 
     async def run(self) -> None:
         """Send until cancelled."""
-        while True:
-            self.beat.stamp()
-            try:
-                async with asyncio.timeout(self.beat.expected_every):
-                    await self._rung.wait()
-            except TimeoutError:
-                continue
-            await self.send()
-            # Whatever is rung in this time goes out together.
-            await asyncio.sleep(self._merge_seconds)
+        await self._loop.run(self._tick)
+
+    async def _tick(self) -> None:
+        await self.send()
+        # Whatever is rung in this time goes out together.
+        await asyncio.sleep(self._merge_seconds)
 
     async def send(self) -> None:
         """Send what was rung until now."""
-        self._rung.clear()
         queues, self._queues = sorted(self._queues), set()
         if not queues:
             return

@@ -2,17 +2,16 @@
 
 import random
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-import asyncpg
-
+from wastewise_jobs.db import trouble
+from wastewise_jobs.db.wake import Wake
 from wastewise_jobs.logs import get_logger
 
 log = get_logger(__name__)
 
 _OUTAGE_FORGOTTEN_SECONDS = 60.0
-# Connections, a standby, resources, a server that stops or starts.
-_OUTAGE_SQLSTATES = ("08", "25006", "53", "57P", "58")
 
 
 @dataclass(slots=True)
@@ -59,12 +58,100 @@ class Backoff:
         return failed
 
 
+class Steady(Backoff):
+    """No backoff: after a failure the delay is what it always is."""
+
+    def __init__(self, every: Callable[[], float]) -> None:
+        super().__init__()
+        self._every = every
+
+    def next(self) -> float:
+        """The usual delay."""
+        self.failures += 1
+        return self._every()
+
+
+class Failures:
+    """Those of one loop in a row: the first is told, and so is their end."""
+
+    def __init__(self, name: str, backoff: Backoff) -> None:
+        self._name, self._backoff = name, backoff
+
+    @property
+    def going_on(self) -> bool:
+        """Whether the last attempt was one."""
+        return self._backoff.failures > 0
+
+    def met(self, error: Exception) -> float:
+        """Take note of one; the delay after it."""
+        delay = self._backoff.next()
+        log_failed_tick(self._name, error, first=self._backoff.failures == 1)
+        return delay
+
+    def over(self) -> None:
+        """It works."""
+        if self._backoff.reset():
+            log_recovered(self._name)
+
+
+class Loop:
+    """Ticks until it is stopped or cancelled, whatever a tick raises.
+
+    A tick returns the seconds until the next one, or None for `every()`; it sees itself that it
+    ends in time. `wake` ends any wait, also the one after a failure.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        every: Callable[[], float],
+        *,
+        wake: Wake | None = None,
+        backoff: Backoff | None = None,
+        beat: Beat | None = None,
+    ) -> None:
+        self.name = name
+        self.wake = wake or Wake()
+        self.beat = beat or Beat(every())
+        # From any thread; to have it seen at once takes a hint as well.
+        self.stopping = False
+        # Whether it was a hint that ended the last wait.
+        self.hinted = False
+        self._every = every
+        self._failures = Failures(name, backoff or Steady(every))
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last tick failed."""
+        return self._failures.going_on
+
+    def stop(self) -> None:
+        """End after the tick that is under way."""
+        self.stopping = True
+        self.wake.hint()
+
+    async def run(self, tick: Callable[[], Awaitable[float | None]]) -> None:
+        """Tick, beginning now."""
+        while not self.stopping:
+            self.beat.stamp()
+            delay = await self._tick(tick)
+            self.hinted = await self.wake.wait(delay)
+
+    async def _tick(self, tick: Callable[[], Awaitable[float | None]]) -> float:
+        try:
+            delay = await tick()
+        except Exception as error:  # noqa: BLE001 - a loop's tick: nothing may end the loop
+            return self._failures.met(error)
+        self._failures.over()
+        return self._every() if delay is None else delay
+
+
 def jittered(seconds: float) -> float:
     """An interval with up to a tenth more or less, so that processes drift apart."""
     return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - not a secret
 
 
-class _Outage:
+class _SharedNews:
     """A database that is away is the same news for every loop of a process.
 
     The first loop that meets it tells so, and the first that works again that it is back. Several
@@ -86,7 +173,7 @@ class _Outage:
         return before is not None
 
 
-_outage = _Outage()
+_outage = _SharedNews()
 # Loops that failed for a reason of their own.
 _failing: set[str] = set()
 
@@ -96,7 +183,7 @@ def log_failed_tick(name: str, error: Exception, *, first: bool) -> None:
 
     An outage of the database is one line, however many loops meet it.
     """
-    outage = _is_outage(error)
+    outage = trouble.is_outage(error)
     if not outage:
         _failing.add(name)
     text = f"{type(error).__name__}: {error}"
@@ -116,13 +203,6 @@ def log_recovered(name: str) -> None:
         log.debug("loop_recovered", loop=name)
 
 
-def _is_outage(error: Exception) -> bool:
-    """Errors that every statement meets, whatever it says."""
-    state = str(getattr(error, "sqlstate", None) or "")
-    broken = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-    return isinstance(error, broken) or state.startswith(_OUTAGE_SQLSTATES)
-
-
 def _is_plain(error: Exception) -> bool:
     """Errors that say all there is to say without a traceback."""
-    return _is_outage(error) or hasattr(error, "sqlstate")
+    return trouble.is_outage(error) or bool(trouble.sqlstate(error))

@@ -49,6 +49,8 @@ class Notifier:
 
     `on_connect()` is called after every (re)connect, because whatever was sent meanwhile is lost:
     look at everything once. Both callbacks run on the loop and must return at once.
+
+    Not a `Loop`: each connection is one long tick, which ends only by failing.
     """
 
     def __init__(

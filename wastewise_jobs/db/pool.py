@@ -18,6 +18,7 @@ import asyncpg
 import orjson
 from asyncpg.connection import LoggedQuery
 
+from wastewise_jobs.db import trouble
 from wastewise_jobs.db.connect import CONNECT_SECONDS, connect_and_tell
 from wastewise_jobs.db.silence import Doubts, Peer, socket_of
 from wastewise_jobs.db.turns import FairPool
@@ -49,7 +50,6 @@ _SERVER_KEEPALIVES = {
     "tcp_user_timeout": "30000",
 }
 _JSONB_VERSION = b"\x01"
-_UNUSABLE_SQLSTATES = ("08", "25006", "57P01", "57P02", "57P03")
 
 
 class PooledConnection(_Connection):
@@ -199,9 +199,10 @@ async def prepare_connection(connection: Connection) -> None:
     reference = weakref.ref(connection)
 
     def close_if_unusable(query: LoggedQuery) -> None:
-        state = getattr(query.exception, "sqlstate", None) or ""
-        held = reference()
-        if held is None or not state.startswith(_UNUSABLE_SQLSTATES):
+        held, error = reference(), query.exception
+        if held is None or error is None:
+            return
+        if not trouble.sqlstate(error).startswith(trouble.UNUSABLE):
             return
         if isinstance(held, PooledConnection) and held.doubts is not None:
             held.doubts.pass_over(held)

@@ -2,6 +2,7 @@
 
 import asyncpg
 
+from wastewise_jobs.db import trouble
 from wastewise_jobs.db.pool import Connection, drop
 
 # Constraints that were put off are checked first, as whoever the handler became and with what it
@@ -40,7 +41,7 @@ async def reset(connection: Connection) -> None:
     except BaseException as error:
         # Whoever is cancelled just now, or refused, has changed the session all the same.
         drop(connection)
-        if not isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
+        if not isinstance(error, trouble.ERRORS):
             raise
 
 

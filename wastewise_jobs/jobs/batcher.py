@@ -81,7 +81,10 @@ class Lines:
 
 
 class Batcher:
-    """Enqueues jobs, as many as there are at the moment, in one statement."""
+    """Enqueues jobs, as many as there are at the moment, in one statement.
+
+    Not a `Loop`: it ends when nobody waits, and what fails is its callers' to hear.
+    """
 
     def __init__(self, store: JobStore, *, most_in_batch: int = MOST_IN_BATCH) -> None:
         self.store = store

@@ -10,13 +10,14 @@ import re
 import socket
 import ssl
 
+from wastewise_jobs.db import trouble
+
 UNAVAILABLE, CHANGED, REFUSED = "unavailable", "changed", "refused"
 
-_RETRYABLE_SQLSTATES = ("08", "25006", "25P03", "25P04", "40", "53", "55", "57", "58")
-_PERMANENT_SQLSTATES = ("0A", "22", "23", "42", "54")
-# Tables, columns, functions, types, schemas and indexes that are not there, or not yet: code that
-# is deployed before its migration meets them, and so does old code after it.
-CHANGED_SQLSTATES = ("3F000", "42P01", "42P10", "42703", "42704", "42725", "42883")
+# Of a handler's own statements: 55 is an object that is in use or not ready, 0A what PostgreSQL
+# cannot do, 42 syntax and rights.
+_RETRYABLE_SQLSTATES = (*trouble.PASSING, "55")
+_PERMANENT_SQLSTATES = (*trouble.NOT_STORABLE, "0A", "42")
 _DRIVERS = frozenset({"asyncpg", "psycopg", "psycopg2"})
 
 
@@ -34,7 +35,7 @@ def said_by_sqlstate(state: str, error: BaseException) -> str | None:
     """Whether the database was unavailable, has changed, or refuses; None when it says nothing."""
     if state.startswith(_RETRYABLE_SQLSTATES):
         return UNAVAILABLE
-    if state in CHANGED_SQLSTATES or (state == "0A000" and _is_stale_plan(error)):
+    if state.startswith(trouble.CHANGED_SCHEMA) or (state == "0A000" and _is_stale_plan(error)):
         return CHANGED
     return REFUSED if state.startswith(_PERMANENT_SQLSTATES) else None
 

@@ -51,7 +51,7 @@ REFUSALS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class LeaseNews:
     """What a heartbeat says about one job.
 
     Its lease is lost (not held), somebody wants it cancelled, or else the lease is held but could
@@ -162,10 +162,10 @@ class JobStore:
 
     async def heartbeat(
         self, jobs: Sequence[ClaimedJob], lease: timedelta, *, executor: Executor | None = None
-    ) -> list[Beat]:
+    ) -> list[LeaseNews]:
         """Renew the leases; names only the jobs of which there is something to say."""
         rows = await (executor or self._pool).fetch(sql.HEARTBEAT, *_leases(jobs), lease)
-        return [Beat(*row) for row in rows]
+        return [LeaseNews(*row) for row in rows]
 
     async def progress(self, reports: Sequence[tuple[ClaimedJob, Progress]]) -> set[JobId]:
         """Record how far jobs are; returns those whose lease is held."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from wastewise_jobs.db.loops import Beat, log_failed_tick, log_recovered
+from wastewise_jobs.db.loops import Beat, Loop
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.maintenance.check import Check
@@ -49,25 +49,25 @@ class Maintenance:
         # Of a round of ours whose end could not be recorded.
         self._until: datetime | None = None
         self.rounds = 0
-        self.failing = False
         self.failures: Counter[str] = Counter()
         self.beat = Beat((interval + jitter + _ROUND).total_seconds() / 3)
+        self._loop = Loop("maintenance", self._pause, beat=self.beat)
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last look at what is due failed, or its round."""
+        return self._loop.failing
 
     async def run(self) -> None:
         """Look until cancelled."""
-        while True:
-            self.beat.stamp()
-            try:
-                await self.tick()
-            except Exception as error:  # noqa: BLE001 - a loop's tick: the next round is tried
-                log_failed_tick("maintenance", error, first=not self.failing)
-                self.failing = True
-            else:
-                if self.failing:
-                    log_recovered("maintenance")
-                self.failing = False
-            jitter = random.uniform(0, self._jitter.total_seconds())  # noqa: S311 - not a secret
-            await asyncio.sleep(self._interval.total_seconds() + jitter)
+        await self._loop.run(self._tick)
+
+    def _pause(self) -> float:
+        jitter = random.uniform(0, self._jitter.total_seconds())  # noqa: S311 - not a secret
+        return self._interval.total_seconds() + jitter
+
+    async def _tick(self) -> None:
+        await self.tick()
 
     async def tick(self) -> bool:
         """Run a round if one is due; whether it was ours."""

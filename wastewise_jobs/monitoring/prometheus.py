@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from wastewise_jobs.db import trouble
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.monitoring.metrics import Depth
@@ -93,7 +94,7 @@ class Exposition(Collector):
                 depths = [Depth(**dict(row)) for row in await connection.fetch(_DEPTHS)]
                 alerts = await connection.fetch(_ALERTS)
                 rest = await connection.fetchrow(_REST)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except trouble.ERRORS as error:
             log.warning("metrics_without_database", error=type(error).__name__)
             return [_gauge("wastewise_database_up", "1 while the database answers.", 0)]
         return [

@@ -82,7 +82,10 @@ class Watch:
 
 
 class JobWatcher:
-    """Looks for all watchers at once. `queries` counts the looks."""
+    """Looks for all watchers at once. `queries` counts the looks.
+
+    Not a `Loop`: it lives while somebody watches, and nothing hangs on its beat.
+    """
 
     def __init__(self, store: JobStore, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
         self._store = store

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from wastewise_jobs.db.loops import Backoff, Beat, log_failed_tick, log_recovered
+from wastewise_jobs.db.loops import Backoff, Beat, Failures
 from wastewise_jobs.db.wake import Wake
 from wastewise_jobs.jobs.model import ClaimedJob
 from wastewise_jobs.jobs.store import JobStore
@@ -27,6 +27,7 @@ _CLAIM_SECONDS = 30.0
 class ClaimLoop:
     """Claims for one lane until told to stop; never cancelled in the middle of a claim.
 
+    Not a `Loop`: it waits for slots as well as for hints, and after a failure no hint hurries it.
     `start(jobs, lease_until)` gets what was claimed, `known()` are all jobs that were and are not
     settled; `nothing_due()` is called when what was heard of cannot be claimed, because then
     something may come due later.
@@ -62,7 +63,8 @@ class ClaimLoop:
         # A claim failed, and may have been carried out all the same.
         self._in_doubt = False
         self._stopping = False
-        self._backoff = Backoff()
+        self._failures = Failures(f"claim {lane.name}", Backoff())
+        self._pause_seconds = 0.0
 
     def hear(self) -> None:
         """Somebody says that something was enqueued, due now or later."""
@@ -111,7 +113,7 @@ class ClaimLoop:
 
     async def _wait_for_hint(self, *, failed: bool) -> None:
         if failed:
-            await asyncio.sleep(self._backoff.next())
+            await asyncio.sleep(self._pause_seconds)
             # What was said meanwhile may be lost.
             self._heard = True
         else:
@@ -139,14 +141,13 @@ class ClaimLoop:
             self._in_doubt = False
         except Exception as error:  # noqa: BLE001 - a loop's tick: claiming goes on for ever
             self._stats.claim_errors += 1
-            log_failed_tick(f"claim {lane.name}", error, first=self._backoff.failures == 0)
+            self._pause_seconds = self._failures.met(error)
             return None
         finally:
             lane.give_back(limit - len(jobs))
             if last_chance and not any(job.on_last_chance for job in jobs):
                 self._last_chance.give_back()
-        if self._backoff.reset():
-            log_recovered(f"claim {lane.name}")
+        self._failures.over()
         if jobs:
             self._stats.claimed_jobs(jobs)
             self._start(jobs, until)

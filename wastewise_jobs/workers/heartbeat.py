@@ -17,7 +17,7 @@ from functools import partial
 import psutil
 
 from wastewise_jobs.db.connect import connect
-from wastewise_jobs.db.loops import Backoff, Beat, jittered, log_failed_tick, log_recovered
+from wastewise_jobs.db.loops import Backoff, Beat, Loop, jittered
 from wastewise_jobs.db.pool import Connection, connect_options
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
@@ -78,7 +78,6 @@ class Heartbeat:
         self._statement_cache_size = statement_cache_size
         self._limit = max(min(lease.total_seconds() / 3, 10.0), 0.5)
         self._thread = threading.Thread(target=self._run, name="wastewise heartbeat", daemon=True)
-        self._stopping = threading.Event()
         self._wake: Callable[[], object] = lambda: None
         self._process = psutil.Process()
         self._connection: Connection | None = None
@@ -87,6 +86,12 @@ class Heartbeat:
         # Held but not renewed: somebody else's transaction has the row.
         self._again: list[Run] = []
         self.beat = Beat(self._interval + self._limit)
+        self._ticks = Loop(
+            "heartbeat",
+            partial(jittered, self._interval),
+            backoff=Backoff(first=0.2, cap=min(_RETRY_AT_MOST_SECONDS, self._interval)),
+            beat=self.beat,
+        )
 
     @property
     def loop_lag_seconds(self) -> float:
@@ -104,7 +109,7 @@ class Heartbeat:
 
     def stop(self) -> None:
         """Remove the worker's row and end; does not wait."""
-        self._stopping.set()
+        self._ticks.stopping = True
         self.nudge()
 
     async def stopped(self, *, within: float) -> None:
@@ -116,36 +121,23 @@ class Heartbeat:
 
     async def _main(self) -> None:
         loop = asyncio.get_running_loop()
-        woken = asyncio.Event()
-        self._wake = partial(loop.call_soon_threadsafe, woken.set)
+        self._wake = partial(loop.call_soon_threadsafe, self._ticks.wake.hint)
         watch = asyncio.create_task(self._watched.loop_watch.run(), name="watch the loop")
-        backoff = Backoff(first=0.2, cap=min(_RETRY_AT_MOST_SECONDS, self._interval))
-        while not self._stopping.is_set():
-            delay = await self._tick(backoff)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay):
-                    await woken.wait()
-                    self._due_at = float("-inf")
-            woken.clear()
+        await self._ticks.run(self._tick)
         watch.cancel()
         await self._say_goodbye()
 
-    async def _tick(self, backoff: Backoff) -> float:
+    async def _tick(self) -> float:
         """Renew what is due; seconds until the next tick."""
-        self.beat.stamp()
-        due = time.monotonic() >= self._due_at
+        due = self._ticks.hinted or time.monotonic() >= self._due_at
         try:
             async with asyncio.timeout(self._limit):
                 await (self._beat_all() if due else self._beat_again())
-        except Exception as error:  # noqa: BLE001 - a loop's tick: leases must be renewed for ever
+        except Exception:
             self._drop_connection()
             self._stats.heartbeat_errors += 1
             self._due_at = float("-inf")
-            delay = backoff.next()
-            log_failed_tick("heartbeat", error, first=backoff.failures == 1)
-            return delay
-        if backoff.reset():
-            log_recovered("heartbeat")
+            raise
         if due:
             # Without notifications this is also how a request to cancel is heard of.
             often = not self._watched.listening()
@@ -178,17 +170,17 @@ class Heartbeat:
         # A job that was claimed here twice has lost its earlier lease; and the answers name jobs.
         newest = {run.job.id: run for run in sorted(runs, key=lambda run: run.job.fence)}
         jobs = [run.job for run in newest.values()]
-        beats = await self._store.heartbeat(jobs, self._lease, executor=connection)
-        told = {beat.id: beat for beat in beats}
+        news = await self._store.heartbeat(jobs, self._lease, executor=connection)
+        told = {one.id: one for one in news}
         until = sent + self._lease.total_seconds()
         held_until = sent + _HELD_ROW_SECONDS + lease_margin(self._lease)
         for run in newest.values():
-            beat = told.get(run.job.id)
-            if beat is None:
+            about = told.get(run.job.id)
+            if about is None:
                 run.lease_until = until
-            elif not beat.held:
+            elif not about.held:
                 self._watched.loop.call_soon_threadsafe(self._watched.lost, run)
-            elif beat.cancel_requested:
+            elif about.cancel_requested:
                 run.lease_until = until
                 self._watched.loop.call_soon_threadsafe(self._watched.cancelled, run)
             else:

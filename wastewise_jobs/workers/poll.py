@@ -6,9 +6,9 @@ One statement for a whole worker process, so that idle processes cost next to no
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
-from wastewise_jobs.db.loops import Backoff, Beat, jittered, log_failed_tick, log_recovered
-from wastewise_jobs.db.wake import Wake
+from wastewise_jobs.db.loops import Backoff, Beat, Loop, jittered
 from wastewise_jobs.jobs.store import JobStore, Look
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.journal import Journal
@@ -40,29 +40,24 @@ class LookLoop:
         self._interval = interval
         self._journal = journal
         self._found = found
-        self.wake = Wake()
-        self.beat = Beat(interval + _LOOK_SECONDS)
+        self._not_before = float("-inf")
+        self._loop = Loop(
+            "look",
+            partial(jittered, interval),
+            backoff=Backoff(cap=min(interval, 5.0)),
+            beat=Beat(interval + _LOOK_SECONDS),
+        )
+        self.wake, self.beat = self._loop.wake, self._loop.beat
 
     async def run(self) -> None:
         """Look until cancelled."""
-        backoff = Backoff(cap=min(self._interval, 5.0))
-        while True:
-            self.beat.stamp()
-            began = time.monotonic()
-            try:
-                delay = await self._look()
-            except Exception as error:  # noqa: BLE001 - a loop's tick: the poll goes on for ever
-                delay = backoff.next()
-                log_failed_tick("look", error, first=backoff.failures == 1)
-            else:
-                if backoff.reset():
-                    log_recovered("look")
-            await self.wake.wait(delay)
-            # Hints may come in any number; looks may not.
-            await asyncio.sleep(max(0.0, began + _LEAST_SPACING_SECONDS - time.monotonic()))
+        await self._loop.run(self._look)
 
     async def _look(self) -> float:
         """Seconds until the next look."""
+        # Hints may come in any number; looks may not.
+        await asyncio.sleep(self._not_before - time.monotonic())
+        self._not_before = time.monotonic() + _LEAST_SPACING_SECONDS
         async with asyncio.timeout(_LOOK_SECONDS):
             look = await self._store.look()
         self._journal.rescued(look.rescued)

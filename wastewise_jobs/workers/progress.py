@@ -21,7 +21,10 @@ _AFTER_ERROR_SECONDS = 1.0
 
 
 class ProgressBoard:
-    """Takes progress from any thread; `on_lost` is told of runs that turn out to have no lease."""
+    """Takes progress from any thread; `on_lost` is told of runs that turn out to have no lease.
+
+    Not a `Loop`: without reports there is nothing to do, and a report that is lost is no news.
+    """
 
     def __init__(self, store: JobStore, *, on_lost: Callable[[Run], None]) -> None:
         self._store = store

@@ -12,9 +12,9 @@ from typing import Any, TypeAlias, assert_never
 
 import asyncpg
 
-from wastewise_jobs.db.loops import Backoff, log_failed_tick, log_recovered
+from wastewise_jobs.db import trouble
+from wastewise_jobs.db.loops import Backoff, Failures
 from wastewise_jobs.errors import text_of
-from wastewise_jobs.jobs.failure_numbers import CHANGED_SQLSTATES
 from wastewise_jobs.jobs.failure_rules import FailureKind
 from wastewise_jobs.jobs.model import JobId, RetriedAs
 from wastewise_jobs.jobs.outcome import (
@@ -35,13 +35,6 @@ from wastewise_jobs.workers.run import Run
 log = get_logger(__name__)
 
 MOST_SETTLED_TOGETHER = 500
-# The database is in trouble, with whatever it is sent: connections, resources, a standby, a server
-# that stops.
-_TROUBLE_SQLSTATES = ("08", "25006", "53", "57P", "58")
-# Somebody else holds the row just now, or works in a trigger for too long.
-_BUSY_SQLSTATES = ("40", "55P03", "57014")
-# 22 data, 23 constraints, 54 limits: the value's own fault.
-_HOPELESS_SQLSTATES = ("22", "23", "54")
 # What a deploy is replacing, or has still to bring, is waited for while the lease can be renewed.
 # Any other refusal may pass: a trigger of others that is being mended.
 _DOUBT_SECONDS = 10.0
@@ -188,6 +181,8 @@ class Settler:
 class _Pipe:
     """Outcomes of one kind on their way: one statement under way, the next ones gathering.
 
+    Not a `Loop`: without outcomes there is nothing to look at, and each is offered on its own until
+    PostgreSQL answers.
     `write(batch, repeated)` records outcomes and reports what became of them; `repeated` says that
     an earlier sending may have been carried out. `replace` takes what PostgreSQL refuses.
     """
@@ -240,11 +235,12 @@ class _Pipe:
         error, repeated = await self._offer([item], repeated)
         if error is None:
             return
-        if _state(error).startswith(_HOPELESS_SQLSTATES):
+        if _state(error).startswith(trouble.NOT_STORABLE):
             self._replace(item, error)
             return
         now = time.monotonic()
-        if not _state(error).startswith(_BUSY_SQLSTATES) and now > self._told_at + _TELL_SECONDS:
+        # Busy: somebody else holds the row just now, or works in a trigger for too long.
+        if not _state(error).startswith(trouble.BUSY) and now > self._told_at + _TELL_SECONDS:
             self._told_at = now
             log.warning(
                 "job_outcome_refused", job_id=str(item[0].job.id), error=text_of(error)[:500]
@@ -263,7 +259,7 @@ class _Pipe:
             error, repeated = await self._offer([item], repeated)
             if error is None:
                 return
-            passing = _state(error).startswith(_BUSY_SQLSTATES + CHANGED_SQLSTATES)
+            passing = _state(error).startswith(trouble.BUSY + trouble.CHANGED_SCHEMA)
             if not passing and time.monotonic() > doubtful_until:
                 self._replace(item, error)
                 return
@@ -277,7 +273,7 @@ class _Pipe:
 
         And whether some sending may have been carried out although its answer was lost.
         """
-        backoff = Backoff(first=0.05, cap=2.0)
+        failures = Failures(f"settle {self.name}", Backoff(first=0.05, cap=2.0))
         while True:
             try:
                 await self._write(batch, repeated)
@@ -285,11 +281,9 @@ class _Pipe:
                 if _refuses(error):
                     return error, repeated
                 repeated = True
-                delay = backoff.next()
-                log_failed_tick(f"settle {self.name}", error, first=backoff.failures == 1)
+                delay = failures.met(error)
             else:
-                if backoff.failures:
-                    log_recovered(f"settle {self.name}")
+                failures.over()
                 return None, repeated
             await asyncio.sleep(delay)
 
@@ -297,9 +291,7 @@ class _Pipe:
 def _refuses(error: Exception) -> bool:
     """Whether repeating the same batch is pointless; otherwise the database is in trouble."""
     if isinstance(error, asyncpg.PostgresError):
-        # What ends the session, or keeps it from beginning, says nothing about the batch.
-        fatal = getattr(error, "severity_en", None) in {"FATAL", "PANIC"}
-        return not fatal and not _state(error).startswith(_TROUBLE_SQLSTATES)
+        return not trouble.is_outage(error)
     # A value that could not even be sent. Nothing else, because a connection that breaks in the
     # middle can raise almost anything, asyncpg's InternalClientError among it.
     return isinstance(error, ValueError | TypeError | OverflowError)
@@ -307,4 +299,4 @@ def _refuses(error: Exception) -> bool:
 
 def _state(error: Exception) -> str:
     """The SQLSTATE; that of bad data for a value that could not even be sent."""
-    return getattr(error, "sqlstate", None) or "22000"
+    return trouble.sqlstate(error) or "22000"

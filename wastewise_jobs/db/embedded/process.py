@@ -9,6 +9,7 @@ from typing import IO
 import asyncpg
 import psutil
 
+from wastewise_jobs.db import trouble
 from wastewise_jobs.db.embedded.binaries import server_environment
 from wastewise_jobs.db.embedded.files import Place
 
@@ -21,7 +22,7 @@ async def answers(dsn: str) -> bool:
         connection = await asyncpg.connect(dsn, timeout=5)
     except asyncpg.TooManyConnectionsError:
         return True
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except trouble.ERRORS:
         return False
     await connection.close(timeout=5)
     return True

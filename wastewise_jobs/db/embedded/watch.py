@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
-from wastewise_jobs.db.loops import Backoff, jittered, log_failed_tick, log_recovered
+from wastewise_jobs.db.loops import Backoff, Loop, jittered
 from wastewise_jobs.db.to_the_end import to_the_end
 from wastewise_jobs.logs import get_logger
 
@@ -31,17 +32,12 @@ async def watched(
 async def _watch(
     lives: Callable[[], Awaitable[bool]], bring_back: Callable[[], Awaitable[None]]
 ) -> None:
+    async def look() -> None:
+        if not await lives():
+            await bring_back()
+
+    every = partial(jittered, _LOOK_SECONDS)
     backoff = Backoff(first=_LOOK_SECONDS, cap=_LONGEST_BACKOFF_SECONDS)
-    delay = jittered(_LOOK_SECONDS)
-    while True:
-        await asyncio.sleep(delay)
-        try:
-            if not await lives():
-                await bring_back()
-        except Exception as error:  # noqa: BLE001 - a loop's tick: the next one may succeed
-            delay = backoff.next()
-            log_failed_tick(_LOOP, error, first=backoff.failures == 1)
-        else:
-            delay = jittered(_LOOK_SECONDS)
-            if backoff.reset():
-                log_recovered(_LOOP)
+    # It has just been seen to live.
+    await asyncio.sleep(every())
+    await Loop(_LOOP, every, backoff=backoff).run(look)

@@ -161,7 +161,7 @@ async def check_schema(connection: Connection) -> None:
         )
 
 
-def lacks_utf8(connection: "asyncpg.Connection[asyncpg.Record]") -> str:
+def lacks_utf8(connection: Connection) -> str:
     """What is wrong with a database that cannot hold every text; empty where it can."""
     encoding = connection.get_settings().server_encoding
     return "" if encoding == "UTF8" else f"its encoding is {encoding}, which cannot hold every text"

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-import asyncpg
 from aiohttp import web
 
+from wastewise_jobs.db import trouble
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.db.schema.migrate import check_schema
 from wastewise_jobs.db.server import is_writable
@@ -15,7 +15,6 @@ from wastewise_jobs.errors import SchemaMismatchError
 from wastewise_jobs.monitoring.reading import bounded_read
 from wastewise_jobs.monitoring.unserved import unserved
 from wastewise_jobs.web.api import tags
-from wastewise_jobs.web.http.problems import database_unavailable
 from wastewise_jobs.web.http.route import PUBLIC, Call, NoBody, NoParameters, Route, answer
 from wastewise_jobs.wire.types import HealthAnswer
 
@@ -89,8 +88,8 @@ class HealthResource:
                 await check_schema(connection)
         except SchemaMismatchError:
             return {"database": "ok", "schema": "mismatch"}
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            return {"database": "unreachable" if database_unavailable(error) else "unusable"}
+        except trouble.ERRORS as error:
+            return {"database": "unreachable" if trouble.is_passing(error) else "unusable"}
         seen = {"database": "ok" if writable else "read_only", "schema": "ok"}
         return {**seen, **await self._work()}
 
@@ -99,7 +98,7 @@ class HealthResource:
         try:
             async with asyncio.timeout(_WORK_SECONDS), bounded_read(self._pool) as connection:
                 return {_WORK: "unserved"} if await unserved(connection, self._silent_after) else {}
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        except trouble.ERRORS:
             return {}
 
 

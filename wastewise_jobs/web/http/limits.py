@@ -22,7 +22,7 @@ _SWEEP_AT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Admission:
     """Whether one more is let in; the times are seconds from now."""
 
     admitted: bool
@@ -43,25 +43,25 @@ class Gcra:
         self._clock = clock
         self._paid_off_at: dict[UUID, float] = {}
 
-    def admit(self, key: UUID) -> Verdict:
+    def admit(self, key: UUID) -> Admission:
         """Count one, unless it is one too many."""
         now = self._clock()
         paid_off_at = max(self._paid_off_at.get(key, now), now) + self._interval
         wait = paid_off_at - now - _SECONDS
         if wait > _ROUNDING:
-            return Verdict(False, 0, wait, paid_off_at - self._interval - now)
+            return Admission(False, 0, wait, paid_off_at - self._interval - now)
         self._sweep(now)
         self._paid_off_at[key] = paid_off_at
         remaining = int((_SECONDS - (paid_off_at - now)) / self._interval + _ROUNDING)
-        return Verdict(True, remaining, 0.0, paid_off_at - now)
+        return Admission(True, remaining, 0.0, paid_off_at - now)
 
-    def give_back(self, key: UUID) -> Verdict:
+    def give_back(self, key: UUID) -> Admission:
         """Count one less; whoever gives back was let in before."""
         now = self._clock()
         paid_off_at = max(self._paid_off_at.get(key, now) - self._interval, now)
         self._paid_off_at[key] = paid_off_at
         remaining = int((_SECONDS - (paid_off_at - now)) / self._interval + _ROUNDING)
-        return Verdict(True, remaining, 0.0, paid_off_at - now)
+        return Admission(True, remaining, 0.0, paid_off_at - now)
 
     def _sweep(self, now: float) -> None:
         if len(self._paid_off_at) >= _SWEEP_AT:
@@ -79,10 +79,10 @@ class RateLimit:
         """Count one creation of the caller; raises ProblemError 429 when it is one too many."""
         if self._gcra is None:
             return
-        verdict = self._gcra.admit(caller.user_id)
-        self._tell(request, verdict)
-        if not verdict.admitted:
-            seconds = max(1, math.ceil(verdict.retry_after))
+        admission = self._gcra.admit(caller.user_id)
+        self._tell(request, admission)
+        if not admission.admitted:
+            seconds = max(1, math.ceil(admission.retry_after))
             raise ProblemError(
                 RATE_LIMITED,
                 f"at most {self._per_minute} jobs a minute; try again in {seconds} s",
@@ -94,11 +94,11 @@ class RateLimit:
         if self._gcra is not None:
             self._tell(request, self._gcra.give_back(caller.user_id))
 
-    def _tell(self, request: web.Request, verdict: Verdict) -> None:
+    def _tell(self, request: web.Request, admission: Admission) -> None:
         request[RATE_HEADERS] = {
             "X-RateLimit-Limit": str(self._per_minute),
-            "X-RateLimit-Remaining": str(verdict.remaining),
-            "X-RateLimit-Reset": str(math.ceil(verdict.reset_after)),
+            "X-RateLimit-Remaining": str(admission.remaining),
+            "X-RateLimit-Reset": str(math.ceil(admission.reset_after)),
         }
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
-import asyncpg
 from aiohttp import web
 
+from wastewise_jobs.db import trouble
 from wastewise_jobs.errors import InvalidInputError, QuotaExceededError
 from wastewise_jobs.wire.types import FieldProblem, Problem
 
@@ -102,9 +102,6 @@ BODY_REFUSALS = (
 )
 PARAMETER_REFUSALS = (INVALID_VALUE, MISSING_FIELD, UNKNOWN_FIELD, LONE_SURROGATE, NUL_CHARACTER)
 _BY_CODE = {refusal.code: refusal for refusal in BODY_REFUSALS}
-# A connection that cannot be had or died, a server that is starting, stopping, full, read-only
-# or overrun: all of them pass without anybody changing the request.
-_PASSING_SQLSTATES = ("08", "53", "57", "58", "25006", "40001", "40P01", "55P03")
 
 
 class ProblemError(Exception):
@@ -147,24 +144,15 @@ def over_quota(error: QuotaExceededError) -> ProblemError:
 
 def from_failure(error: BaseException) -> ProblemError:
     """The answer to an exception that nobody meant to be one."""
-    if isinstance(error, asyncpg.DataError):
+    state = trouble.sqlstate(error)
+    if state.startswith(trouble.BAD_VALUE):
         # A value that slipped through: the client's to change, not ours to crash over.
         return ProblemError(INVALID_VALUE, "a value cannot be stored")
-    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+    if state.startswith(trouble.CONSTRAINT):
         return ProblemError(CONSTRAINT_VIOLATED, "a rule of the database refuses it")
-    if database_unavailable(error):
+    if trouble.is_passing(error):
         return ProblemError(DATABASE_UNAVAILABLE, "the database cannot be reached; try again")
     return ProblemError(INTERNAL_ERROR, "something went wrong here; the request id names it")
-
-
-def database_unavailable(error: BaseException) -> bool:
-    """Whether trying the same again later may help."""
-    if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "").startswith(_PASSING_SQLSTATES)
-    # InternalClientError: a pooled connection that died while it was given back.
-    return isinstance(
-        error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.InternalClientError
-    )
 
 
 def answer(error: ProblemError, *, request_id: str, instance: str | None = None) -> web.Response:

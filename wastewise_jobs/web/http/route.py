@@ -67,7 +67,7 @@ class Call(Generic[PathT, QueryT, BodyT]):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class CallParts:
     """The models of what a handler takes, as its annotation `Call[path, query, body]` says."""
 
     path: type[Parameters]
@@ -102,9 +102,9 @@ class Route:
     located: bool = False
 
     @property
-    def parts(self) -> Parts:
+    def parts(self) -> CallParts:
         """What the handler takes."""
-        return Parts(*get_args(get_type_hints(self.handler)["call"]))
+        return CallParts(*get_args(get_type_hints(self.handler)["call"]))
 
     @property
     def seconds(self) -> float | None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-import asyncpg
 import orjson
 
 from wastewise_jobs.children.pool import ChildPool
@@ -22,6 +21,7 @@ from wastewise_jobs.children.process import (
     ChildDiedError,
     out_of_memory_message,
 )
+from wastewise_jobs.db import trouble
 from wastewise_jobs.errors import LeaseLostError
 from wastewise_jobs.handlers.context import JobContext
 from wastewise_jobs.jobs.failure import Verdict
@@ -98,7 +98,7 @@ class Processes:
             return 0
         try:
             job = await self._store.get(run.job.id, user_id=None)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except trouble.ERRORS:
             # One more attempt does less harm than to wait here.
             return 0
         errors = job.retry_errors if job is not None else ()
