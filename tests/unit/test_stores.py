@@ -35,10 +35,7 @@ STORES = (
 JUDGES = (
     "cli.checks",
     "web.api.batcher",
-    "web.api.health",
     "web.api.writes",
-    "web.http.problems",
-    "workers.places.processes",
     "workers.progress",
     "workers.settle",
     "workers.transaction",

@@ -5,7 +5,8 @@ import pytest
 
 from wastewise_jobs import logs
 from wastewise_jobs.db import trouble
-from wastewise_jobs.jobs.failure import FailureKind, classify
+from wastewise_jobs.jobs.failure import classify
+from wastewise_jobs.jobs.failure_rules import FailureKind
 from wastewise_jobs.jobs.store import REFUSALS
 from wastewise_jobs.web.http.problems import from_failure
 
