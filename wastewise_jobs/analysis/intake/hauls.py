@@ -20,6 +20,8 @@ POUNDS_PER_TON = Decimal(2000)
 MOST_TONS = Decimal(100)
 # A column that only says "weight" is in pounds when its numbers are.
 _POUNDS_FROM = Decimal(100)
+# No haul weighs more, and few things that are hauled weigh as little in pounds.
+_HEAVIEST_TONS = Decimal(40)
 
 
 def read_hauls(reader: RowReader) -> list[Haul]:
@@ -67,7 +69,7 @@ def _are_pounds(reader: RowReader, at: int, *, european: bool) -> bool:
     if not numbers or median(numbers.values()) < _POUNDS_FROM:
         return False
     for number, weight in numbers.items():
-        if 0 < weight < _POUNDS_FROM:
+        if 0 < weight <= _HEAVIEST_TONS:
             problem = f"{weight} looks like tons, other rows like pounds: write all in one unit"
             reader.problem(number, "weight", problem)
     return True
