@@ -26,11 +26,10 @@ from wastewise_jobs.jobs.model import AiUsage, ClaimedJob, Progress
 from wastewise_jobs.jobs.storable import dump_json
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.workers.journal import Journal
-from wastewise_jobs.workers.lanes import make_lanes
+from wastewise_jobs.workers.lanes import LastChance, make_lanes
 from wastewise_jobs.workers.places.entries import make_entries
 from wastewise_jobs.workers.places.processes import Processes
 from wastewise_jobs.workers.places.threads import Threads
-from wastewise_jobs.workers.slots import LastChance
 from wastewise_jobs.workers.stats import WorkerStats
 from wastewise_jobs.workers.supervisor import Runs
 

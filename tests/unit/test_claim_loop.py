@@ -13,7 +13,7 @@ from wastewise_jobs.handlers.options import RunIn
 from wastewise_jobs.jobs.model import ClaimedJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.workers.claim import ClaimLoop
-from wastewise_jobs.workers.slots import Lane, LastChance, Slots
+from wastewise_jobs.workers.lanes import Lane, LastChance, Slots
 from wastewise_jobs.workers.stats import WorkerStats
 
 

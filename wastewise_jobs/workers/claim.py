@@ -11,7 +11,7 @@ from wastewise_jobs.db.wake import Wake
 from wastewise_jobs.jobs.model import ClaimedJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.workers.slots import Lane, LastChance
+from wastewise_jobs.workers.lanes import Lane, LastChance
 from wastewise_jobs.workers.stats import WorkerStats
 
 log = get_logger(__name__)

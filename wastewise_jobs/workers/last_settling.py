@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from wastewise_jobs.db.pool import create_pool
 from wastewise_jobs.jobs.outcome import CompletedInTransaction, Outcome
 from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.workers.execute import stopped_outcome
 from wastewise_jobs.workers.journal import Journal
-from wastewise_jobs.workers.run import Run, Stop, stopped_outcome
+from wastewise_jobs.workers.run import Run, Stop
 from wastewise_jobs.workers.settle import Settler
 from wastewise_jobs.workers.store import WorkerIdentity
 

@@ -1,4 +1,4 @@
-"""One run of one job: from its input to exactly one outcome."""
+"""One run of one job: what is known of it until its outcome is durable, and how it is stopped."""
 
 import asyncio
 import time
@@ -10,33 +10,17 @@ from enum import Enum
 from typing import Any, Protocol
 
 from wastewise_jobs.db.pool import Connection
-from wastewise_jobs.errors import LeaseLostError
 from wastewise_jobs.handlers.context import JobContext
 from wastewise_jobs.handlers.options import RunIn
 from wastewise_jobs.handlers.registry import AnyHandler
-from wastewise_jobs.jobs.failure import Verdict, classify
-from wastewise_jobs.jobs.failure_rules import FailureKind
 from wastewise_jobs.jobs.model import ClaimedJob, Progress
-from wastewise_jobs.jobs.outcome import (
-    Cancelled,
-    Completed,
-    CompletedInTransaction,
-    Failed,
-    Outcome,
-    Released,
-    RetryLater,
-)
-from wastewise_jobs.jobs.storable import dump_json
-from wastewise_jobs.logs import bind_facts, get_logger
-from wastewise_jobs.workers.slots import Lane
-
-log = get_logger(__name__)
+from wastewise_jobs.jobs.outcome import Outcome
+from wastewise_jobs.workers.lanes import Lane
 
 # How long a handler may react to `job.cancelled` before its task is cancelled.
 COOPERATIVE_SECONDS = 0.5
 NEVER = float("inf")
 _LEASE_MARGIN = 0.1
-_COMPLETED = Completed()
 
 
 def lease_margin(lease: timedelta) -> float:
@@ -184,88 +168,3 @@ class Run:
         self.cancel_at = NEVER
         if self.task is not None:
             self.task.cancel()
-
-
-async def execute(run: Run) -> Outcome | None:
-    """Run the handler; its outcome, or None when there is nothing to record: the lease is lost."""
-    job, entry = run.job, run.entry
-    bind_facts(run.facts)
-    outcome: Outcome | None
-    try:
-        if entry.elsewhere is not None:
-            outcome = await entry.elsewhere(run)
-        else:
-            given = entry.handler.parse_input(job.input_json) if entry.wants_input else None
-            outcome = completed(run.context, await entry.call(run.context, given))
-    except asyncio.CancelledError as error:
-        # Unless a stop was requested, something inside the handler was cancelled.
-        outcome = failure(error) if run.stop is None else None
-    except LeaseLostError:
-        return None
-    except BaseException as error:  # noqa: BLE001 - a handler's run: signals never come this way
-        outcome = failure(error)
-    if run.context.completed:
-        return CompletedInTransaction()
-    if run.stop is None or _ended_by_itself(run, outcome):
-        return outcome
-    return stopped_outcome(run)
-
-
-def completed(context: JobContext, result: object) -> Completed:
-    """The outcome of a handler that returned.
-
-    Raises InvalidInputError for a result that PostgreSQL cannot store.
-    """
-    usage = context.ai_usage
-    if result is None and usage is None:
-        return _COMPLETED
-    return Completed(None if result is None else dump_json(result), usage)
-
-
-def failure(error: BaseException) -> Outcome:
-    """The outcome of a handler that raised."""
-    verdict = classify(error)
-    if verdict.kind is FailureKind.UNKNOWN:
-        # Only here a traceback says more than the verdict.
-        try:
-            log.warning("handler_raised", error_code=verdict.code, exc_info=error)
-        except RecursionError:
-            log.warning("handler_raised", error_code=verdict.code)
-    return failed_outcome(verdict)
-
-
-def failed_outcome(verdict: Verdict) -> Outcome:
-    """Another attempt unless the verdict is permanent; the reason is stored with it."""
-    details = {**verdict.details, "reason": verdict.reason}
-    if verdict.kind is FailureKind.PERMANENT:
-        return Failed(verdict.code, verdict.message, verdict.kind, details)
-    return RetryLater(verdict.code, verdict.message, verdict.kind, details, verdict.retry_after)
-
-
-def stopped_outcome(run: Run) -> Outcome | None:
-    """The outcome of a run that was ended from outside."""
-    match run.stop:
-        case Stop.TIMEOUT:
-            limit = f"{run.job.timeout_seconds:g} s"
-            return RetryLater(
-                "TIMEOUT",
-                f"the handler did not end within {limit}",
-                FailureKind.RETRYABLE,
-                {"reason": "the job type's timeout", "timeout_seconds": run.job.timeout_seconds},
-            )
-        case Stop.CANCEL:
-            return Cancelled()
-        case Stop.SHUTDOWN | Stop.LEASE_UNSURE:
-            return Released()
-        case _:
-            return None
-
-
-def _ended_by_itself(run: Run, outcome: Outcome | None) -> bool:
-    """A function in a thread that finished without ever looking whether it should stop."""
-    return (
-        isinstance(outcome, Completed)
-        and run.entry.handler.options.run_in is RunIn.THREAD
-        and run.stop in {Stop.SHUTDOWN, Stop.LEASE_UNSURE}
-        and not run.context.saw_cancellation
-    )

@@ -14,18 +14,12 @@ from wastewise_jobs.jobs.model import ClaimedJob, JobId, Progress
 from wastewise_jobs.jobs.outcome import Outcome, Released
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
+from wastewise_jobs.workers.execute import execute, stopped_outcome
 from wastewise_jobs.workers.journal import Journal
+from wastewise_jobs.workers.lanes import Lane, LastChance
 from wastewise_jobs.workers.progress import ProgressBoard
-from wastewise_jobs.workers.run import (
-    Entry,
-    Run,
-    Stop,
-    execute,
-    lease_margin,
-    stopped_outcome,
-)
+from wastewise_jobs.workers.run import Entry, Run, Stop, lease_margin
 from wastewise_jobs.workers.settle import Settler
-from wastewise_jobs.workers.slots import Lane, LastChance
 from wastewise_jobs.workers.transaction import Transactions
 
 log = get_logger(__name__)

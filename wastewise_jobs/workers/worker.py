@@ -24,14 +24,13 @@ from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.claim import ClaimLoop
 from wastewise_jobs.workers.heartbeat import Heartbeat, Watched
 from wastewise_jobs.workers.journal import Journal
-from wastewise_jobs.workers.lanes import make_lanes
+from wastewise_jobs.workers.lanes import Lane, LastChance, make_lanes
 from wastewise_jobs.workers.last_settling import settle_outside
 from wastewise_jobs.workers.loop_watch import LoopWatch
 from wastewise_jobs.workers.places.entries import make_entries
 from wastewise_jobs.workers.places.processes import MEMORY_BYTES, Processes
 from wastewise_jobs.workers.places.threads import Threads
 from wastewise_jobs.workers.poll import LookLoop
-from wastewise_jobs.workers.slots import Lane, LastChance
 from wastewise_jobs.workers.stats import WorkerStats
 from wastewise_jobs.workers.store import WorkerIdentity
 from wastewise_jobs.workers.supervisor import Runs

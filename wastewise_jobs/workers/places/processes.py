@@ -30,7 +30,8 @@ from wastewise_jobs.jobs.model import AiUsage, Progress
 from wastewise_jobs.jobs.outcome import Completed, CompletedInTransaction, Outcome
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.workers.run import Run, failed_outcome
+from wastewise_jobs.workers.execute import failed_outcome
+from wastewise_jobs.workers.run import Run
 
 log = get_logger(__name__)
 
