@@ -31,7 +31,7 @@ from wastewise_jobs.workers.places.entries import make_entries
 from wastewise_jobs.workers.places.processes import Processes
 from wastewise_jobs.workers.places.threads import Threads
 from wastewise_jobs.workers.stats import WorkerStats
-from wastewise_jobs.workers.supervisor import Runs
+from wastewise_jobs.workers.supervisor import Supervisor
 
 __all__ = ["Performed", "drain", "perform"]
 
@@ -125,7 +125,7 @@ async def drain(jobs: Jobs, pool: Pool) -> WorkerStats:
     journal = Journal(stats)
     store = JobStore(pool)
     threads, processes = Threads("drain"), Processes(store, log_level="INFO", log_format="auto")
-    runs = Runs(
+    supervisor = Supervisor(
         pool,
         store,
         entries=make_entries(jobs, threads, processes),
@@ -137,7 +137,7 @@ async def drain(jobs: Jobs, pool: Pool) -> WorkerStats:
     )
     capacities = {handler.options.run_in: _SLOTS for handler in jobs}
     lanes = make_lanes(jobs, capacities=capacities, queues=None)
-    background = [asyncio.create_task(loop(), name=name) for name, loop in runs.background()]
+    background = [asyncio.create_task(loop(), name=name) for name, loop in supervisor.background()]
     try:
         while True:
             found = 0
@@ -145,8 +145,8 @@ async def drain(jobs: Jobs, pool: Pool) -> WorkerStats:
                 claimed = await store.claim(_WORKER_ID, None, lane.job_types, _SLOTS, _LEASE)
                 lane.take(len(claimed))
                 if claimed:
-                    runs.start(lane, claimed, float("inf"))
-                    await runs.quiet()
+                    supervisor.start(lane, claimed, float("inf"))
+                    await supervisor.quiet()
                 found += len(claimed)
             if not found:
                 return stats

@@ -36,7 +36,7 @@ class Bench:
             self.store,
             worker_id="w",
             lease=timedelta(seconds=30),
-            look_at_least_every=60,
+            claim_at_least_every=60,
             last_chance=self.last_chance,
             stats=WorkerStats(),
             start=lambda *_: None,

@@ -18,7 +18,7 @@ from wastewise_jobs.jobs.outcome import (
 )
 from wastewise_jobs.jobs.storable import dump_json
 from wastewise_jobs.logs import bind_facts, get_logger
-from wastewise_jobs.workers.run import Run, Stop
+from wastewise_jobs.workers.run import Run, StopReason
 
 log = get_logger(__name__)
 
@@ -38,14 +38,14 @@ async def execute(run: Run) -> Outcome | None:
             outcome = completed(run.context, await entry.call(run.context, given))
     except asyncio.CancelledError as error:
         # Unless a stop was requested, something inside the handler was cancelled.
-        outcome = failure(error) if run.stop is None else None
+        outcome = failure(error) if run.stopped_for is None else None
     except LeaseLostError:
         return None
     except BaseException as error:  # noqa: BLE001 - a handler's run: signals never come this way
         outcome = failure(error)
     if run.context.completed:
         return CompletedInTransaction()
-    if run.stop is None or _ended_by_itself(run, outcome):
+    if run.stopped_for is None or _ended_by_itself(run, outcome):
         return outcome
     return stopped_outcome(run)
 
@@ -83,8 +83,8 @@ def failed_outcome(verdict: Verdict) -> Outcome:
 
 def stopped_outcome(run: Run) -> Outcome | None:
     """The outcome of a run that was ended from outside."""
-    match run.stop:
-        case Stop.TIMEOUT:
+    match run.stopped_for:
+        case StopReason.TIMEOUT:
             limit = f"{run.job.timeout_seconds:g} s"
             return RetryLater(
                 "TIMEOUT",
@@ -92,9 +92,9 @@ def stopped_outcome(run: Run) -> Outcome | None:
                 FailureKind.RETRYABLE,
                 {"reason": "the job type's timeout", "timeout_seconds": run.job.timeout_seconds},
             )
-        case Stop.CANCEL:
+        case StopReason.CANCEL:
             return Cancelled()
-        case Stop.SHUTDOWN | Stop.LEASE_UNSURE:
+        case StopReason.SHUTDOWN | StopReason.LEASE_UNSURE:
             return Released()
         case _:
             return None
@@ -105,6 +105,6 @@ def _ended_by_itself(run: Run, outcome: Outcome | None) -> bool:
     return (
         isinstance(outcome, Completed)
         and run.entry.handler.options.run_in is RunIn.THREAD
-        and run.stop in {Stop.SHUTDOWN, Stop.LEASE_UNSURE}
+        and run.stopped_for in {StopReason.SHUTDOWN, StopReason.LEASE_UNSURE}
         and not run.context.saw_cancellation
     )

@@ -14,7 +14,7 @@ from wastewise_jobs.jobs.model import RescuedAs, RescuedJob
 from wastewise_jobs.jobs.outcome import Failed, RetryLater
 from wastewise_jobs.jobs.store import Retried
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.workers.run import Run, Stop
+from wastewise_jobs.workers.run import Run, StopReason
 from wastewise_jobs.workers.stats import WorkerStats
 
 log = get_logger(__name__)
@@ -49,7 +49,7 @@ class Journal:
         """Their completion is durable."""
         now = time.monotonic()
         self.stats.completed += len(runs)
-        quick, durations = self._quick, self.stats.runs
+        quick, durations = self._quick, self.stats.run_seconds
         for run in runs:
             seconds = now - run.started
             durations[run.job.job_type].observe(seconds)
@@ -87,7 +87,7 @@ class Journal:
             gathered.clear()
 
     def _note_end(self, run: Run) -> None:
-        self.stats.runs[run.job.job_type].observe(time.monotonic() - run.started)
+        self.stats.run_seconds[run.job.job_type].observe(time.monotonic() - run.started)
 
     def _gather(self, facts: Facts, into: list[Facts]) -> None:
         into.append(facts)
@@ -121,7 +121,7 @@ class Journal:
     def released(self, run: Run) -> None:
         """It was given back."""
         self.stats.released += 1
-        if run.stop is Stop.LEASE_UNSURE:
+        if run.stopped_for is StopReason.LEASE_UNSURE:
             self._gather(run.facts(), self._unsure)
         else:
             _tell_released([run.facts()])
@@ -133,7 +133,7 @@ class Journal:
 
     def stuck(self, run: Run) -> None:
         """Its handler did not end when it was stopped."""
-        reason = run.stop.value if run.stop else None
+        reason = run.stopped_for.value if run.stopped_for else None
         log.error("handler_stuck", **run.facts(), stopped_for=reason)
 
     def rescued(self, jobs: list[RescuedJob]) -> None:

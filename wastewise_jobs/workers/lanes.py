@@ -43,7 +43,7 @@ class LastChance:
         """No such job was there to claim.
 
         Nobody is hinted: what another lane was denied meanwhile hardly ever exists, and the next
-        look finds it.
+        poll finds it.
         """
         self._taken = False
 

@@ -13,12 +13,12 @@ from wastewise_jobs.jobs.outcome import CompletedInTransaction, Outcome
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.workers.execute import stopped_outcome
 from wastewise_jobs.workers.journal import Journal
-from wastewise_jobs.workers.run import Run, Stop
+from wastewise_jobs.workers.run import Run, StopReason
 from wastewise_jobs.workers.settle import Settler
 from wastewise_jobs.workers.store import WorkerIdentity
 
 
-async def settle_outside(
+async def settle_without_loop(
     dsn: str,
     runs: Sequence[Run],
     *,
@@ -61,6 +61,6 @@ def _outcome(run: Run) -> Outcome | None:
         return run.outcome
     if run.context.completed:
         return CompletedInTransaction()
-    if run.stop is None:
-        run.stop = Stop.TIMEOUT if run.overdue else Stop.SHUTDOWN
+    if run.stopped_for is None:
+        run.stopped_for = StopReason.TIMEOUT if run.overdue else StopReason.SHUTDOWN
     return stopped_outcome(run)

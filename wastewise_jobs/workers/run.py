@@ -28,7 +28,7 @@ def lease_margin(lease: timedelta) -> float:
     return lease.total_seconds() * _LEASE_MARGIN
 
 
-class Stop(Enum):
+class StopReason(Enum):
     """Why a run is ended from outside."""
 
     TIMEOUT = "timeout"
@@ -52,7 +52,7 @@ class Desk(Protocol):
 
 
 # Calls a function elsewhere than in the loop, and returns its result or raises its error.
-Call = Callable[[JobContext, Any], Awaitable[object]]
+HandlerCall = Callable[[JobContext, Any], Awaitable[object]]
 # Runs a whole job elsewhere, input and outcome included.
 RunElsewhere = Callable[["Run"], Awaitable[Outcome]]
 
@@ -62,7 +62,7 @@ class Entry:
     """A handler as this worker calls it; `elsewhere` is set for handlers of a process."""
 
     handler: AnyHandler
-    call: Call
+    call: HandlerCall
     wants_input: bool
     elsewhere: RunElsewhere | None = None
 
@@ -82,7 +82,7 @@ class Run:
         "outcome",
         "settling",
         "started",
-        "stop",
+        "stopped_for",
         "stuck",
         "stuck_at",
         "task",
@@ -99,7 +99,7 @@ class Run:
         self.start_clock()
         # Written by the heartbeat thread as well.
         self.lease_until = lease_until
-        self.stop: Stop | None = None
+        self.stopped_for: StopReason | None = None
         self.cancel_at = self.stuck_at = NEVER
         self.stuck = False
         # From the moment the outcome is known: nothing stops the run any more.
@@ -139,23 +139,23 @@ class Run:
         """For the context."""
         return self.desk.connection()
 
-    def request_stop(self, reason: Stop, *, patience: float) -> None:
+    def request_stop(self, reason: StopReason, *, patience: float) -> None:
         """End the run: tell the handler, cancel its task, and call it stuck after `patience`.
 
         A lost lease overrides any other reason; otherwise the first one stays. A shutdown has no
         time for the patience of an earlier reason.
         """
-        if self.stop is not None and reason is Stop.SHUTDOWN:
+        if self.stopped_for is not None and reason is StopReason.SHUTDOWN:
             self.stuck_at = min(self.stuck_at, time.monotonic() + patience)
-        if self.settling or (self.stop is not None and reason is not Stop.LEASE_LOST):
+        if self.settling or (self.stopped_for is not None and reason is not StopReason.LEASE_LOST):
             return
-        again = self.stop is not None
-        self.stop = reason
+        again = self.stopped_for is not None
+        self.stopped_for = reason
         if again:
             return
         self.context.cancel()
         now = time.monotonic()
-        cooperative = COOPERATIVE_SECONDS if reason is Stop.CANCEL else 0.0
+        cooperative = COOPERATIVE_SECONDS if reason is StopReason.CANCEL else 0.0
         self.stuck_at = now + cooperative + patience
         # A thread cannot be cancelled; its task waits for the result that tells what became of it.
         if self.entry.handler.options.run_in is not RunIn.THREAD:

@@ -30,8 +30,8 @@ class Histogram:
 class WorkerStats:
     """Totals since the start; `stuck` is how many handlers do not end at this moment.
 
-    `waits` are the times from creation to the claim of a first attempt, `runs` those of attempts
-    that completed, failed or are to be repeated.
+    `wait_seconds` are the times from creation to the claim of a first attempt, `run_seconds` those
+    of attempts that completed, failed or are to be repeated.
     """
 
     claimed: int = 0
@@ -53,12 +53,14 @@ class WorkerStats:
     retried_by_type: Counter[str] = field(default_factory=Counter)
     cancelled_by_type: Counter[str] = field(default_factory=Counter)
     retried_by_kind: Counter[str] = field(default_factory=Counter)
-    waits: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
-    runs: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    wait_seconds: defaultdict[str, Histogram] = field(
+        default_factory=lambda: defaultdict(Histogram)
+    )
+    run_seconds: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
 
     def claimed_jobs(self, jobs: Iterable[ClaimedJob]) -> None:
         """Count them, and how long they waited."""
-        waits = self.waits
+        waits = self.wait_seconds
         for job in jobs:
             self.claimed += 1
             # A later attempt has waited for its retry as well, on purpose.

@@ -18,7 +18,7 @@ from wastewise_jobs.workers.execute import execute, stopped_outcome
 from wastewise_jobs.workers.journal import Journal
 from wastewise_jobs.workers.lanes import Lane, LastChance
 from wastewise_jobs.workers.progress import ProgressBoard
-from wastewise_jobs.workers.run import Entry, Run, Stop, lease_margin
+from wastewise_jobs.workers.run import Entry, Run, StopReason, lease_margin
 from wastewise_jobs.workers.settle import Settler
 from wastewise_jobs.workers.transaction import Transactions
 
@@ -29,7 +29,7 @@ _PATROL_SECONDS = 0.1
 _CONNECTIONS_NOT_FOR_HANDLERS = 3
 
 
-class Runs:
+class Supervisor:
     """`patience`: seconds until a stopped handler that does not end is stuck.
 
     `on_worn_out(lane)` is called when a lane's slots are all taken by stuck handlers.
@@ -105,7 +105,7 @@ class Runs:
         """Somebody has sent a job round again that still runs here: this claim proves it."""
         for run in self.unsettled:
             if run.job.id in ids:
-                run.request_stop(Stop.LEASE_LOST, patience=self._patience)
+                run.request_stop(StopReason.LEASE_LOST, patience=self._patience)
 
     async def quiet(self) -> None:
         """Wait until everything is settled."""
@@ -115,11 +115,11 @@ class Runs:
         """Stop every handler and release its job."""
         self.releasing = True
         for run in list(self.unsettled):
-            run.request_stop(Stop.SHUTDOWN, patience=patience)
+            run.request_stop(StopReason.SHUTDOWN, patience=patience)
 
     def cancel(self, run: Run) -> None:
         """Somebody wants the job cancelled."""
-        run.request_stop(Stop.CANCEL, patience=self._patience)
+        run.request_stop(StopReason.CANCEL, patience=self._patience)
 
     def jobs(self) -> list[ClaimedJob]:
         """What was claimed here and is not settled; one job perhaps twice, under two fences."""
@@ -132,7 +132,7 @@ class Runs:
         completed the job, and the run has not heard of it yet.
         """
         if run in self.unsettled and not run.context.holding:
-            run.request_stop(Stop.LEASE_LOST, patience=self._patience)
+            run.request_stop(StopReason.LEASE_LOST, patience=self._patience)
 
     def report_progress(self, run: Run, progress: Progress) -> None:
         """Write it soon; called from any thread."""
@@ -151,10 +151,10 @@ class Runs:
         if run.stuck:
             self._ended_at_last(run)
             return
-        if run.stop is None and run.overdue and not run.context.completed:
+        if run.stopped_for is None and run.overdue and not run.context.completed:
             # It blocked the loop, or the patrol had seen it.
             self._journal.stats.timeouts += 1
-            run.stop = Stop.TIMEOUT
+            run.stopped_for = StopReason.TIMEOUT
             outcome = stopped_outcome(run)
         self._settle(run, outcome)
 
@@ -191,13 +191,13 @@ class Runs:
                 await asyncio.sleep(_PATROL_SECONDS)
 
     def _check(self, run: Run, now: float) -> None:
-        if run.stop is None:
+        if run.stopped_for is None:
             if now >= run.deadline:
                 self._journal.stats.timeouts += 1
-                run.request_stop(Stop.TIMEOUT, patience=self._patience)
+                run.request_stop(StopReason.TIMEOUT, patience=self._patience)
             elif now >= run.lease_until - self._lease_margin:
                 # Before anybody else could claim it: the handler must not run beside another one.
-                run.request_stop(Stop.LEASE_UNSURE, patience=self._patience)
+                run.request_stop(StopReason.LEASE_UNSURE, patience=self._patience)
         elif now >= run.stuck_at:
             self._give_up(run)
         elif now >= run.cancel_at:

@@ -73,11 +73,11 @@ class Processes:
             longest_line=_LONGEST_LINE,
         )
 
-    async def run(self, run: Run) -> Outcome:
+    async def execute(self, run: Run) -> Outcome:
         """Run the whole job in a child; cancelling this kills the child."""
         try:
             async with self._children.child() as child:
-                return await _Work(child, run).outcome()
+                return await _RunInChild(child, run).outcome()
         except (ChildDiedError, OSError) as error:
             return await self._died(run, error)
 
@@ -117,7 +117,7 @@ class Processes:
         _send(child, {**self._setup, "path": sys.path})
 
 
-class _Work:
+class _RunInChild:
     """One run in its child, which speaks JSON lines."""
 
     def __init__(self, child: Child, run: Run) -> None:
