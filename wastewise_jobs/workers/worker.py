@@ -184,7 +184,7 @@ class Worker:
     @property
     def listener_reconnects(self) -> int:
         """How often notifications were lost and came back."""
-        return self._notifier.stats.reconnects
+        return self._notifier.reconnects
 
     @property
     def loop_lag_seconds(self) -> float:
