@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.handlers.context import JobContext
@@ -38,17 +38,16 @@ class StopReason(Enum):
     LEASE_LOST = "lease_lost"
 
 
-class Desk(Protocol):
-    """What a run needs of its worker."""
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the runs of a worker ask of it: `report_progress` from any thread, the rest in the loop.
 
-    def report_progress(self, run: "Run", progress: Progress) -> None:
-        """Write it soon; called from any thread."""
+    `transaction` ends with the completion of the job, `connection` is for whatever else.
+    """
 
-    def transaction(self, run: "Run") -> AbstractAsyncContextManager[Connection]:
-        """A transaction that completes the job."""
-
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection for a handler."""
+    report_progress: Callable[["Run", Progress], None]
+    transaction: Callable[[ClaimedJob, JobContext], AbstractAsyncContextManager[Connection]]
+    connection: Callable[[], AbstractAsyncContextManager[Connection]]
 
 
 # Calls a function elsewhere than in the loop, and returns its result or raises its error.
@@ -131,9 +130,9 @@ class Run:
         """For the context."""
         self.desk.report_progress(self, progress)
 
-    def transaction(self, _context: JobContext) -> AbstractAsyncContextManager[Connection]:
+    def transaction(self, context: JobContext) -> AbstractAsyncContextManager[Connection]:
         """For the context."""
-        return self.desk.transaction(self)
+        return self.desk.transaction(self.job, context)
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """For the context."""

@@ -5,12 +5,11 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
 
-from wastewise_jobs.db.pool import Connection, Pool
-from wastewise_jobs.jobs.model import ClaimedJob, JobId, Progress
+from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.jobs.model import ClaimedJob, JobId
 from wastewise_jobs.jobs.outcome import Outcome, Released
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
@@ -18,7 +17,7 @@ from wastewise_jobs.workers.execute import execute, stopped_outcome
 from wastewise_jobs.workers.journal import Journal
 from wastewise_jobs.workers.lanes import Lane, LastChance
 from wastewise_jobs.workers.progress import ProgressBoard
-from wastewise_jobs.workers.run import Entry, Run, StopReason, lease_margin
+from wastewise_jobs.workers.run import Desk, Entry, Run, StopReason, lease_margin
 from wastewise_jobs.workers.settle import Settler
 from wastewise_jobs.workers.transaction import Transactions
 
@@ -57,11 +56,9 @@ class Supervisor:
         self._on_worn_out = on_worn_out
         self._settler = Settler(store, journal=journal, on_settled=self._settled)
         self._progress = ProgressBoard(store, on_lost=self.lose)
-        self._transactions = Transactions(
-            pool,
-            lease=lease,
-            most=max(1, pool.get_max_size() - _CONNECTIONS_NOT_FOR_HANDLERS),
-        )
+        most = max(1, pool.get_max_size() - _CONNECTIONS_NOT_FOR_HANDLERS)
+        transactions = Transactions(pool, lease=lease, most=most)
+        self._desk = Desk(self._progress.put, transactions.completing, transactions.connection)
         self._loop = asyncio.get_running_loop()
         self._busy = asyncio.Event()
         self._quiet = asyncio.Event()
@@ -86,14 +83,15 @@ class Supervisor:
 
         So is what a blocked loop heard of too late: somebody else may be running it already.
         """
-        entries, unsettled, loop = self._entries, self.unsettled, self._loop
+        entries, desk = self._entries, self._desk
+        unsettled, loop = self.unsettled, self._loop
         late = time.monotonic() >= lease_until - self._lease_margin
         self._quiet.clear()
         if log.is_enabled_for(logging.DEBUG):
             _tell_claims(jobs)
         self._lose_earlier_runs({job.id for job in jobs})
         for job in jobs:
-            run = Run(job, entries[job.job_type], lane, self, lease_until)
+            run = Run(job, entries[job.job_type], lane, desk, lease_until)
             unsettled.add(run)
             if self.releasing or late:
                 self._settle(run, Released())
@@ -133,18 +131,6 @@ class Supervisor:
         """
         if run in self.unsettled and not run.context.holding:
             run.request_stop(StopReason.LEASE_LOST, patience=self._patience)
-
-    def report_progress(self, run: Run, progress: Progress) -> None:
-        """Write it soon; called from any thread."""
-        self._progress.put(run, progress)
-
-    def transaction(self, run: Run) -> AbstractAsyncContextManager[Connection]:
-        """A transaction on a connection of its own that ends with the completion of the job."""
-        return self._transactions.completing(run.job, run.context)
-
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection for a handler."""
-        return self._transactions.connection()
 
     async def _live(self, run: Run) -> None:
         outcome = await execute(run)
