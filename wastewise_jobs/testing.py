@@ -25,6 +25,7 @@ from wastewise_jobs.jobs.ids import new_job_id
 from wastewise_jobs.jobs.model import AiUsage, ClaimedJob, Progress
 from wastewise_jobs.jobs.storable import dump_json
 from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.workers.event_log import EventLog
 from wastewise_jobs.workers.journal import Journal
 from wastewise_jobs.workers.lanes import LastChance, make_lanes
 from wastewise_jobs.workers.places.entries import make_entries
@@ -121,8 +122,7 @@ async def drain(jobs: Jobs, pool: Pool) -> WorkerStats:
 
     What the jobs enqueue meanwhile is run too. Failed attempts wait for their retry as usual.
     """
-    stats = WorkerStats()
-    journal = Journal(stats)
+    stats, log = WorkerStats(), EventLog()
     store = JobStore(pool)
     threads, processes = Threads("drain"), Processes(store, log_level="INFO", log_format="auto")
     supervisor = Supervisor(
@@ -132,7 +132,7 @@ async def drain(jobs: Jobs, pool: Pool) -> WorkerStats:
         lease=_LEASE,
         patience=5.0,
         last_chance=LastChance(),
-        journal=journal,
+        journal=Journal(stats.take, log.take),
         on_worn_out=lambda _: None,
     )
     capacities = {handler.options.run_in: _SLOTS for handler in jobs}
@@ -150,11 +150,10 @@ async def drain(jobs: Jobs, pool: Pool) -> WorkerStats:
                 found += len(claimed)
             if not found:
                 return stats
-            stats.claimed += found
     finally:
         for task in background:
             task.cancel()
         await asyncio.wait(background)
-        journal.summarize()
+        log.summarize()
         threads.stop()
         processes.stop()

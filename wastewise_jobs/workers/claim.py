@@ -149,7 +149,6 @@ class ClaimLoop:
                 self._last_chance.give_back()
         self._failures.over()
         if jobs:
-            self._stats.claimed_jobs(jobs)
             self._start(jobs, until)
         return len(jobs)
 

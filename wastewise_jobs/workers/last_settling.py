@@ -53,7 +53,6 @@ async def settle_without_loop(
             finally:
                 settling.cancel()
     pool.terminate()
-    journal.summarize()
 
 
 def _outcome(run: Run) -> Outcome | None:

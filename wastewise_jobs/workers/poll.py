@@ -11,7 +11,7 @@ from functools import partial
 from wastewise_jobs.db.loops import Backoff, Beat, Loop, jittered
 from wastewise_jobs.jobs.store import JobStore, Polled
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.workers.journal import Journal
+from wastewise_jobs.workers.journal import JobsRescued, Journal
 
 log = get_logger(__name__)
 
@@ -60,7 +60,7 @@ class PollLoop:
         self._not_before = time.monotonic() + _LEAST_SPACING_SECONDS
         async with asyncio.timeout(_POLL_SECONDS):
             polled = await self._store.poll()
-        self._journal.rescued(polled.rescued)
+        self._journal.tell(JobsRescued(polled.rescued))
         self._found(polled)
         if polled.rescued:
             # They come due within moments, which this poll was too early to see.

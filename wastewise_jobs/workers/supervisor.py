@@ -1,7 +1,6 @@
 """The runs in progress: started, watched, stopped, settled. Only the worker's loop touches them."""
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -12,16 +11,19 @@ from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.model import ClaimedJob, JobId
 from wastewise_jobs.jobs.outcome import Outcome, Released
 from wastewise_jobs.jobs.store import JobStore
-from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.execute import execute, stopped_outcome
-from wastewise_jobs.workers.journal import Journal
+from wastewise_jobs.workers.journal import (
+    HandlerStuck,
+    JobsClaimed,
+    Journal,
+    RunTimedOut,
+    StuckHandlerEnded,
+)
 from wastewise_jobs.workers.lanes import Lane, LastChance
 from wastewise_jobs.workers.progress import ProgressBoard
 from wastewise_jobs.workers.run import Desk, Entry, Run, StopReason, lease_margin
 from wastewise_jobs.workers.settle import Settler
 from wastewise_jobs.workers.transaction import Transactions
-
-log = get_logger(__name__)
 
 _PATROL_SECONDS = 0.1
 # Claims, settling and progress must find a connection, whatever handlers do with theirs.
@@ -87,8 +89,7 @@ class Supervisor:
         unsettled, loop = self.unsettled, self._loop
         late = time.monotonic() >= lease_until - self._lease_margin
         self._quiet.clear()
-        if log.is_enabled_for(logging.DEBUG):
-            _tell_claims(jobs)
+        self._journal.tell(JobsClaimed(jobs))
         self._lose_earlier_runs({job.id for job in jobs})
         for job in jobs:
             run = Run(job, entries[job.job_type], lane, desk, lease_until)
@@ -139,7 +140,7 @@ class Supervisor:
             return
         if run.stopped_for is None and run.overdue and not run.context.completed:
             # It blocked the loop, or the patrol had seen it.
-            self._journal.stats.timeouts += 1
+            self._journal.tell(RunTimedOut(run))
             run.stopped_for = StopReason.TIMEOUT
             outcome = stopped_outcome(run)
         self._settle(run, outcome)
@@ -179,7 +180,7 @@ class Supervisor:
     def _check(self, run: Run, now: float) -> None:
         if run.stopped_for is None:
             if now >= run.deadline:
-                self._journal.stats.timeouts += 1
+                self._journal.tell(RunTimedOut(run))
                 run.request_stop(StopReason.TIMEOUT, patience=self._patience)
             elif now >= run.lease_until - self._lease_margin:
                 # Before anybody else could claim it: the handler must not run beside another one.
@@ -193,8 +194,7 @@ class Supervisor:
         """Record the outcome without the handler; its slot stays taken until it ends."""
         run.stuck = True
         self.stuck.add(run)
-        self._journal.stats.stuck += 1
-        self._journal.stuck(run)
+        self._journal.tell(HandlerStuck(run))
         self._settle(run, stopped_outcome(run))
         # Lanes share slots: what is stuck in one of them is missing in the others.
         for slots in run.lane.slots:
@@ -204,20 +204,8 @@ class Supervisor:
 
     def _ended_at_last(self, run: Run) -> None:
         self.stuck.discard(run)
-        self._journal.stats.stuck -= 1
+        self._journal.tell(StuckHandlerEnded(run))
         if run in self.unsettled:
             run.stuck = False
         else:
             self._free([run])
-
-
-def _tell_claims(jobs: Sequence[ClaimedJob]) -> None:
-    for job in jobs:
-        log.debug(
-            "job_claimed",
-            job_id=str(job.id),
-            job_type=job.job_type,
-            attempt=job.attempt,
-            fence=job.fence,
-            waited_seconds=round(job.waited_seconds, 3),
-        )

@@ -22,6 +22,7 @@ from wastewise_jobs.handlers.registry import Jobs
 from wastewise_jobs.jobs.store import JobStore, Polled
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.claim import ClaimLoop
+from wastewise_jobs.workers.event_log import EventLog
 from wastewise_jobs.workers.heartbeat import Heartbeat, Watched
 from wastewise_jobs.workers.journal import Journal
 from wastewise_jobs.workers.lanes import Lane, LastChance, make_lanes
@@ -82,7 +83,8 @@ class Worker:
     ) -> None:
         self.stats = WorkerStats()
         self._dsn = dsn
-        self._journal = Journal(self.stats)
+        self._log = EventLog()
+        self._journal = Journal(self.stats.take, self._log.take)
         self._grace = shutdown_grace.total_seconds()
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
@@ -236,11 +238,12 @@ class Worker:
                 within=seconds,
             )
         )
+        self._log.summarize()
 
     async def run(self) -> None:
         """Work until `stop()` or `abort()`; a cancellation counts as `abort()`."""
         bind_contextvars(worker_id=self.worker_id)
-        self._journal.begin()
+        self._log.begin()
         slots = {lane.name: lane.capacity for lane in self.lanes}
         log.info("worker_started", job_types=self.identity.job_types, slots=slots)
         self._heartbeat.start()
@@ -260,7 +263,7 @@ class Worker:
             self._heartbeat.stop()
             await self._processes.stopped(within=_LAST_DEATH_SECONDS)
             await self._heartbeat.stopped(within=_LAST_BEAT_SECONDS)
-            self._journal.summarize()
+            self._log.summarize()
             self._over = not self.running
             log.info("worker_stopped", unsettled=self.running)
 
