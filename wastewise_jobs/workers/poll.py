@@ -10,10 +10,7 @@ from functools import partial
 
 from wastewise_jobs.db.loops import Backoff, Beat, Loop, jittered
 from wastewise_jobs.jobs.store import JobStore, Polled
-from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.journal import JobsRescued, Journal
-
-log = get_logger(__name__)
 
 _LEAST_SPACING_SECONDS = 0.2
 _POLL_SECONDS = 10.0

@@ -48,9 +48,7 @@ class Supervisor:
         journal: Journal,
         on_worn_out: Callable[[Lane], None],
     ) -> None:
-        self._store = store
         self._entries = entries
-        self._lease = lease
         self._lease_margin = lease_margin(lease)
         self._patience = patience
         self._last_chance = last_chance
