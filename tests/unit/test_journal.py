@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from wastewise_jobs.jobs.failure import DATABASE_UNAVAILABLE, FailureKind
-from wastewise_jobs.jobs.model import ClaimedJob, JobId, RescuedJob
+from wastewise_jobs.jobs.failure_rules import DATABASE_UNAVAILABLE, FailureKind
+from wastewise_jobs.jobs.model import ClaimedJob, JobId, RescuedAs, RescuedJob
 from wastewise_jobs.jobs.outcome import Failed, RetryLater
 from wastewise_jobs.workers.event_log import EventLog
 from wastewise_jobs.workers.journal import (
@@ -61,7 +61,7 @@ def run(*, seconds: float = 0.0, stopped_for: StopReason | None = None) -> Run:
     return made
 
 
-def rescued(settled: str = "rescued") -> RescuedJob:
+def rescued(settled: RescuedAs = RescuedAs.RESCUED) -> RescuedJob:
     return RescuedJob(JobId(uuid4()), "plain", "w-1", 1, settled)
 
 
@@ -91,7 +91,7 @@ def told(*events: Event) -> tuple[WorkerStats, list[str]]:
         (RunTimedOut(run()), {"timeouts": 1}, []),
         (HandlerStuck(run()), {"stuck": 1}, ["handler_stuck"]),
         (StuckHandlerEnded(run()), {"stuck": -1}, []),
-        (JobsRescued([rescued(), rescued("failed")]), {"rescued": 2}, ["job_rescued"] * 2),
+        (JobsRescued([rescued(), rescued(RescuedAs.FAILED)]), {"rescued": 2}, ["job_rescued"] * 2),
     ],
 )
 async def test_each_event_is_counted_and_logged(
