@@ -89,14 +89,15 @@ async def test_dribbling_does_not_move_the_deadline(
         assert deadline is not None
 
         async def dribble() -> None:
-            while True:
+            # Fewer than a header may have.
+            for _ in range(1000):
                 writer.write(b"a")
                 assert await received.get() is deadline
 
         dribbling = asyncio.create_task(dribble())
         try:
             assert await end_of(reader) == b""
-            assert not dribbling.done()
+            assert not dribbling.done() or dribbling.exception() is None
         finally:
             dribbling.cancel()
 
