@@ -25,14 +25,14 @@ from wastewise_jobs.jobs.ids import new_job_id
 from wastewise_jobs.jobs.model import AiUsage, ClaimedJob, Progress
 from wastewise_jobs.jobs.storable import dump_json
 from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.workers.event_log import EventLog
 from wastewise_jobs.workers.journal import Journal
-from wastewise_jobs.workers.lanes import make_lanes
+from wastewise_jobs.workers.lanes import LastChance, make_lanes
 from wastewise_jobs.workers.places.entries import make_entries
 from wastewise_jobs.workers.places.processes import Processes
 from wastewise_jobs.workers.places.threads import Threads
-from wastewise_jobs.workers.slots import LastChance
 from wastewise_jobs.workers.stats import WorkerStats
-from wastewise_jobs.workers.supervisor import Runs
+from wastewise_jobs.workers.supervisor import Supervisor
 
 __all__ = ["Performed", "drain", "perform"]
 
@@ -122,23 +122,22 @@ async def drain(jobs: Jobs, pool: Pool) -> WorkerStats:
 
     What the jobs enqueue meanwhile is run too. Failed attempts wait for their retry as usual.
     """
-    stats = WorkerStats()
-    journal = Journal(stats)
+    stats, log = WorkerStats(), EventLog()
     store = JobStore(pool)
     threads, processes = Threads("drain"), Processes(store, log_level="INFO", log_format="auto")
-    runs = Runs(
+    supervisor = Supervisor(
         pool,
         store,
         entries=make_entries(jobs, threads, processes),
         lease=_LEASE,
         patience=5.0,
         last_chance=LastChance(),
-        journal=journal,
+        journal=Journal(stats.take, log.take),
         on_worn_out=lambda _: None,
     )
     capacities = {handler.options.run_in: _SLOTS for handler in jobs}
     lanes = make_lanes(jobs, capacities=capacities, queues=None)
-    background = [asyncio.create_task(loop(), name=name) for name, loop in runs.background()]
+    background = [asyncio.create_task(loop(), name=name) for name, loop in supervisor.background()]
     try:
         while True:
             found = 0
@@ -146,16 +145,15 @@ async def drain(jobs: Jobs, pool: Pool) -> WorkerStats:
                 claimed = await store.claim(_WORKER_ID, None, lane.job_types, _SLOTS, _LEASE)
                 lane.take(len(claimed))
                 if claimed:
-                    runs.start(lane, claimed, float("inf"))
-                    await runs.quiet()
+                    supervisor.start(lane, claimed, float("inf"))
+                    await supervisor.quiet()
                 found += len(claimed)
             if not found:
                 return stats
-            stats.claimed += found
     finally:
         for task in background:
             task.cancel()
         await asyncio.wait(background)
-        journal.summarize()
+        log.summarize()
         threads.stop()
         processes.stop()

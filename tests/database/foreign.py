@@ -65,7 +65,7 @@ async def assert_everybody_is_served(connection: Connection, pool: Pool) -> None
     theirs = await enqueue_one(store, user_id=VICTIM, project_id=VICTIMS_PROJECT)
     claimed = {job.id: job for job in await claim(store, 500, job_types=TYPES)}
     assert theirs in claimed
-    await store.look()
+    await store.poll()
     for view in await store.list_jobs(JobFilter(), limit=200) + await store.views([*claimed]):
         assert len(repr(view)) < MOST_LISTED_BYTES
     assert await store.complete([(claimed[theirs], Completed('{"good": 1}'))]) == {theirs}

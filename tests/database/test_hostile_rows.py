@@ -302,7 +302,7 @@ async def test_everything_that_looks_at_jobs_goes_on(
 
 
 async def goes_on(pool: Pool, store: JobStore, spoiled: list[JobId]) -> None:
-    await store.look()
+    await store.poll()
     await seconds_until_due(store)
     async with pool.acquire() as connection:
         for call in (

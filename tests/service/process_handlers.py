@@ -92,16 +92,23 @@ def leaves_a_thread(job: JobContext) -> None:
     threading.Thread(target=_report_for_ever, args=(job,), daemon=True).start()
 
 
+_reported = threading.Semaphore(0)
+
+
 def _report_for_ever(job: JobContext) -> None:
     while True:
         job.progress(77, "of another job")
+        _reported.release()
         time.sleep(0.01)
 
 
 @jobs.handler("says_nothing", run_in="process")
 def says_nothing(job: JobContext) -> None:
-    # Long enough for what others say in its name to be written.
-    time.sleep(0.5)
+    while _reported.acquire(blocking=False):
+        pass
+    # Often enough for what others say in its name to be sent and written, were it heard.
+    for _ in range(50):
+        assert _reported.acquire(timeout=10)
 
 
 @jobs.handler("sets_in_process", run_in="process")

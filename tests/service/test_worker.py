@@ -17,7 +17,7 @@ from wastewise_jobs import JobContext, JobRefusedError, Jobs, PermanentError, Re
 from wastewise_jobs.jobs.model import AiUsage, JobId
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import merge_facts
-from wastewise_jobs.workers import journal, settle
+from wastewise_jobs.workers import event_log, settle
 
 
 class Pair(BaseModel):
@@ -589,7 +589,7 @@ async def test_quick_successes_share_a_log_line_and_failures_have_their_own(
     db: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # However slow the machine is just now.
-    monkeypatch.setattr(journal, "_QUICK_SECONDS", 60.0)
+    monkeypatch.setattr(event_log, "_QUICK_SECONDS", 60.0)
     jobs = Jobs()
 
     @jobs.handler("plain")
@@ -653,7 +653,7 @@ async def test_the_summary_of_quick_jobs_is_in_nobodys_name_but_the_workers(
     db: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Quick on a busy machine too.
-    monkeypatch.setattr(journal, "_QUICK_SECONDS", 60.0)
+    monkeypatch.setattr(event_log, "_QUICK_SECONDS", 60.0)
     jobs = Jobs()
 
     @jobs.handler("quick")

@@ -59,7 +59,8 @@ async def test_whatever_a_handler_raises_ends_its_attempt_and_nothing_else(
         for _ in range(count):
             await handler.enqueue()
         await eventually(lambda: worker.stats.retried == count)
-        assert (worker.stuck, worker.lanes[0].free) == (0, 1)
+        # A claim that finds nothing holds its slot for as long as it takes.
+        await eventually(lambda: (worker.stuck, worker.lanes[0].free) == (0, 1))
         await everything_agrees(b.pool)
 
 

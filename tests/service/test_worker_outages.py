@@ -21,7 +21,7 @@ from wastewise_jobs.db.pool import create_pool
 from wastewise_jobs.jobs.failure import classify
 from wastewise_jobs.jobs.failure_rules import FailureKind
 from wastewise_jobs.jobs.model import ClaimedJob
-from wastewise_jobs.jobs.store import JobStore, Look
+from wastewise_jobs.jobs.store import JobStore, Polled
 
 OWN_SESSION = "SELECT pg_backend_pid()"
 CUT = """
@@ -105,14 +105,14 @@ async def test_an_open_transaction_of_a_front_end_costs_no_job(
         await go_on.wait()
         return job.cancelled
 
-    looks: list[Look] = []
-    look = JobStore.look
+    polls: list[Polled] = []
+    plain = JobStore.poll
 
-    async def counted(store: JobStore) -> Look:
-        looks.append(await look(store))
-        return looks[-1]
+    async def counted(store: JobStore) -> Polled:
+        polls.append(await plain(store))
+        return polls[-1]
 
-    monkeypatch.setattr(JobStore, "look", counted)
+    monkeypatch.setattr(JobStore, "poll", counted)
     poll = timedelta(seconds=60)
     async with bench(db, jobs) as b, b.worker(poll_interval=poll), connected(db) as front_end:
         job_id = (await waits.enqueue()).id
@@ -121,13 +121,13 @@ async def test_an_open_transaction_of_a_front_end_costs_no_job(
         await transaction.start()
         await front_end.execute("UPDATE analysis_jobs SET priority = 1 WHERE id = $1", job_id)
         expired = "SELECT lease_expires_at < now() - interval '2 s' FROM job_queue WHERE id = $1"
-        looks.clear()
+        polls.clear()
         began = time.monotonic()
         await eventually(lambda: b.pool.fetchval(expired, job_id))
         # Nor does anybody look all the time for a lease that cannot be taken.
-        assert len(looks) < 3 + 1.5 * (time.monotonic() - began)
+        assert len(polls) < 3 + 1.5 * (time.monotonic() - began)
         await transaction.commit()
-        # The first look of somebody else comes before the heartbeat.
+        # The first poll of somebody else comes before the heartbeat.
         assert await rescue(b.store) == []
         renewed = "SELECT lease_expires_at > now() AND NOT expired FROM job_queue WHERE id = $1"
         await eventually(lambda: b.pool.fetchval(renewed, job_id))
@@ -270,7 +270,7 @@ async def test_a_cut_listener_costs_only_latency(db: str, pool: asyncpg.Pool) ->
     async with bench(db, jobs) as b, b.worker(poll_interval=timedelta(seconds=60)) as worker:
         await eventually(lambda: worker.listening)
         await pool.execute(listeners, "wastewise-jobs listener")
-        # Enqueued while nobody listens: found by the look that follows the reconnect.
+        # Enqueued while nobody listens: found by the poll that follows the reconnect.
         job_id = (await plain.enqueue()).id
         await b.until(job_id, "completed", within=15)
         await eventually(lambda: worker.listening)
@@ -352,7 +352,7 @@ async def test_what_an_outage_does_to_many_jobs_is_few_lines(db: str) -> None:
                 await knife.execute("ALTER TABLE job_queue RENAME TO hidden")
                 await knife.execute(CUT)
                 await eventually(lambda: worker.stats.heartbeat_errors > 0)
-                runs = worker._runs.unsettled
+                runs = worker._supervisor.unsettled
                 await eventually(lambda: all(run.settling for run in runs))
                 await knife.execute("ALTER TABLE hidden RENAME TO job_queue")
                 await all_began(20)

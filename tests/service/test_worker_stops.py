@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from structlog.testing import capture_logs
 
-from tests.service.workers import Bench, bench, everything_agrees
+from tests.service.workers import QUICK, Bench, bench, everything_agrees
 from tests.support import eventually
 from wastewise_jobs import JobContext, Jobs
 
@@ -300,7 +300,10 @@ async def test_a_handler_that_blocks_the_loop_keeps_its_job(db: str) -> None:
     @jobs.handler("blocks")
     async def blocks(job: JobContext) -> None:
         runs.append(job.attempt)
-        time.sleep(4)  # noqa: ASYNC251 - that is the point: longer than two leases
+        (run,) = worker._supervisor.unsettled
+        renewed_twice = run.lease_until + 2 * QUICK["lease"].total_seconds()
+        while time.monotonic() < run.lease_until < renewed_twice:
+            time.sleep(0.01)  # noqa: ASYNC251 - that is the point
 
     async with bench(db, jobs) as b:
         with capture_logs() as logs:
@@ -321,7 +324,8 @@ async def test_a_handler_that_blocked_the_loop_past_its_timeout_did_not_complete
     @jobs.handler("blocks", timeout=0.2, max_retries=0)
     async def blocks(job: JobContext) -> str:
         free.set()
-        time.sleep(3)  # noqa: ASYNC251 - that is the point
+        while time.monotonic() < max(run.deadline for run in worker._supervisor.unsettled):
+            time.sleep(0.01)  # noqa: ASYNC251 - that is the point
         return "too late"
 
     @jobs.handler("in_time", timeout=2.5)
@@ -452,7 +456,7 @@ async def test_a_shutdown_waits_for_running_jobs(db: str) -> None:
 
 async def test_a_shutdown_releases_what_does_not_end_in_time(db: str) -> None:
     jobs = Jobs()
-    started = asyncio.Barrier(4)
+    started, go_on = asyncio.Barrier(4), threading.Event()
 
     @jobs.handler("waits")
     async def waits(job: JobContext) -> None:
@@ -461,7 +465,7 @@ async def test_a_shutdown_releases_what_does_not_end_in_time(db: str) -> None:
 
     @jobs.handler("stubborn")
     def stubborn(job: JobContext) -> None:
-        time.sleep(5)
+        go_on.wait(60)
 
     async with bench(db, jobs) as b:
         async with b.worker() as worker:
@@ -475,6 +479,7 @@ async def test_a_shutdown_releases_what_does_not_end_in_time(db: str) -> None:
             assert job.retry_after is None
         assert worker.stats.released == 4
         await everything_agrees(b.pool)
+    go_on.set()
 
 
 async def test_abort_does_not_wait_for_the_grace_period(db: str) -> None:

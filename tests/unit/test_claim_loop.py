@@ -13,7 +13,7 @@ from wastewise_jobs.handlers.options import RunIn
 from wastewise_jobs.jobs.model import ClaimedJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.workers.claim import ClaimLoop
-from wastewise_jobs.workers.slots import Lane, LastChance, Slots
+from wastewise_jobs.workers.lanes import Lane, LastChance, Slots
 from wastewise_jobs.workers.stats import WorkerStats
 
 
@@ -36,7 +36,7 @@ class Bench:
             self.store,
             worker_id="w",
             lease=timedelta(seconds=30),
-            look_at_least_every=60,
+            claim_at_least_every=60,
             last_chance=self.last_chance,
             stats=WorkerStats(),
             start=lambda *_: None,

@@ -232,7 +232,7 @@ async def serving(pool: Pool, **options: Any) -> AsyncIterator[Api]:
         job_types=types,
         project_store=ProjectStore(pool),
         authenticator=secret,
-        doorbell=bell,
+        ring=bell.ring,
         **options,
     )
     async with (

@@ -23,7 +23,7 @@ def application(pool: Pool) -> web.Application:
         job_types=JobTypeStore(pool),
         project_store=ProjectStore(pool),
         authenticator=create_authenticator(key_store=KeyStore(pool)),
-        doorbell=None,  # type: ignore[arg-type] # nothing is created here
+        ring=lambda _: None,
     )
 
 

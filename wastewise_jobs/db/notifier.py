@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import asyncpg
 
@@ -34,14 +33,6 @@ _POLL_ONLY_RECHECK_SECONDS = 300.0
 
 class _DeafError(Exception):
     """LISTEN was accepted, but our own notification did not come back."""
-
-
-@dataclass(slots=True)
-class NotifierStats:
-    """What became of the connection so far."""
-
-    received: int = 0
-    reconnects: int = 0
 
 
 class Notifier:
@@ -76,8 +67,9 @@ class Notifier:
         self._heard = asyncio.Event()
         self._was_heard = False
         self.beat = Beat(check_every + check_limit)
-        self.stats = NotifierStats()
         self.listening = False
+        # How often notifications were lost and came back.
+        self.reconnects = 0
 
     async def run(self) -> None:
         """Listen until cancelled, reconnecting for as long as it takes."""
@@ -166,16 +158,15 @@ class Notifier:
 
     def _connected(self, *, recovered: bool) -> None:
         if self._was_heard:
-            self.stats.reconnects += 1
+            self.reconnects += 1
         self._was_heard = True
         self.listening = True
         if recovered:
-            log.info("listener_connected", reconnects=self.stats.reconnects)
+            log.info("listener_connected", reconnects=self.reconnects)
         self._on_connect()
 
     def _heard_itself(self, *_: object) -> None:
         self._heard.set()
 
     def _received(self, _connection: object, _pid: int, topic: str, payload: object) -> None:
-        self.stats.received += 1
         self._on_message(topic, str(payload))

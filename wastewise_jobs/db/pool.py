@@ -69,23 +69,23 @@ class PooledConnection(_Connection):
         """Whether it waits in the pool."""
         return getattr(self, "_proxy", None) is None
 
-    @property
-    def peer(self) -> Peer | None:
-        """What is at its other end, while it is open."""
-        if self.is_closed():
+    def held_at(self) -> tuple[Host, Peer] | None:
+        """Where it leads to, while it is open and somebody holds it."""
+        if self.idle or self.host is None or self.is_closed():
             return None
         transport = getattr(self, "_transport", None)
         name = transport.get_extra_info("peername") if transport is not None else None
-        return (str(name[0]), int(name[1])) if isinstance(name, tuple) else socket_of(self.host)
+        peer = (str(name[0]), int(name[1])) if isinstance(name, tuple) else socket_of(self.host)
+        return (self.host, peer) if peer is not None else None
 
     def _set_proxy(self, proxy: object) -> None:
         super()._set_proxy(proxy)  # type: ignore[misc]  # not in their stubs
         if self.doubts is None:
             return
         if proxy is None:
-            self.doubts.given_back(self)
+            self.doubts.given_back(self.held_at)
         else:
-            self.doubts.taken(self)
+            self.doubts.taken(self.held_at)
 
     def get_reset_query(self) -> str:
         """Nothing; a transaction that was left open is rolled back all the same."""
@@ -126,7 +126,14 @@ def create_pool(
     """
     siblings: weakref.WeakSet[PooledConnection] = weakref.WeakSet()
     address = read_dsn(dsn).or_of_environment()
-    doubts = Doubts(address, siblings, drop) if len(address.hosts) > 1 else None
+
+    def give_up(host: Host) -> int:
+        lost = [one for one in siblings if one.host == host]
+        for connection in lost:
+            drop(connection)
+        return len(lost)
+
+    doubts = Doubts(address, give_up) if len(address.hosts) > 1 else None
 
     async def init(connection: Connection) -> None:
         if isinstance(connection, PooledConnection):
@@ -205,7 +212,7 @@ async def prepare_connection(connection: Connection) -> None:
         if not trouble.sqlstate(error).startswith(trouble.UNUSABLE):
             return
         if isinstance(held, PooledConnection) and held.doubts is not None:
-            held.doubts.pass_over(held)
+            held.doubts.pass_over(held.host)
         drop(held)
 
     connection.add_query_logger(close_if_unusable)

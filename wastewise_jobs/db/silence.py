@@ -8,9 +8,9 @@ another. Only with several hosts: of a single one there is nothing to do but wai
 
 import asyncio
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import TypeAlias
 
 from wastewise_jobs.db.connect import put_last
 from wastewise_jobs.dsn import Dsn, Host
@@ -25,60 +25,45 @@ _PORT = 5432
 # nothing into its log when nobody goes on, as it does after the same question for TLS.
 _SIGN_OF_LIFE = struct.pack("!ll", 8, 80877104)
 
-Peer = str | tuple[str, int]
+Peer: TypeAlias = str | tuple[str, int]
 
 
-class Held(Protocol):
-    """A connection that somebody may hold."""
-
-    host: Host | None
-
-    @property
-    def idle(self) -> bool:
-        """Whether nobody holds it."""
-        ...
-
-    @property
-    def peer(self) -> Peer | None:
-        """What is at its other end."""
-        ...
+# Where a connection leads to; None when nobody holds it any more, or it is closed.
+Held: TypeAlias = Callable[[], tuple[Host, Peer] | None]
 
 
 class Doubts:
-    """Those of one pool; `connections` are all that are open, `drop` ends one at once."""
+    """Those of one pool; `give_up(host)` drops its connections to the host, and counts them."""
 
-    def __init__(
-        self, address: Dsn, connections: Iterable[Held], drop: Callable[[Held], None]
-    ) -> None:
+    def __init__(self, address: Dsn, give_up: Callable[[Host], int]) -> None:
         self._address = address
-        self._connections = connections
-        self._drop = drop
+        self._give_up = give_up
         self._timers: dict[Held, asyncio.TimerHandle] = {}
         self._asking: dict[Host, asyncio.Task[None]] = {}
 
-    def taken(self, connection: Held) -> None:
+    def taken(self, held: Held) -> None:
         """Somebody holds it from now on."""
         loop = asyncio.get_running_loop()
-        self._timers[connection] = loop.call_later(DOUBT_SECONDS, self._doubt, connection)
+        self._timers[held] = loop.call_later(DOUBT_SECONDS, self._doubt, held)
 
-    def given_back(self, connection: Held) -> None:
+    def given_back(self, held: Held) -> None:
         """Nobody holds it any more."""
-        if (timer := self._timers.pop(connection, None)) is not None:
+        if (timer := self._timers.pop(held, None)) is not None:
             timer.cancel()
 
-    def pass_over(self, connection: Held) -> None:
-        """Its host cannot be used now: ask the others first."""
-        put_last(self._address, connection.host)
+    def pass_over(self, host: Host | None) -> None:
+        """It cannot be used now: ask the others first."""
+        put_last(self._address, host)
 
-    def _doubt(self, connection: Held) -> None:
-        self._timers.pop(connection, None)
-        host, peer = connection.host, connection.peer
-        if connection.idle or host is None or peer is None:
+    def _doubt(self, held: Held) -> None:
+        self._timers.pop(held, None)
+        if (found := held()) is None:
             return
+        host, peer = found
         # Nobody has to ask twice: what one hears holds for all.
         if host not in self._asking:
             self._asking[host] = asyncio.create_task(self._ask(host, peer), name="sign of life")
-        self.taken(connection)
+        self.taken(held)
 
     async def _ask(self, host: Host, peer: Peer) -> None:
         try:
@@ -87,10 +72,7 @@ class Doubts:
         finally:
             del self._asking[host]
         put_last(self._address, host)
-        lost = [one for one in self._connections if one.host == host]
-        log.warning("database_host_given_up", connections=len(lost))
-        for connection in lost:
-            self._drop(connection)
+        log.warning("database_host_given_up", connections=self._give_up(host))
 
 
 async def answers(peer: Peer, *, within: float) -> bool:

@@ -113,7 +113,7 @@ WHERE u.ids IS NOT NULL
 CANCEL_RUNNING = "SELECT public.cancel_running_jobs($1::uuid[], $2::bigint[])"
 
 # One row at least: what an idle worker must know, in one statement.
-LOOK = """
+POLL = """
 SELECT
     d.due_in, d.expires_in, d.queues, d.job_types,
     r.id, r.job_type, r.worker_id, r.crash_count, r.settled

@@ -73,8 +73,8 @@ class Retried:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one look found.
+class Polled:
+    """What one poll found.
 
     `kinds` are the (queue, job type) pairs that have due jobs, `due_in` the seconds until the next
     waiting job comes due (None: none waits), `expires_in` until the first lease expires if nobody
@@ -253,13 +253,13 @@ class JobStore:
         """Record as cancelled what somebody asked to cancel; returns the jobs won."""
         return {row[0] for row in await self._pool.fetch(sql.CANCEL_RUNNING, *_leases(jobs))}
 
-    async def look(self, limit: int = 500) -> Look:
+    async def poll(self, limit: int = 500) -> Polled:
         """Rescue, and say what there is to claim; the poll of an idle worker."""
-        rows = await self._pool.fetch(sql.LOOK, limit)
+        rows = await self._pool.fetch(sql.POLL, limit)
         due_in, expires_in, queues, job_types, *_ = rows[0]
         rescued = [_rescued(*row[4:]) for row in rows if row["id"] is not None]
         kinds = list(zip(queues or (), job_types or (), strict=True))
-        return Look(rescued, kinds, due_in, expires_in)
+        return Polled(rescued, kinds, due_in, expires_in)
 
     async def is_foreign(self, job_id: UUID) -> bool:
         """Whether what the job is about was said by a writer to whom row level security applies.

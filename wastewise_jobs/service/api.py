@@ -69,7 +69,7 @@ def _app(settings: Settings, pool: Pool, vitals: Vitals, links: AlertLinks) -> "
         job_types=JobTypeStore(pool),
         project_store=ProjectStore(pool),
         authenticator=_authenticator(settings, pool),
-        doorbell=vitals.doorbell,
+        ring=vitals.doorbell.ring,
         user_priority_floor=settings.user_priority_floor,
         rate_limit_per_minute=settings.job_rate_limit_per_minute,
         cors_allowed_origins=settings.cors_allowed_origins,

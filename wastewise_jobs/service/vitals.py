@@ -53,11 +53,11 @@ def make_vitals(
     worker: Worker | None,
 ) -> Vitals:
     from wastewise_jobs.maintenance.metrics import maintenance_figures
-    from wastewise_jobs.workers.metrics import worker_figures
+    from wastewise_jobs.workers.metrics import worker_metrics
 
     sources: list[Callable[[], Iterable[Metric]]] = [partial(maintenance_figures, maintenance)]
     if worker is not None:
-        sources.append(partial(worker_figures, worker))
+        sources.append(partial(worker_metrics, worker))
     return Vitals(doorbell, maintenance, dispatcher, worker, Exposition(pool, sources))
 
 

@@ -46,7 +46,7 @@ from wastewise_jobs.web.http.middleware import (
     on_every_answer,
 )
 from wastewise_jobs.web.http.openapi import openapi
-from wastewise_jobs.web.http.route import Rings, Route, mount
+from wastewise_jobs.web.http.route import Route, mount
 from wastewise_jobs.web.http.server import ANSWERS
 from wastewise_jobs.web.table import Resources, api_routes, metrics_port_routes
 from wastewise_jobs.web.watch import JobWatcher
@@ -63,7 +63,7 @@ def create_app(
     job_types: JobTypeStore,
     project_store: ProjectStore,
     authenticator: Authenticator,
-    doorbell: Rings,
+    ring: Callable[[str], None],
     user_priority_floor: int = 1,
     rate_limit_per_minute: int = 0,
     cors_allowed_origins: Collection[str] = (),
@@ -79,11 +79,11 @@ def create_app(
 ) -> web.Application:
     """The API as an aiohttp application, to be served by `web.server`.
 
-    `late_loops` and `listener` feed /livez and /readyz, as HealthResource says; a rate limit of 0
-    is off; `behind_tls` adds Strict-Transport-Security; "today" is the day in `time_zone`, and a
-    worker without a heartbeat for `silent_after` is not alive; `job_quota` says that the database
-    may have one. The application owns what it starts itself and ends it on shutdown; the pool and
-    the stores belong to the caller.
+    `ring(queue)` wakes idle workers; `late_loops` and `listener` feed /livez and /readyz, as
+    HealthResource says; a rate limit of 0 is off; `behind_tls` adds Strict-Transport-Security;
+    "today" is the day in `time_zone`, and a worker without a heartbeat for `silent_after` is not
+    alive; `job_quota` says that the database may have one. The application owns what it starts
+    itself and ends it on shutdown; the pool and the stores belong to the caller.
     """
     # Without any, no link that somebody holds is good.
     links = alert_links or AlertLinks("", secrets.token_bytes(32))
@@ -105,12 +105,15 @@ def create_app(
                 catalogue=catalogue,
                 batcher=batcher,
                 watcher=watcher,
-                doorbell=doorbell,
+                ring=ring,
                 writes=writes,
                 priority_floor=user_priority_floor,
             ),
             events=EventsResource(
-                store=job_store, watcher=watcher, authenticator=authenticator, answers=answers
+                store=job_store,
+                watcher=watcher,
+                authenticate=authenticator.authenticate,
+                answers=answers,
             ),
             job_data=JobDataResource(
                 store=job_store,
@@ -143,7 +146,7 @@ def create_app(
     mount(
         app,
         routes,
-        authenticator=authenticator,
+        authenticate=authenticator.authenticate,
         rate_limit=RateLimit(rate_limit_per_minute),
         bodies=bodies,
         expect=answer_expect,
@@ -186,7 +189,7 @@ def create_metrics_app(
         app,
         metrics_port_routes(MetricsResource(exposition), health),
         # Every route is public: nobody is asked.
-        authenticator=create_authenticator(key_store=KeyStore(pool)),
+        authenticate=create_authenticator(key_store=KeyStore(pool)).authenticate,
         rate_limit=RateLimit(0),
         bodies=body_budget(),
         expect=answer_expect,

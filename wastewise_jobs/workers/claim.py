@@ -11,7 +11,7 @@ from wastewise_jobs.db.wake import Wake
 from wastewise_jobs.jobs.model import ClaimedJob
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.workers.slots import Lane, LastChance
+from wastewise_jobs.workers.lanes import Lane, LastChance
 from wastewise_jobs.workers.stats import WorkerStats
 
 log = get_logger(__name__)
@@ -40,7 +40,7 @@ class ClaimLoop:
         *,
         worker_id: str,
         lease: timedelta,
-        look_at_least_every: float,
+        claim_at_least_every: float,
         last_chance: LastChance,
         stats: WorkerStats,
         start: Callable[[list[ClaimedJob], float], None],
@@ -49,11 +49,11 @@ class ClaimLoop:
     ) -> None:
         self.lane = lane
         self.wake = Wake()
-        self.beat = Beat(look_at_least_every + _CLAIM_SECONDS)
+        self.beat = Beat(claim_at_least_every + _CLAIM_SECONDS)
         self._store = store
         self._worker_id = worker_id
         self._lease = lease
-        self._look_at_least_every = look_at_least_every
+        self._claim_at_least_every = claim_at_least_every
         self._last_chance = last_chance
         self._stats = stats
         self._start = start
@@ -107,7 +107,7 @@ class ClaimLoop:
             await asyncio.sleep(_GATHER_SECONDS)
         else:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._look_at_least_every):
+                async with asyncio.timeout(self._claim_at_least_every):
                     await lane.freed.wait()
         return lane.free
 
@@ -117,7 +117,7 @@ class ClaimLoop:
             # What was said meanwhile may be lost.
             self._heard = True
         else:
-            await self.wake.wait(self._look_at_least_every)
+            await self.wake.wait(self._claim_at_least_every)
 
     async def _claim(self, limit: int) -> int | None:
         """How many were claimed; None when the database is in trouble."""
@@ -149,7 +149,6 @@ class ClaimLoop:
                 self._last_chance.give_back()
         self._failures.over()
         if jobs:
-            self._stats.claimed_jobs(jobs)
             self._start(jobs, until)
         return len(jobs)
 

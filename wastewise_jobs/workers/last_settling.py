@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from wastewise_jobs.db.pool import create_pool
 from wastewise_jobs.jobs.outcome import CompletedInTransaction, Outcome
 from wastewise_jobs.jobs.store import JobStore
+from wastewise_jobs.workers.execute import stopped_outcome
 from wastewise_jobs.workers.journal import Journal
-from wastewise_jobs.workers.run import Run, Stop, stopped_outcome
+from wastewise_jobs.workers.run import Run, StopReason
 from wastewise_jobs.workers.settle import Settler
 from wastewise_jobs.workers.store import WorkerIdentity
 
 
-async def settle_outside(
+async def settle_without_loop(
     dsn: str,
     runs: Sequence[Run],
     *,
@@ -52,7 +53,6 @@ async def settle_outside(
             finally:
                 settling.cancel()
     pool.terminate()
-    journal.summarize()
 
 
 def _outcome(run: Run) -> Outcome | None:
@@ -60,6 +60,6 @@ def _outcome(run: Run) -> Outcome | None:
         return run.outcome
     if run.context.completed:
         return CompletedInTransaction()
-    if run.stop is None:
-        run.stop = Stop.TIMEOUT if run.overdue else Stop.SHUTDOWN
+    if run.stopped_for is None:
+        run.stopped_for = StopReason.TIMEOUT if run.overdue else StopReason.SHUTDOWN
     return stopped_outcome(run)

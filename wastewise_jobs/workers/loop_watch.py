@@ -19,7 +19,7 @@ from wastewise_jobs.workers.stats import WorkerStats
 log = get_logger(__name__)
 
 _CHECK_EVERY_SECONDS = 1.0
-_LOOK_EVERY_SECONDS = 0.02
+_SAMPLE_EVERY_SECONDS = 0.02
 _BLOCKED_SECONDS = 1.0
 # For what blocks the loop and is no handler's doing.
 _NOBODYS_SECONDS = 60.0
@@ -60,17 +60,17 @@ class LoopWatch:
 
     async def _until(self, answered: threading.Event) -> None:
         sent = time.monotonic()
-        looks = 0
+        samples = 0
         blocked = hung = False
         while not answered.is_set():
-            await asyncio.sleep(_LOOK_EVERY_SECONDS)
-            looks += 1
+            await asyncio.sleep(_SAMPLE_EVERY_SECONDS)
+            samples += 1
             self._note_lag(time.monotonic() - sent)
             if self.lag_seconds > _BLOCKED_SECONDS and not blocked:
                 blocked = True
                 log.warning("loop_blocked", **self._blocker())
-            # Counted in looks: a process that was stopped as a whole has blocked nothing.
-            patient = looks * _LOOK_EVERY_SECONDS < self._patience
+            # Counted in samples: a process that was stopped as a whole has blocked nothing.
+            patient = samples * _SAMPLE_EVERY_SECONDS < self._patience
             if not (patient or hung) and time.monotonic() > self._last_deadline(sent):
                 hung = True
                 log.error("loop_hung", **self._blocker())

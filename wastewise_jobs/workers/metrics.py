@@ -26,7 +26,7 @@ _TOTALS = {
 }
 
 
-def worker_figures(worker: Worker) -> Iterator[Metric]:
+def worker_metrics(worker: Worker) -> Iterator[Metric]:
     """Everything that this worker has counted since it started, and how it is now."""
     stats = worker.stats
     jobs = CounterMetricFamily(
@@ -50,12 +50,14 @@ def worker_figures(worker: Worker) -> Iterator[Metric]:
     for name, (text, attribute) in _TOTALS.items():
         yield CounterMetricFamily(name, text, value=getattr(stats, attribute))
     yield _histogram(
-        "wastewise_job_wait_seconds", "From creation to the claim of a first attempt.", stats.waits
+        "wastewise_job_wait_seconds",
+        "From creation to the claim of a first attempt.",
+        stats.wait_seconds,
     )
     yield _histogram(
         "wastewise_job_run_seconds",
         "From the start of a run to the durable record of its outcome.",
-        stats.runs,
+        stats.run_seconds,
     )
     yield from _now(worker)
 

@@ -9,23 +9,20 @@ from collections.abc import Callable
 from functools import partial
 
 from wastewise_jobs.db.loops import Backoff, Beat, Loop, jittered
-from wastewise_jobs.jobs.store import JobStore, Look
-from wastewise_jobs.logs import get_logger
-from wastewise_jobs.workers.journal import Journal
-
-log = get_logger(__name__)
+from wastewise_jobs.jobs.store import JobStore, Polled
+from wastewise_jobs.workers.journal import JobsRescued, Journal
 
 _LEAST_SPACING_SECONDS = 0.2
-_LOOK_SECONDS = 10.0
+_POLL_SECONDS = 10.0
 # While a lease that has expired cannot be taken: its worker has its last call, or somebody holds
 # the row.
 _EXPIRED_SPACING_SECONDS = 1.0
 
 
-class LookLoop:
-    """Looks every `interval` seconds, when the next job comes due and when a lease expires.
+class PollLoop:
+    """Polls every `interval` seconds, when the next job comes due and when a lease expires.
 
-    `found(look)` wakes the lanes; `wake` asks for a look now, because something may come due soon.
+    `found(polled)` wakes the lanes; `wake` polls now: something may come due soon.
     """
 
     def __init__(
@@ -34,7 +31,7 @@ class LookLoop:
         *,
         interval: float,
         journal: Journal,
-        found: Callable[[Look], None],
+        found: Callable[[Polled], None],
     ) -> None:
         self._store = store
         self._interval = interval
@@ -45,31 +42,31 @@ class LookLoop:
             "look",
             partial(jittered, interval),
             backoff=Backoff(cap=min(interval, 5.0)),
-            beat=Beat(interval + _LOOK_SECONDS),
+            beat=Beat(interval + _POLL_SECONDS),
         )
         self.wake, self.beat = self._loop.wake, self._loop.beat
 
     async def run(self) -> None:
-        """Look until cancelled."""
-        await self._loop.run(self._look)
+        """Poll until cancelled."""
+        await self._loop.run(self._poll)
 
-    async def _look(self) -> float:
-        """Seconds until the next look."""
-        # Hints may come in any number; looks may not.
+    async def _poll(self) -> float:
+        """Seconds until the next poll."""
+        # Hints may come in any number; polls may not.
         await asyncio.sleep(self._not_before - time.monotonic())
         self._not_before = time.monotonic() + _LEAST_SPACING_SECONDS
-        async with asyncio.timeout(_LOOK_SECONDS):
-            look = await self._store.look()
-        self._journal.rescued(look.rescued)
-        self._found(look)
-        if look.rescued:
-            # They come due within moments, which this look was too early to see.
+        async with asyncio.timeout(_POLL_SECONDS):
+            polled = await self._store.poll()
+        self._journal.tell(JobsRescued(polled.rescued))
+        self._found(polled)
+        if polled.rescued:
+            # They come due within moments, which this poll was too early to see.
             return _LEAST_SPACING_SECONDS
         delays = [jittered(self._interval)]
-        if look.due_in is not None and look.due_in > 0:
-            delays.append(look.due_in)
-        if look.expires_in is not None:
+        if polled.due_in is not None and polled.due_in > 0:
+            delays.append(polled.due_in)
+        if polled.expires_in is not None:
             # Most leases are renewed before that.
-            expired = look.expires_in <= 0
-            delays.append(_EXPIRED_SPACING_SECONDS if expired else look.expires_in)
+            expired = polled.expires_in <= 0
+            delays.append(_EXPIRED_SPACING_SECONDS if expired else polled.expires_in)
         return min(delays)

@@ -11,7 +11,7 @@ from wastewise_jobs.jobs.model import Progress
 from wastewise_jobs.jobs.storable import clean_text
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.workers.run import Run, Stop
+from wastewise_jobs.workers.run import Run, StopReason
 
 log = get_logger(__name__)
 
@@ -65,7 +65,7 @@ class ProgressBoard:
         batch = [
             (run, progress)
             for run, progress in reports.items()
-            if not run.settling and run.stop is not Stop.LEASE_LOST
+            if not run.settling and run.stopped_for is not StopReason.LEASE_LOST
         ]
         if not batch:
             return

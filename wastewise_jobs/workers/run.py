@@ -1,4 +1,4 @@
-"""One run of one job: from its input to exactly one outcome."""
+"""One run of one job: what is known of it until its outcome is durable, and how it is stopped."""
 
 import asyncio
 import time
@@ -7,36 +7,20 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 from wastewise_jobs.db.pool import Connection
-from wastewise_jobs.errors import LeaseLostError
 from wastewise_jobs.handlers.context import JobContext
 from wastewise_jobs.handlers.options import RunIn
 from wastewise_jobs.handlers.registry import AnyHandler
-from wastewise_jobs.jobs.failure import Verdict, classify
-from wastewise_jobs.jobs.failure_rules import FailureKind
 from wastewise_jobs.jobs.model import ClaimedJob, Progress
-from wastewise_jobs.jobs.outcome import (
-    Cancelled,
-    Completed,
-    CompletedInTransaction,
-    Failed,
-    Outcome,
-    Released,
-    RetryLater,
-)
-from wastewise_jobs.jobs.storable import dump_json
-from wastewise_jobs.logs import bind_facts, get_logger
-from wastewise_jobs.workers.slots import Lane
-
-log = get_logger(__name__)
+from wastewise_jobs.jobs.outcome import Outcome
+from wastewise_jobs.workers.lanes import Lane
 
 # How long a handler may react to `job.cancelled` before its task is cancelled.
 COOPERATIVE_SECONDS = 0.5
 NEVER = float("inf")
 _LEASE_MARGIN = 0.1
-_COMPLETED = Completed()
 
 
 def lease_margin(lease: timedelta) -> float:
@@ -44,7 +28,7 @@ def lease_margin(lease: timedelta) -> float:
     return lease.total_seconds() * _LEASE_MARGIN
 
 
-class Stop(Enum):
+class StopReason(Enum):
     """Why a run is ended from outside."""
 
     TIMEOUT = "timeout"
@@ -54,21 +38,20 @@ class Stop(Enum):
     LEASE_LOST = "lease_lost"
 
 
-class Desk(Protocol):
-    """What a run needs of its worker."""
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the runs of a worker ask of it: `report_progress` from any thread, the rest in the loop.
 
-    def report_progress(self, run: "Run", progress: Progress) -> None:
-        """Write it soon; called from any thread."""
+    `transaction` ends with the completion of the job, `connection` is for whatever else.
+    """
 
-    def transaction(self, run: "Run") -> AbstractAsyncContextManager[Connection]:
-        """A transaction that completes the job."""
-
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection for a handler."""
+    report_progress: Callable[["Run", Progress], None]
+    transaction: Callable[[ClaimedJob, JobContext], AbstractAsyncContextManager[Connection]]
+    connection: Callable[[], AbstractAsyncContextManager[Connection]]
 
 
 # Calls a function elsewhere than in the loop, and returns its result or raises its error.
-Call = Callable[[JobContext, Any], Awaitable[object]]
+HandlerCall = Callable[[JobContext, Any], Awaitable[object]]
 # Runs a whole job elsewhere, input and outcome included.
 RunElsewhere = Callable[["Run"], Awaitable[Outcome]]
 
@@ -78,7 +61,7 @@ class Entry:
     """A handler as this worker calls it; `elsewhere` is set for handlers of a process."""
 
     handler: AnyHandler
-    call: Call
+    call: HandlerCall
     wants_input: bool
     elsewhere: RunElsewhere | None = None
 
@@ -98,7 +81,7 @@ class Run:
         "outcome",
         "settling",
         "started",
-        "stop",
+        "stopped_for",
         "stuck",
         "stuck_at",
         "task",
@@ -115,7 +98,7 @@ class Run:
         self.start_clock()
         # Written by the heartbeat thread as well.
         self.lease_until = lease_until
-        self.stop: Stop | None = None
+        self.stopped_for: StopReason | None = None
         self.cancel_at = self.stuck_at = NEVER
         self.stuck = False
         # From the moment the outcome is known: nothing stops the run any more.
@@ -147,31 +130,31 @@ class Run:
         """For the context."""
         self.desk.report_progress(self, progress)
 
-    def transaction(self, _context: JobContext) -> AbstractAsyncContextManager[Connection]:
+    def transaction(self, context: JobContext) -> AbstractAsyncContextManager[Connection]:
         """For the context."""
-        return self.desk.transaction(self)
+        return self.desk.transaction(self.job, context)
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """For the context."""
         return self.desk.connection()
 
-    def request_stop(self, reason: Stop, *, patience: float) -> None:
+    def request_stop(self, reason: StopReason, *, patience: float) -> None:
         """End the run: tell the handler, cancel its task, and call it stuck after `patience`.
 
         A lost lease overrides any other reason; otherwise the first one stays. A shutdown has no
         time for the patience of an earlier reason.
         """
-        if self.stop is not None and reason is Stop.SHUTDOWN:
+        if self.stopped_for is not None and reason is StopReason.SHUTDOWN:
             self.stuck_at = min(self.stuck_at, time.monotonic() + patience)
-        if self.settling or (self.stop is not None and reason is not Stop.LEASE_LOST):
+        if self.settling or (self.stopped_for is not None and reason is not StopReason.LEASE_LOST):
             return
-        again = self.stop is not None
-        self.stop = reason
+        again = self.stopped_for is not None
+        self.stopped_for = reason
         if again:
             return
         self.context.cancel()
         now = time.monotonic()
-        cooperative = COOPERATIVE_SECONDS if reason is Stop.CANCEL else 0.0
+        cooperative = COOPERATIVE_SECONDS if reason is StopReason.CANCEL else 0.0
         self.stuck_at = now + cooperative + patience
         # A thread cannot be cancelled; its task waits for the result that tells what became of it.
         if self.entry.handler.options.run_in is not RunIn.THREAD:
@@ -184,88 +167,3 @@ class Run:
         self.cancel_at = NEVER
         if self.task is not None:
             self.task.cancel()
-
-
-async def execute(run: Run) -> Outcome | None:
-    """Run the handler; its outcome, or None when there is nothing to record: the lease is lost."""
-    job, entry = run.job, run.entry
-    bind_facts(run.facts)
-    outcome: Outcome | None
-    try:
-        if entry.elsewhere is not None:
-            outcome = await entry.elsewhere(run)
-        else:
-            given = entry.handler.parse_input(job.input_json) if entry.wants_input else None
-            outcome = completed(run.context, await entry.call(run.context, given))
-    except asyncio.CancelledError as error:
-        # Unless a stop was requested, something inside the handler was cancelled.
-        outcome = failure(error) if run.stop is None else None
-    except LeaseLostError:
-        return None
-    except BaseException as error:  # noqa: BLE001 - a handler's run: signals never come this way
-        outcome = failure(error)
-    if run.context.completed:
-        return CompletedInTransaction()
-    if run.stop is None or _ended_by_itself(run, outcome):
-        return outcome
-    return stopped_outcome(run)
-
-
-def completed(context: JobContext, result: object) -> Completed:
-    """The outcome of a handler that returned.
-
-    Raises InvalidInputError for a result that PostgreSQL cannot store.
-    """
-    usage = context.ai_usage
-    if result is None and usage is None:
-        return _COMPLETED
-    return Completed(None if result is None else dump_json(result), usage)
-
-
-def failure(error: BaseException) -> Outcome:
-    """The outcome of a handler that raised."""
-    verdict = classify(error)
-    if verdict.kind is FailureKind.UNKNOWN:
-        # Only here a traceback says more than the verdict.
-        try:
-            log.warning("handler_raised", error_code=verdict.code, exc_info=error)
-        except RecursionError:
-            log.warning("handler_raised", error_code=verdict.code)
-    return failed_outcome(verdict)
-
-
-def failed_outcome(verdict: Verdict) -> Outcome:
-    """Another attempt unless the verdict is permanent; the reason is stored with it."""
-    details = {**verdict.details, "reason": verdict.reason}
-    if verdict.kind is FailureKind.PERMANENT:
-        return Failed(verdict.code, verdict.message, verdict.kind, details)
-    return RetryLater(verdict.code, verdict.message, verdict.kind, details, verdict.retry_after)
-
-
-def stopped_outcome(run: Run) -> Outcome | None:
-    """The outcome of a run that was ended from outside."""
-    match run.stop:
-        case Stop.TIMEOUT:
-            limit = f"{run.job.timeout_seconds:g} s"
-            return RetryLater(
-                "TIMEOUT",
-                f"the handler did not end within {limit}",
-                FailureKind.RETRYABLE,
-                {"reason": "the job type's timeout", "timeout_seconds": run.job.timeout_seconds},
-            )
-        case Stop.CANCEL:
-            return Cancelled()
-        case Stop.SHUTDOWN | Stop.LEASE_UNSURE:
-            return Released()
-        case _:
-            return None
-
-
-def _ended_by_itself(run: Run, outcome: Outcome | None) -> bool:
-    """A function in a thread that finished without ever looking whether it should stop."""
-    return (
-        isinstance(outcome, Completed)
-        and run.entry.handler.options.run_in is RunIn.THREAD
-        and run.stop in {Stop.SHUTDOWN, Stop.LEASE_UNSURE}
-        and not run.context.saw_cancellation
-    )

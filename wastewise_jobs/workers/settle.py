@@ -29,7 +29,16 @@ from wastewise_jobs.jobs.outcome import (
 from wastewise_jobs.jobs.storable import NOT_STORABLE, clean_text
 from wastewise_jobs.jobs.store import JobStore, Retried
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.workers.journal import Journal
+from wastewise_jobs.workers.journal import (
+    JobCancelled,
+    JobFailed,
+    JobReleased,
+    JobRetryScheduled,
+    JobsCompleted,
+    Journal,
+    LeaseLost,
+    OutcomeRefused,
+)
 from wastewise_jobs.workers.run import Run
 
 log = get_logger(__name__)
@@ -91,10 +100,10 @@ class Settler:
             case Cancelled():
                 self._cancelled.put((run, outcome))
             case CompletedInTransaction():
-                self._journal.completed([run])
+                self._journal.tell(JobsCompleted([run]))
                 self._on_settled([run])
             case None:
-                self._journal.lease_lost(run)
+                self._journal.tell(LeaseLost(run))
                 self._on_settled([run])
             case _:
                 assert_never(outcome)
@@ -104,7 +113,8 @@ class Settler:
         if repeated and len(won) < len(batch):
             # An earlier sending was carried out although its answer was lost.
             won = won | await self._store.completed_before([run.job for run, _ in batch])
-        self._journal.completed([run for run, _ in batch if run.job.id in won])
+        completed = [run for run, _ in batch if run.job.id in won]
+        self._journal.tell(JobsCompleted(completed))
         self._ended(batch, won)
 
     async def _retry(self, batch: Batch, repeated: bool) -> None:  # noqa: ARG002, FBT001
@@ -119,10 +129,10 @@ class Settler:
     def _has_ended(self, run: Run, outcome: RetryLater, answer: Retried) -> bool:
         match answer.settled:
             case RetriedAs.RETRIED:
-                self._journal.retried(run, outcome, answer)
+                self._journal.tell(JobRetryScheduled(run, outcome, answer.retry_after))
                 return True
             case RetriedAs.CANCELLED:
-                self._journal.cancelled(run)
+                self._journal.tell(JobCancelled(run))
                 return True
             case RetriedAs.EXHAUSTED:
                 details = {**outcome.details, "retries_exhausted": True}
@@ -136,21 +146,21 @@ class Settler:
         won = await self._store.fail([(run.job, outcome) for run, outcome in batch])
         for run, outcome in batch:
             if run.job.id in won:
-                self._journal.failed(run, outcome)
+                self._journal.tell(JobFailed(run, outcome))
         self._ended(batch, won)
 
     async def _release(self, batch: Batch, repeated: bool) -> None:  # noqa: ARG002, FBT001
         won = await self._store.release([run.job for run, _ in batch])
         for run, _ in batch:
             if run.job.id in won:
-                self._journal.released(run)
+                self._journal.tell(JobReleased(run))
         self._ended(batch, won)
 
     async def _cancel(self, batch: Batch, repeated: bool) -> None:  # noqa: ARG002, FBT001
         won = await self._store.cancel_running([run.job for run, _ in batch])
         cancelled = [run for run, _ in batch if run.job.id in won]
         for run in cancelled:
-            self._journal.cancelled(run)
+            self._journal.tell(JobCancelled(run))
         self._on_settled(cancelled)
         for run, _ in batch:
             if run.job.id not in won:
@@ -161,13 +171,13 @@ class Settler:
         if len(won) < len(batch):
             for run, _ in batch:
                 if run.job.id not in won:
-                    self._journal.lease_lost(run)
+                    self._journal.tell(LeaseLost(run))
         self._on_settled([run for run, _ in batch])
 
     def _replace(self, item: Item, error: Exception) -> None:
         """What cannot be stored gives way to an outcome that says so."""
         run, outcome = item
-        self._journal.stats.not_storable += 1
+        self._journal.tell(OutcomeRefused(run))
         if isinstance(outcome, Failed) and outcome.message == _NOT_STORABLE_TEXT:
             # Not even that: the lease will run out, and the rescue tells the rest.
             log.error("job_outcome_dropped", job_id=str(run.job.id), error=text_of(error)[:500])

@@ -2,10 +2,29 @@
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from wastewise_jobs.jobs.model import ClaimedJob
+from wastewise_jobs.workers.journal import (
+    Event,
+    HandlerStuck,
+    JobCancelled,
+    JobFailed,
+    JobReleased,
+    JobRetryScheduled,
+    JobsClaimed,
+    JobsCompleted,
+    JobsRescued,
+    LeaseLost,
+    Noted,
+    OutcomeRefused,
+    RunTimedOut,
+    Settled,
+    StuckHandlerEnded,
+)
+from wastewise_jobs.workers.run import Run
 
 # Upper bounds in seconds, from a no-op to an hour; what is longer goes into one more bin.
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
@@ -20,18 +39,20 @@ class Histogram:
         self.counts = [0] * (len(BOUNDS) + 1)
         self.total_seconds = 0.0
 
-    def observe(self, seconds: float) -> None:
-        """Count one."""
-        self.counts[bisect_left(BOUNDS, seconds)] += 1
-        self.total_seconds += seconds
+    def observe(self, *seconds: float) -> None:
+        """Count each."""
+        counts = self.counts
+        for each in seconds:
+            counts[bisect_left(BOUNDS, each)] += 1
+        self.total_seconds += sum(seconds)
 
 
 @dataclass(slots=True)
 class WorkerStats:
     """Totals since the start; `stuck` is how many handlers do not end at this moment.
 
-    `waits` are the times from creation to the claim of a first attempt, `runs` those of attempts
-    that completed, failed or are to be repeated.
+    `wait_seconds` are the times from creation to the claim of a first attempt, `run_seconds` those
+    of attempts that completed, failed or are to be repeated.
     """
 
     claimed: int = 0
@@ -53,14 +74,74 @@ class WorkerStats:
     retried_by_type: Counter[str] = field(default_factory=Counter)
     cancelled_by_type: Counter[str] = field(default_factory=Counter)
     retried_by_kind: Counter[str] = field(default_factory=Counter)
-    waits: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
-    runs: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    wait_seconds: defaultdict[str, Histogram] = field(
+        default_factory=lambda: defaultdict(Histogram)
+    )
+    run_seconds: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
 
-    def claimed_jobs(self, jobs: Iterable[ClaimedJob]) -> None:
-        """Count them, and how long they waited."""
-        waits = self.waits
+    def take(self, event: Event) -> None:
+        """Count it; a sink of the journal."""
+        if isinstance(event, Settled):
+            self._settled(event)
+        else:
+            self._noted(event)
+
+    def _settled(self, event: Settled) -> None:
+        match event:
+            case JobsCompleted(runs, at):
+                self.completed += len(runs)
+                self._completed(runs, at)
+            case JobRetryScheduled(run, outcome):
+                self.retried += 1
+                self.retried_by_type[run.job.job_type] += 1
+                self.retried_by_kind[outcome.kind] += 1
+                self._observe(run, event.at)
+            case JobFailed(run):
+                self.failed += 1
+                self.failed_by_type[run.job.job_type] += 1
+                self._observe(run, event.at)
+            case JobCancelled(run):
+                self.cancelled += 1
+                self.cancelled_by_type[run.job.job_type] += 1
+            case JobReleased():
+                self.released += 1
+            case LeaseLost():
+                self.lease_lost += 1
+            case _:
+                assert_never(event)
+
+    def _noted(self, event: Noted) -> None:
+        match event:
+            case JobsClaimed(jobs):
+                self.claimed += len(jobs)
+                self._observe_waits(jobs)
+            case JobsRescued(jobs):
+                self.rescued += len(jobs)
+            case RunTimedOut():
+                self.timeouts += 1
+            case HandlerStuck():
+                self.stuck += 1
+            case StuckHandlerEnded():
+                self.stuck -= 1
+            case OutcomeRefused():
+                self.not_storable += 1
+            case _:
+                assert_never(event)
+
+    def _completed(self, runs: Sequence[Run], at: float) -> None:
+        seconds: defaultdict[str, list[float]] = defaultdict(list)
+        for run in runs:
+            seconds[run.job.job_type].append(at - run.started)
+        for job_type, durations in seconds.items():
+            self.completed_by_type[job_type] += len(durations)
+            self.run_seconds[job_type].observe(*durations)
+
+    def _observe(self, run: Run, at: float) -> None:
+        self.run_seconds[run.job.job_type].observe(at - run.started)
+
+    def _observe_waits(self, jobs: Sequence[ClaimedJob]) -> None:
+        waits = self.wait_seconds
         for job in jobs:
-            self.claimed += 1
             # A later attempt has waited for its retry as well, on purpose.
             if not job.retry_count and not job.crash_count:
                 waits[job.job_type].observe(job.waited_seconds)

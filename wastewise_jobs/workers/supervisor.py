@@ -1,41 +1,36 @@
 """The runs in progress: started, watched, stopped, settled. Only the worker's loop touches them."""
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
 
-from wastewise_jobs.db.pool import Connection, Pool
-from wastewise_jobs.jobs.model import ClaimedJob, JobId, Progress
+from wastewise_jobs.db.pool import Pool
+from wastewise_jobs.jobs.model import ClaimedJob, JobId
 from wastewise_jobs.jobs.outcome import Outcome, Released
 from wastewise_jobs.jobs.store import JobStore
-from wastewise_jobs.logs import get_logger
-from wastewise_jobs.workers.journal import Journal
-from wastewise_jobs.workers.progress import ProgressBoard
-from wastewise_jobs.workers.run import (
-    Entry,
-    Run,
-    Stop,
-    execute,
-    lease_margin,
-    stopped_outcome,
+from wastewise_jobs.workers.execute import execute, stopped_outcome
+from wastewise_jobs.workers.journal import (
+    HandlerStuck,
+    JobsClaimed,
+    Journal,
+    RunTimedOut,
+    StuckHandlerEnded,
 )
+from wastewise_jobs.workers.lanes import Lane, LastChance
+from wastewise_jobs.workers.progress import ProgressBoard
+from wastewise_jobs.workers.run import Desk, Entry, Run, StopReason, lease_margin
 from wastewise_jobs.workers.settle import Settler
-from wastewise_jobs.workers.slots import Lane, LastChance
 from wastewise_jobs.workers.transaction import Transactions
-
-log = get_logger(__name__)
 
 _PATROL_SECONDS = 0.1
 # Claims, settling and progress must find a connection, whatever handlers do with theirs.
 _CONNECTIONS_NOT_FOR_HANDLERS = 3
 
 
-class Runs:
+class Supervisor:
     """`patience`: seconds until a stopped handler that does not end is stuck.
 
     `on_worn_out(lane)` is called when a lane's slots are all taken by stuck handlers.
@@ -53,9 +48,7 @@ class Runs:
         journal: Journal,
         on_worn_out: Callable[[Lane], None],
     ) -> None:
-        self._store = store
         self._entries = entries
-        self._lease = lease
         self._lease_margin = lease_margin(lease)
         self._patience = patience
         self._last_chance = last_chance
@@ -63,11 +56,9 @@ class Runs:
         self._on_worn_out = on_worn_out
         self._settler = Settler(store, journal=journal, on_settled=self._settled)
         self._progress = ProgressBoard(store, on_lost=self.lose)
-        self._transactions = Transactions(
-            pool,
-            lease=lease,
-            most=max(1, pool.get_max_size() - _CONNECTIONS_NOT_FOR_HANDLERS),
-        )
+        most = max(1, pool.get_max_size() - _CONNECTIONS_NOT_FOR_HANDLERS)
+        transactions = Transactions(pool, lease=lease, most=most)
+        self._desk = Desk(self._progress.put, transactions.completing, transactions.connection)
         self._loop = asyncio.get_running_loop()
         self._busy = asyncio.Event()
         self._quiet = asyncio.Event()
@@ -92,14 +83,14 @@ class Runs:
 
         So is what a blocked loop heard of too late: somebody else may be running it already.
         """
-        entries, unsettled, loop = self._entries, self.unsettled, self._loop
+        entries, desk = self._entries, self._desk
+        unsettled, loop = self.unsettled, self._loop
         late = time.monotonic() >= lease_until - self._lease_margin
         self._quiet.clear()
-        if log.is_enabled_for(logging.DEBUG):
-            _tell_claims(jobs)
+        self._journal.tell(JobsClaimed(jobs))
         self._lose_earlier_runs({job.id for job in jobs})
         for job in jobs:
-            run = Run(job, entries[job.job_type], lane, self, lease_until)
+            run = Run(job, entries[job.job_type], lane, desk, lease_until)
             unsettled.add(run)
             if self.releasing or late:
                 self._settle(run, Released())
@@ -111,7 +102,7 @@ class Runs:
         """Somebody has sent a job round again that still runs here: this claim proves it."""
         for run in self.unsettled:
             if run.job.id in ids:
-                run.request_stop(Stop.LEASE_LOST, patience=self._patience)
+                run.request_stop(StopReason.LEASE_LOST, patience=self._patience)
 
     async def quiet(self) -> None:
         """Wait until everything is settled."""
@@ -121,11 +112,11 @@ class Runs:
         """Stop every handler and release its job."""
         self.releasing = True
         for run in list(self.unsettled):
-            run.request_stop(Stop.SHUTDOWN, patience=patience)
+            run.request_stop(StopReason.SHUTDOWN, patience=patience)
 
     def cancel(self, run: Run) -> None:
         """Somebody wants the job cancelled."""
-        run.request_stop(Stop.CANCEL, patience=self._patience)
+        run.request_stop(StopReason.CANCEL, patience=self._patience)
 
     def jobs(self) -> list[ClaimedJob]:
         """What was claimed here and is not settled; one job perhaps twice, under two fences."""
@@ -138,29 +129,17 @@ class Runs:
         completed the job, and the run has not heard of it yet.
         """
         if run in self.unsettled and not run.context.holding:
-            run.request_stop(Stop.LEASE_LOST, patience=self._patience)
-
-    def report_progress(self, run: Run, progress: Progress) -> None:
-        """Write it soon; called from any thread."""
-        self._progress.put(run, progress)
-
-    def transaction(self, run: Run) -> AbstractAsyncContextManager[Connection]:
-        """A transaction on a connection of its own that ends with the completion of the job."""
-        return self._transactions.completing(run.job, run.context)
-
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection for a handler."""
-        return self._transactions.connection()
+            run.request_stop(StopReason.LEASE_LOST, patience=self._patience)
 
     async def _live(self, run: Run) -> None:
         outcome = await execute(run)
         if run.stuck:
             self._ended_at_last(run)
             return
-        if run.stop is None and run.overdue and not run.context.completed:
+        if run.stopped_for is None and run.overdue and not run.context.completed:
             # It blocked the loop, or the patrol had seen it.
-            self._journal.stats.timeouts += 1
-            run.stop = Stop.TIMEOUT
+            self._journal.tell(RunTimedOut(run))
+            run.stopped_for = StopReason.TIMEOUT
             outcome = stopped_outcome(run)
         self._settle(run, outcome)
 
@@ -197,13 +176,13 @@ class Runs:
                 await asyncio.sleep(_PATROL_SECONDS)
 
     def _check(self, run: Run, now: float) -> None:
-        if run.stop is None:
+        if run.stopped_for is None:
             if now >= run.deadline:
-                self._journal.stats.timeouts += 1
-                run.request_stop(Stop.TIMEOUT, patience=self._patience)
+                self._journal.tell(RunTimedOut(run))
+                run.request_stop(StopReason.TIMEOUT, patience=self._patience)
             elif now >= run.lease_until - self._lease_margin:
                 # Before anybody else could claim it: the handler must not run beside another one.
-                run.request_stop(Stop.LEASE_UNSURE, patience=self._patience)
+                run.request_stop(StopReason.LEASE_UNSURE, patience=self._patience)
         elif now >= run.stuck_at:
             self._give_up(run)
         elif now >= run.cancel_at:
@@ -213,8 +192,7 @@ class Runs:
         """Record the outcome without the handler; its slot stays taken until it ends."""
         run.stuck = True
         self.stuck.add(run)
-        self._journal.stats.stuck += 1
-        self._journal.stuck(run)
+        self._journal.tell(HandlerStuck(run))
         self._settle(run, stopped_outcome(run))
         # Lanes share slots: what is stuck in one of them is missing in the others.
         for slots in run.lane.slots:
@@ -224,20 +202,8 @@ class Runs:
 
     def _ended_at_last(self, run: Run) -> None:
         self.stuck.discard(run)
-        self._journal.stats.stuck -= 1
+        self._journal.tell(StuckHandlerEnded(run))
         if run in self.unsettled:
             run.stuck = False
         else:
             self._free([run])
-
-
-def _tell_claims(jobs: Sequence[ClaimedJob]) -> None:
-    for job in jobs:
-        log.debug(
-            "job_claimed",
-            job_id=str(job.id),
-            job_type=job.job_type,
-            attempt=job.attempt,
-            fence=job.fence,
-            waited_seconds=round(job.waited_seconds, 3),
-        )

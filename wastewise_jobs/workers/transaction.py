@@ -18,7 +18,7 @@ from wastewise_jobs.handlers.context import JobContext
 from wastewise_jobs.jobs.failure_rules import DATABASE_UNAVAILABLE
 from wastewise_jobs.jobs.model import ClaimedJob
 from wastewise_jobs.jobs.store import JobStore
-from wastewise_jobs.workers.run import completed
+from wastewise_jobs.workers.execute import completed
 
 _CONNECTION_LIMIT_SECONDS = 30.0
 

@@ -19,37 +19,36 @@ from wastewise_jobs.db.notifier import Notifier
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.handlers.options import RunIn
 from wastewise_jobs.handlers.registry import Jobs
-from wastewise_jobs.jobs.store import JobStore, Look
+from wastewise_jobs.jobs.store import JobStore, Polled
 from wastewise_jobs.logs import get_logger
 from wastewise_jobs.workers.claim import ClaimLoop
+from wastewise_jobs.workers.event_log import EventLog
 from wastewise_jobs.workers.heartbeat import Heartbeat, Watched
 from wastewise_jobs.workers.journal import Journal
-from wastewise_jobs.workers.lanes import make_lanes
-from wastewise_jobs.workers.last_settling import settle_outside
+from wastewise_jobs.workers.lanes import Lane, LastChance, make_lanes
+from wastewise_jobs.workers.last_settling import settle_without_loop
 from wastewise_jobs.workers.loop_watch import LoopWatch
 from wastewise_jobs.workers.places.entries import make_entries
 from wastewise_jobs.workers.places.processes import MEMORY_BYTES, Processes
 from wastewise_jobs.workers.places.threads import Threads
-from wastewise_jobs.workers.poll import LookLoop
-from wastewise_jobs.workers.slots import Lane, LastChance
+from wastewise_jobs.workers.poll import PollLoop
 from wastewise_jobs.workers.stats import WorkerStats
 from wastewise_jobs.workers.store import WorkerIdentity
-from wastewise_jobs.workers.supervisor import Runs
+from wastewise_jobs.workers.supervisor import Supervisor
 
 log = get_logger(__name__)
 
 # A lane whose hints are all lost still claims now and then.
-_LOOKS_PER_CLAIM = 12
+_POLLS_PER_CLAIM = 12
 # After the grace period: for handlers to react, for the last outcomes, for the last heartbeat.
 _LAST_WORDS_SECONDS = 0.3
 _LAST_FLUSH_SECONDS = 0.5
 _LAST_BEAT_SECONDS = 0.2
-
 # For children that were killed to be gone, and their pipes closed.
 _LAST_DEATH_SECONDS = 0.5
-# From a notification to the look that it leads to: many of them are one look.
-_LOOK_SOON_SECONDS = 0.05
-_LOOK_AGAIN_SECONDS = 0.5
+# From a notification to the heartbeat that it leads to: many of them are one.
+_NUDGE_SOON_SECONDS = 0.05
+_NUDGE_AGAIN_SECONDS = 0.5
 
 
 class Worker:
@@ -84,7 +83,8 @@ class Worker:
     ) -> None:
         self.stats = WorkerStats()
         self._dsn = dsn
-        self._journal = Journal(self.stats)
+        self._log = EventLog()
+        self._journal = Journal(self.stats.take, self._log.take)
         self._grace = shutdown_grace.total_seconds()
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
@@ -110,7 +110,7 @@ class Worker:
         }
         self.lanes = make_lanes(jobs, capacities=capacities, queues=queues)
         self.identity = _identity(name, sorted(entries), queues, concurrency)
-        self._runs = Runs(
+        self._supervisor = Supervisor(
             pool,
             store,
             entries=entries,
@@ -121,19 +121,19 @@ class Worker:
             on_worn_out=self._worn_out,
         )
         poll = poll_interval.total_seconds()
-        self._look = LookLoop(store, interval=poll, journal=self._journal, found=self._found)
+        self._poll = PollLoop(store, interval=poll, journal=self._journal, found=self._found)
         self._claims = [
             ClaimLoop(
                 lane,
                 store,
                 worker_id=self.worker_id,
                 lease=lease,
-                look_at_least_every=_LOOKS_PER_CLAIM * poll,
+                claim_at_least_every=_POLLS_PER_CLAIM * poll,
                 last_chance=last_chance,
                 stats=self.stats,
-                start=partial(self._runs.start, lane),
-                known=self._runs.jobs,
-                nothing_due=self._look.wake.hint,
+                start=partial(self._supervisor.start, lane),
+                known=self._supervisor.jobs,
+                nothing_due=self._poll.wake.hint,
             )
             for lane in self.lanes
         ]
@@ -141,7 +141,7 @@ class Worker:
             dsn,
             [WAKE_TOPIC, CANCEL_TOPIC],
             on_message=self._notified,
-            on_connect=self._look_everywhere,
+            on_connect=self._hint_everybody,
         )
         self._notify = notify
         self._heartbeat = Heartbeat(
@@ -151,16 +151,16 @@ class Worker:
             watched=Watched(
                 loop=asyncio.get_running_loop(),
                 loop_watch=LoopWatch(
-                    self._runs.unsettled,
+                    self._supervisor.unsettled,
                     patience=stop_patience.total_seconds(),
                     stats=self.stats,
                     on_hung=on_hung,
                 ),
-                runs=self._runs.unsettled,
+                runs=self._supervisor.unsettled,
                 draining=self._stopping.is_set,
                 listening=lambda: self._notifier.listening,
-                lost=self._runs.lose,
-                cancelled=self._runs.cancel,
+                lost=self._supervisor.lose,
+                cancelled=self._supervisor.cancel,
             ),
             lease=lease,
             interval=heartbeat_interval,
@@ -176,7 +176,7 @@ class Worker:
     @property
     def running(self) -> int:
         """How many jobs are claimed and not settled."""
-        return len(self._runs.unsettled)
+        return len(self._supervisor.unsettled)
 
     @property
     def listening(self) -> bool:
@@ -186,7 +186,7 @@ class Worker:
     @property
     def listener_reconnects(self) -> int:
         """How often notifications were lost and came back."""
-        return self._notifier.stats.reconnects
+        return self._notifier.reconnects
 
     @property
     def loop_lag_seconds(self) -> float:
@@ -196,7 +196,7 @@ class Worker:
     @property
     def stuck(self) -> int:
         """Handlers that do not end although they were stopped; the process cannot end cleanly."""
-        return len(self._runs.stuck)
+        return len(self._supervisor.stuck)
 
     @property
     def draining(self) -> bool:
@@ -206,7 +206,7 @@ class Worker:
     @property
     def beats(self) -> Beats:
         """The worker's loops by name, for a health check."""
-        beats: Beats = {"look": self._look.beat, "heartbeat": self._heartbeat.beat}
+        beats: Beats = {"look": self._poll.beat, "heartbeat": self._heartbeat.beat}
         beats |= {f"claim {claim.lane.name}": claim.beat for claim in self._claims}
         if self._notify:
             beats["notifier"] = self._notifier.beat
@@ -214,12 +214,12 @@ class Worker:
 
     def stop(self) -> None:
         """Claim no more, let jobs end within the grace period, release the rest."""
-        self._runs.releasing = True
+        self._supervisor.releasing = True
         self._stopping.set()
 
     def abort(self) -> None:
         """Stop without waiting for the grace period."""
-        self._runs.releasing = True
+        self._supervisor.releasing = True
         self._stopping.set()
         self._aborting.set()
 
@@ -230,19 +230,20 @@ class Worker:
         self._processes.stop()
         self._heartbeat.stop()
         asyncio.run(
-            settle_outside(
+            settle_without_loop(
                 self._dsn,
-                list(self._runs.unsettled),
+                list(self._supervisor.unsettled),
                 identity=self.identity,
                 journal=self._journal,
                 within=seconds,
             )
         )
+        self._log.summarize()
 
     async def run(self) -> None:
         """Work until `stop()` or `abort()`; a cancellation counts as `abort()`."""
         bind_contextvars(worker_id=self.worker_id)
-        self._journal.begin()
+        self._log.begin()
         slots = {lane.name: lane.capacity for lane in self.lanes}
         log.info("worker_started", job_types=self.identity.job_types, slots=slots)
         self._heartbeat.start()
@@ -262,12 +263,12 @@ class Worker:
             self._heartbeat.stop()
             await self._processes.stopped(within=_LAST_DEATH_SECONDS)
             await self._heartbeat.stopped(within=_LAST_BEAT_SECONDS)
-            self._journal.summarize()
+            self._log.summarize()
             self._over = not self.running
             log.info("worker_stopped", unsettled=self.running)
 
     def _loops(self) -> list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]:
-        loops = [*self._runs.background(), ("look", self._look.run)]
+        loops = [*self._supervisor.background(), ("look", self._poll.run)]
         return [*loops, ("notifier", self._notifier.run)] if self._notify else loops
 
     async def _until_drained(self, claims: list[asyncio.Task[None]]) -> None:
@@ -286,7 +287,7 @@ class Worker:
             claim.stop()
         if await self._ended(claims, within=grace):
             return
-        self._runs.stop_all(patience=_LAST_WORDS_SECONDS)
+        self._supervisor.stop_all(patience=_LAST_WORDS_SECONDS)
         # What a claim that is still under way brings is released as well.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_SECONDS + _LAST_FLUSH_SECONDS):
@@ -305,7 +306,7 @@ class Worker:
     async def _everything_ended(self, claims: list[asyncio.Task[None]]) -> None:
         # A claim that ends may have started runs: first the claims, then the runs.
         await asyncio.wait(claims)
-        await self._runs.quiet()
+        await self._supervisor.quiet()
 
     def _notified(self, topic: str, payload: str) -> None:
         if topic == WAKE_TOPIC:
@@ -317,8 +318,8 @@ class Worker:
         # a run. A job that is not here may be in a claim whose answer is still on its way.
         with contextlib.suppress(ValueError):
             job_id = UUID(payload)
-            here = any(job.id == job_id for job in self._runs.jobs())
-            self._nudge_heartbeat(after=_LOOK_SOON_SECONDS if here else _LOOK_AGAIN_SECONDS)
+            here = any(job.id == job_id for job in self._supervisor.jobs())
+            self._nudge_heartbeat(after=_NUDGE_SOON_SECONDS if here else _NUDGE_AGAIN_SECONDS)
 
     def _nudge_heartbeat(self, *, after: float) -> None:
         if after not in self._nudges:
@@ -330,15 +331,15 @@ class Worker:
         if self.running:
             self._heartbeat.nudge()
 
-    def _look_everywhere(self) -> None:
-        self._look.wake.hint()
+    def _hint_everybody(self) -> None:
+        self._poll.wake.hint()
         for claim in self._claims:
             claim.wake.hint()
 
-    def _found(self, look: Look) -> None:
-        overdue = look.due_in is not None and look.due_in <= 0
+    def _found(self, polled: Polled) -> None:
+        overdue = polled.due_in is not None and polled.due_in <= 0
         for claim in self._claims:
-            if overdue or any(claim.lane.serves(*kind) for kind in look.kinds):
+            if overdue or any(claim.lane.serves(*kind) for kind in polled.kinds):
                 claim.wake.hint()
 
     def _worn_out(self, lane: Lane) -> None:

@@ -7,9 +7,6 @@ from functools import partial
 
 from wastewise_jobs.db.loops import Backoff, Loop, jittered
 from wastewise_jobs.db.to_the_end import to_the_end
-from wastewise_jobs.logs import get_logger
-
-log = get_logger(__name__)
 
 _LOOP = "watch embedded postgres"
 _LOOK_SECONDS = 2.0

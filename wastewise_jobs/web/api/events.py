@@ -29,7 +29,7 @@ from wastewise_jobs.web.http.problems import (
 )
 from wastewise_jobs.web.http.route import (
     READ_SECONDS,
-    Authenticates,
+    Authenticate,
     Call,
     NoBody,
     NoParameters,
@@ -53,12 +53,12 @@ class EventsResource:
         *,
         store: JobStore,
         watcher: JobWatcher,
-        authenticator: Authenticates,
+        authenticate: Authenticate,
         answers: Budget,
         most_streams: int = _MOST_STREAMS,
     ) -> None:
         self._store = store
-        self._authenticator = authenticator
+        self._authenticate = authenticate
         self._watcher = watcher
         self._answers = answers
         self._streams = Gate(most_streams, TOO_MANY_STREAMS, "event streams")
@@ -114,7 +114,7 @@ class EventsResource:
                 if newer is None:
                     return
                 # A stream may outlive its credential: nothing is told to one that was revoked.
-                await self._authenticator.authenticate(request)
+                await self._authenticate(request)
                 view = newer
                 event = "progress" if view.status == status else "status"
                 await _send(response, event, view, held)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, assert_never
 from uuid import UUID
@@ -64,7 +65,6 @@ from wastewise_jobs.web.http.route import (
     NoBody,
     NoParameters,
     Parameters,
-    Rings,
     Route,
     answer,
 )
@@ -120,7 +120,7 @@ class JobsResource:
         catalogue: Catalogue,
         batcher: EnqueueBatcher,
         watcher: JobWatcher,
-        doorbell: Rings,
+        ring: Callable[[str], None],
         writes: Writes,
         priority_floor: int,
     ) -> None:
@@ -128,7 +128,7 @@ class JobsResource:
         self._catalogue = catalogue
         self._batcher = batcher
         self._watcher = watcher
-        self._doorbell = doorbell
+        self._ring = ring
         self._writes = writes
         self._priority_floor = priority_floor
         self._waits = Gate(_MOST_WAITS, TOO_MANY_WAITS, "waiting requests")
@@ -155,7 +155,7 @@ class JobsResource:
                 priority=enqueued.priority,
             )
             if not _is_delayed(job):
-                self._doorbell.ring(known.info.queue)
+                self._ring(known.info.queue)
         return _created(enqueued)
 
     async def get(self, call: Call[IdInPath, JobQuery, NoBody]) -> web.StreamResponse:
@@ -223,7 +223,7 @@ class JobsResource:
             case Requeueing.REQUEUED:
                 log.info("job_requeued", job_id=str(job_id))
                 for view in await self._store.views([job_id]):
-                    self._doorbell.ring(view.queue)
+                    self._ring(view.queue)
                 message = "The job is pending again."
                 return answer(RetryAnswer(job_id=job_id, status="pending", message=message))
             case Requeueing.NOT_FAILED:

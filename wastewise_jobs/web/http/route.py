@@ -10,7 +10,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from http import HTTPStatus
-from typing import Any, Generic, Protocol, TypeVar, get_args, get_type_hints
+from typing import Any, Generic, TypeAlias, TypeVar, get_args, get_type_hints
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +18,7 @@ from pydantic.alias_generators import to_camel
 
 from wastewise_jobs.web.http.budget import Budget
 from wastewise_jobs.web.http.caller import ADMIN, NOBODY, READ, WRITE, Caller
+from wastewise_jobs.web.http.limits import RateLimit
 from wastewise_jobs.web.http.problems import FORBIDDEN, ProblemError, Refusal
 from wastewise_jobs.web.http.reading import BODY, read_json, read_path, read_query
 from wastewise_jobs.wire.types import AnswerModel, RequestModel
@@ -114,46 +115,22 @@ class Route:
         return self.time_limit if math.isfinite(self.time_limit) else None
 
 
-class Authenticates(Protocol):
-    """Turns the Authorization header into a caller."""
-
-    async def authenticate(self, request: web.Request) -> Caller:
-        """Return the caller; raises ProblemError for whatever is not one."""
-        ...
-
-
-class Rings(Protocol):
-    """Wakes idle workers."""
-
-    def ring(self, queue: str) -> None:
-        """Say that a job of this queue may be due; never waits, never fails."""
-        ...
-
-
-class Limits(Protocol):
-    """Counts what a caller creates."""
-
-    def admit(self, request: web.Request, caller: Caller) -> None:
-        """Count one creation; raises ProblemError when it is one too many."""
-        ...
-
-    def give_back(self, request: web.Request, caller: Caller) -> None:
-        """Uncount a request that created nothing."""
-        ...
+# Turns the Authorization header into a caller; raises ProblemError for whatever is not one.
+Authenticate: TypeAlias = Callable[[web.Request], Awaitable[Caller]]
 
 
 def mount(
     app: web.Application,
     routes: Sequence[Route],
     *,
-    authenticator: Authenticates,
-    rate_limit: Limits,
+    authenticate: Authenticate,
+    rate_limit: RateLimit,
     bodies: Budget,
     expect: Callable[[web.Request], Awaitable[web.StreamResponse | None]],
 ) -> None:
     """Put every route into the router, behind its checks; `expect` answers the Expect header."""
     for route in routes:
-        endpoint = _endpoint(route, authenticator, rate_limit, bodies)
+        endpoint = _endpoint(route, authenticate, rate_limit, bodies)
         # By itself aiohttp lets no brace into a part of a path; a file may be called a{1}.csv.
         path = _PART.sub(r"{\1:[^/]+}", route.path)
         app.router.add_route(route.method, path, endpoint, expect_handler=expect)
@@ -162,7 +139,7 @@ def mount(
 
 
 def _endpoint(
-    route: Route, authenticator: Authenticates, rate_limit: Limits, bodies: Budget
+    route: Route, authenticate: Authenticate, rate_limit: RateLimit, bodies: Budget
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     parts = route.parts
 
@@ -170,7 +147,7 @@ def _endpoint(
         async with asyncio.timeout(route.seconds):
             caller = NOBODY
             if route.access != PUBLIC:
-                caller = await authenticator.authenticate(request)
+                caller = await authenticate(request)
                 request[CALLER] = caller
                 _check_scope(route.access, caller)
             with bodies.hold(caller) as request[BODY]:
@@ -190,7 +167,7 @@ def _endpoint(
 
 
 async def _counted(
-    route: Route, call: Call[Any, Any, Any], rate_limit: Limits
+    route: Route, call: Call[Any, Any, Any], rate_limit: RateLimit
 ) -> web.StreamResponse:
     rate_limit.admit(call.request, call.caller)
     try:

@@ -29,8 +29,8 @@ from wastewise_jobs.handlers.handler import Handler
 from wastewise_jobs.jobs.failure import classify
 from wastewise_jobs.jobs.model import ClaimedJob, JobId, Progress
 from wastewise_jobs.logs import configure_logging
+from wastewise_jobs.workers.execute import completed
 from wastewise_jobs.workers.progress import FLUSH_EVERY_SECONDS, merged
-from wastewise_jobs.workers.run import completed
 from wastewise_jobs.workers.transaction import Transactions
 
 _ORPHANED = 1

@@ -8,7 +8,7 @@ from wastewise_jobs.handlers.options import RunIn
 from wastewise_jobs.handlers.registry import AnyHandler
 from wastewise_jobs.workers.places.processes import Processes
 from wastewise_jobs.workers.places.threads import Threads
-from wastewise_jobs.workers.run import Call, Entry
+from wastewise_jobs.workers.run import Entry, HandlerCall
 
 
 def make_entries(
@@ -26,11 +26,11 @@ def _entry(handler: AnyHandler, threads: Threads, processes: Processes) -> Entry
         case RunIn.THREAD:
             function = partial(threads.call, handler.function)
         case RunIn.PROCESS:
-            return Entry(handler, handler.function, wants_input, processes.run)
+            return Entry(handler, handler.function, wants_input, processes.execute)
     return Entry(handler, function if wants_input else _without_input(function), wants_input)
 
 
-def _without_input(function: Callable[..., Awaitable[object]]) -> Call:
+def _without_input(function: Callable[..., Awaitable[object]]) -> HandlerCall:
     def call(context: JobContext, _input: object) -> Awaitable[object]:
         return function(context)
 

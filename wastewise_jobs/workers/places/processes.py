@@ -30,7 +30,8 @@ from wastewise_jobs.jobs.model import AiUsage, Progress
 from wastewise_jobs.jobs.outcome import Completed, CompletedInTransaction, Outcome
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.logs import get_logger
-from wastewise_jobs.workers.run import Run, failed_outcome
+from wastewise_jobs.workers.execute import failed_outcome
+from wastewise_jobs.workers.run import Run
 
 log = get_logger(__name__)
 
@@ -72,11 +73,11 @@ class Processes:
             longest_line=_LONGEST_LINE,
         )
 
-    async def run(self, run: Run) -> Outcome:
+    async def execute(self, run: Run) -> Outcome:
         """Run the whole job in a child; cancelling this kills the child."""
         try:
             async with self._children.child() as child:
-                return await _Work(child, run).outcome()
+                return await _RunInChild(child, run).outcome()
         except (ChildDiedError, OSError) as error:
             return await self._died(run, error)
 
@@ -116,7 +117,7 @@ class Processes:
         _send(child, {**self._setup, "path": sys.path})
 
 
-class _Work:
+class _RunInChild:
     """One run in its child, which speaks JSON lines."""
 
     def __init__(self, child: Child, run: Run) -> None:

@@ -9,7 +9,7 @@ from tests.service.workers import bench
 from tests.support import eventually
 from tests.web.test_metrics import well_named
 from wastewise_jobs import JobContext, Jobs, PermanentError
-from wastewise_jobs.workers.metrics import worker_figures
+from wastewise_jobs.workers.metrics import worker_metrics
 from wastewise_jobs.workers.stats import BOUNDS, Histogram
 from wastewise_jobs.workers.worker import Worker
 
@@ -17,7 +17,7 @@ from wastewise_jobs.workers.worker import Worker
 def figures(worker: Worker) -> dict[str, Metric]:
     class Source(Collector):
         def collect(self) -> list[Metric]:
-            return list(worker_figures(worker))
+            return list(worker_metrics(worker))
 
     registry = CollectorRegistry()
     registry.register(Source())
