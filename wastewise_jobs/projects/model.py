@@ -45,7 +45,7 @@ class Project:
     progress: int
     total_savings: float | None
     error_message: str | None
-    created_at: datetime
+    created_at: datetime | None
     updated_at: datetime | None
 
 

@@ -49,7 +49,7 @@ class ProjectAnswer(AnswerModel):
     container_yards: float | None
     pickups_per_week: float | None
     status: str
-    created_at: datetime
+    created_at: datetime | None
 
 
 class ProjectDetails(ProjectAnswer):
