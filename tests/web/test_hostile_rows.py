@@ -185,3 +185,16 @@ async def test_projects_are_shown_and_paged_whatever_their_rows_hold(api: Api, v
     assert sorted(listed) == sorted(ids)
     for project_id in ids:
         assert (await api.get(f"/api/projects/{project_id}")).status == 200
+
+
+async def test_a_file_is_listed_whenever_its_row_says_it_came(api: Api) -> None:
+    project_id = await api.new_project()
+    async with api.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(
+            "INSERT INTO project_files (project_id, file_name, file_type, uploaded_at) "
+            "VALUES ($1, 'a.csv', 'csv', '12000-01-01 00:00:00+00')",
+            project_id,
+        )
+    files = (await api.get(f"/api/projects/{project_id}/files")).json["files"]
+    assert [file["uploadedAt"] for file in files] == [None]

@@ -59,7 +59,7 @@ class ProjectFile:
     file_type: str
     file_size: int | None
     mime_type: str | None
-    uploaded_at: datetime
+    uploaded_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

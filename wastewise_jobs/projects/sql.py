@@ -135,10 +135,12 @@ SET content = EXCLUDED.content
 """
 
 LIST_FILES = """
-SELECT id, project_id, file_name, file_type, file_size, mime_type, uploaded_at
-FROM public.project_files
+SELECT
+    id, project_id, file_name, file_type, file_size, mime_type,
+    public.readable_time(uploaded_at) AS uploaded_at
+FROM public.project_files f
 WHERE project_id = $1
-ORDER BY file_name, uploaded_at, id
+ORDER BY file_name, f.uploaded_at, id
 LIMIT 1000
 """
 

@@ -75,7 +75,7 @@ class FileAnswer(AnswerModel):
     file_name: str
     file_type: str
     file_size: int | None
-    uploaded_at: datetime
+    uploaded_at: datetime | None
 
 
 class FileList(AnswerModel):
