@@ -13,6 +13,7 @@ DROP FUNCTION IF EXISTS sum_within(bigint, bigint, bigint);
 DROP FUNCTION IF EXISTS unreadable_column(analysis_jobs);
 DROP FUNCTION IF EXISTS has_long_text(jsonb, integer);
 DROP FUNCTION IF EXISTS json_text(jsonb, integer);
+DROP FUNCTION IF EXISTS has_long_numbers(jsonb, integer);
 DROP FUNCTION IF EXISTS measured_seconds(anyelement);
 DROP FUNCTION IF EXISTS seconds_since(timestamptz);
 DROP FUNCTION IF EXISTS readable_time(timestamptz);

@@ -71,11 +71,18 @@ BEGIN
     END LOOP;
     -- GRANT ALL lets its grantees hang triggers on a table, with a function of their pg_temp, and our
     -- functions would run it as the owner. TRUNCATE knows no policies.
-    FOREACH _object IN ARRAY ARRAY['projects', 'project_files', 'analysis_jobs', 'job_alerts'] LOOP
-        EXECUTE format('REVOKE TRIGGER, REFERENCES, TRUNCATE ON TABLE public.%I FROM PUBLIC', _object);
-        FOR _role IN SELECT r.rolname FROM pg_roles r WHERE r.rolname IN ('anon', 'authenticated') LOOP
-            EXECUTE format('REVOKE TRIGGER, REFERENCES, TRUNCATE ON TABLE public.%I FROM %I', _object, _role);
-        END LOOP;
+    FOR _object, _role IN
+        SELECT DISTINCT c.relname::text, coalesce(quote_ident(r.rolname), 'PUBLIC')
+        FROM pg_class c
+        CROSS JOIN LATERAL aclexplode(c.relacl) AS a
+        LEFT JOIN pg_roles r ON r.oid = a.grantee
+        WHERE c.relnamespace = 'public'::regnamespace
+          AND c.relname IN ('projects', 'project_files', 'analysis_jobs', 'job_alerts')
+          AND a.privilege_type IN ('TRIGGER', 'REFERENCES', 'TRUNCATE')
+          AND a.grantee <> c.relowner
+          AND coalesce(NOT r.rolsuper AND NOT r.rolbypassrls AND r.rolname <> 'service_role', true)
+    LOOP
+        EXECUTE format('REVOKE TRIGGER, REFERENCES, TRUNCATE ON TABLE public.%I FROM %s', _object, _role);
     END LOOP;
     -- What an alert says is not for users to say; that they know of it is, where a policy lets them.
     FOR _role, _acknowledges IN

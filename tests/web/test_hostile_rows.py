@@ -154,3 +154,47 @@ async def test_its_owner_can_cancel_it_and_send_it_round_again(
     assert (await api.post(f"/api/jobs/{waits}/cancel")).status == 200
     assert (await api.post(f"/api/jobs/{failed}/retry")).status == 200
     assert all(len(ring) < 1000 for ring in api.bell.rings)
+
+
+OF_PROJECTS = (
+    "created_at = 'infinity'",
+    "created_at = '4713-01-01 00:00:00+00 BC'",
+    "created_at = '12000-01-01 00:00:00+00'",
+    "updated_at = '12000-01-01 00:00:00+00'",
+    "total_savings = 1e400",
+    "total_savings = 'NaN'",
+)
+
+
+@pytest.mark.parametrize("value", OF_PROJECTS)
+async def test_projects_are_shown_and_paged_whatever_their_rows_hold(api: Api, value: str) -> None:
+    await api.pool.execute("TRUNCATE projects CASCADE")
+    ids = [await api.new_project() for _ in range(4)]
+    async with api.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(
+            f"UPDATE projects SET {value} WHERE id = ANY ($1::uuid[])",  # noqa: S608
+            ids[:2],
+        )
+    listed: list[str] = []
+    cursor = ""
+    while len(listed) < len(ids):
+        page = (await api.get(f"/api/projects?limit=1{cursor}")).json
+        listed += [project["id"] for project in page["projects"]]
+        cursor = f"&cursor={page['pagination']['nextCursor']}"
+    assert sorted(listed) == sorted(ids)
+    for project_id in ids:
+        assert (await api.get(f"/api/projects/{project_id}")).status == 200
+
+
+async def test_a_file_is_listed_whenever_its_row_says_it_came(api: Api) -> None:
+    project_id = await api.new_project()
+    async with api.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(
+            "INSERT INTO project_files (project_id, file_name, file_type, uploaded_at) "
+            "VALUES ($1, 'a.csv', 'csv', '12000-01-01 00:00:00+00')",
+            project_id,
+        )
+    files = (await api.get(f"/api/projects/{project_id}/files")).json["files"]
+    assert [file["uploadedAt"] for file in files] == [None]

@@ -45,7 +45,7 @@ class Project:
     progress: int
     total_savings: float | None
     error_message: str | None
-    created_at: datetime
+    created_at: datetime | None
     updated_at: datetime | None
 
 
@@ -59,7 +59,7 @@ class ProjectFile:
     file_type: str
     file_size: int | None
     mime_type: str | None
-    uploaded_at: datetime
+    uploaded_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

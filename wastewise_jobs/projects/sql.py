@@ -4,7 +4,11 @@ _PROJECT = """
     id, user_id, property_name, units, city, state, property_type, equipment_type, containers,
     container_yards::double precision, pickups_per_week::double precision,
     coalesce(status, 'draft') AS status, coalesce(progress, 0)::integer AS progress,
-    total_savings::double precision, error_message, created_at, updated_at
+    CASE
+        WHEN total_savings::numeric BETWEEN -1e15 AND 1e15 THEN total_savings::double precision
+    END AS total_savings,
+    left(error_message, 10000) AS error_message,
+    public.readable_time(created_at) AS created_at, public.readable_time(updated_at) AS updated_at
 """
 
 CREATE = (
@@ -28,9 +32,18 @@ WHERE id = $1
 """
 )
 
+# A row whose time no reader can hold says itself what its time is, as in the list of jobs.
 _PAGE = """
-  AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2::uuid))
-ORDER BY created_at DESC, id DESC
+  AND ($2::uuid IS NULL OR (created_at, id) < (
+      coalesce($1::timestamptz, (
+          SELECT b.created_at
+          FROM public.projects b
+          WHERE b.id = $2
+            AND public.readable_time(b.created_at) IS NULL
+      )),
+      $2
+  ))
+ORDER BY projects.created_at DESC, projects.id DESC
 LIMIT $3
 """
 
@@ -122,10 +135,12 @@ SET content = EXCLUDED.content
 """
 
 LIST_FILES = """
-SELECT id, project_id, file_name, file_type, file_size, mime_type, uploaded_at
-FROM public.project_files
+SELECT
+    id, project_id, file_name, file_type, file_size, mime_type,
+    public.readable_time(uploaded_at) AS uploaded_at
+FROM public.project_files f
 WHERE project_id = $1
-ORDER BY file_name, uploaded_at, id
+ORDER BY file_name, f.uploaded_at, id
 LIMIT 1000
 """
 

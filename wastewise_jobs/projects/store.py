@@ -63,7 +63,7 @@ class ProjectStore:
         *,
         user_id: UUID | None,
         limit: int,
-        before: tuple[datetime, UUID] | None = None,
+        before: tuple[datetime | None, UUID] | None = None,
     ) -> list[Project]:
         """Return up to `limit` projects, newest first, behind the (created_at, id) `before`."""
         created_before, id_before = before or (None, None)

@@ -49,7 +49,7 @@ class ProjectAnswer(AnswerModel):
     container_yards: float | None
     pickups_per_week: float | None
     status: str
-    created_at: datetime
+    created_at: datetime | None
 
 
 class ProjectDetails(ProjectAnswer):
@@ -75,7 +75,7 @@ class FileAnswer(AnswerModel):
     file_name: str
     file_type: str
     file_size: int | None
-    uploaded_at: datetime
+    uploaded_at: datetime | None
 
 
 class FileList(AnswerModel):

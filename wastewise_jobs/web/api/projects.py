@@ -11,7 +11,7 @@ from wastewise_jobs.web.api import tags
 from wastewise_jobs.web.api.views import project_answer, project_details
 from wastewise_jobs.web.api.writes import Writes
 from wastewise_jobs.web.http.caller import READ, WRITE
-from wastewise_jobs.web.http.cursor import moment_cursor, read_moment_cursor
+from wastewise_jobs.web.http.cursor import moment_cursor, read_row_cursor
 from wastewise_jobs.web.http.parameters import IdInPath, Page
 from wastewise_jobs.web.http.problems import (
     CONSTRAINT_VIOLATED,
@@ -64,7 +64,7 @@ class ProjectsResource:
 
     async def list_projects(self, call: Call[NoParameters, Page, NoBody]) -> web.StreamResponse:
         limit = call.query.limit
-        before = read_moment_cursor("projects", call.query.cursor)
+        before = read_row_cursor("projects", call.query.cursor)
         projects = await self._store.list_projects(
             user_id=call.caller.sees_only, limit=limit + 1, before=before
         )
