@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import asyncpg
 import pytest
 
-from tests.browser import browser_page
+from tests.support.browser import browser_page
 from wastewise_jobs.db.embedded.server import embedded_postgres
 from wastewise_jobs.db.pool import Pool, create_pool
 from wastewise_jobs.db.schema.migrate import migrate

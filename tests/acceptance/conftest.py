@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.commands import processes_of
 from tests.conftest import reachable_folder
+from tests.support.commands import processes_of
 
 
 @pytest.fixture

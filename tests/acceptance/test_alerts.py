@@ -7,9 +7,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.acceptance.commands import run, start
-from tests.receivers import Receiver, receiver
-from tests.support import eventually
+from tests.support.commands import run, start
+from tests.support.receivers import Receiver, receiver
+from tests.support.waiting import eventually
 
 FAIL = """
 INSERT INTO analysis_jobs (job_type, status) VALUES ('cleanup', 'pending');

@@ -9,8 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.acceptance.commands import run, start
-from tests.support import eventually
+from tests.support.commands import run, start
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

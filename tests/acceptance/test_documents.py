@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.acceptance.commands import SECRET, address_of, processes_of, start
-from tests.acceptance.documents import PAGES, ROOT, Shell, blocks, commands, write_files
 from tests.conftest import connected, reachable_folder
-from tests.factories import insert_plainly
+from tests.support.commands import SECRET, address_of, processes_of, start
+from tests.support.documents import PAGES, ROOT, Shell, blocks, commands, write_files
+from tests.support.factories import insert_plainly
 from wastewise_jobs.analysis.sample import sample_files
 
 DOCS = ROOT / "docs"

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests.conftest import connected, reachable_folder
-from tests.support import Process, eventually, start_process
+from tests.support.waiting import Process, eventually, start_process
 from wastewise_jobs.db.embedded import binaries as embedded_binaries
 from wastewise_jobs.db.embedded import files as embedded_files
 from wastewise_jobs.db.embedded.binaries import can_enter, find_binaries

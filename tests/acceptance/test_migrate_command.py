@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.acceptance.commands import SECRET, run
 from tests.conftest import connected
+from tests.support.commands import SECRET, run
 from wastewise_jobs.db.schema.migrate import migrate
 
 KEY = UUID(int=1)

@@ -10,9 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from tests.acceptance.commands import BLANK, address_of, processes_of, run, start
 from tests.conftest import connected, reachable_folder
-from tests.support import eventually, start_process
+from tests.support.commands import BLANK, address_of, processes_of, run, start
+from tests.support.waiting import eventually, start_process
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 

@@ -11,17 +11,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from tests.acceptance.commands import (
-    APP,
-    SECRET,
-    address_of,
-    events,
-    processes_of,
-    run,
-    start,
-    token,
-)
-from tests.support import Process, eventually
+from tests.support.commands import APP, SECRET, address_of, events, processes_of, run, start, token
+from tests.support.waiting import Process, eventually
 from wastewise_jobs.client import Client
 from wastewise_jobs.wire.jobs import JobAnswer
 

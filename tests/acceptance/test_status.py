@@ -5,7 +5,7 @@ from pathlib import Path
 
 import asyncpg
 
-from tests.acceptance.commands import run
+from tests.support.commands import run
 
 
 async def test_status_shows_queue_workers_and_alerts(db: str, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import asyncpg
 import pytest
 
 from benchmarks.chaos.proxy import proxy_to
-from tests.acceptance.commands import events, start
-from tests.factories import enqueue, enqueue_one, make_job
-from tests.support import Process, eventually, start_process
+from tests.support.commands import events, start
+from tests.support.factories import enqueue, enqueue_one, make_job
+from tests.support.waiting import Process, eventually, start_process
 from wastewise_jobs.db.embedded.server import embedded_postgres
 from wastewise_jobs.db.pool import Pool, create_pool
 from wastewise_jobs.jobs.store import JobStore

@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.acceptance.commands import APP, BLANK, start
-from tests.acceptance.previous_release import install
 from tests.conftest import connected
-from tests.database.schema_dump import WRITTEN, dump
-from tests.support import Process, eventually, start_process
+from tests.database.schema.schema_dump import WRITTEN, dump
+from tests.support.commands import APP, BLANK, start
+from tests.support.previous_release import install
+from tests.support.waiting import Process, eventually, start_process
 from wastewise_jobs.db.pool import Connection
 from wastewise_jobs.db.schema.migrate import migrate, rollback
 

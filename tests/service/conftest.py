@@ -2,8 +2,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.receivers import Receiver, receiver
-from tests.service.alerts import channel_settings
+from tests.support.channels import channel_settings
+from tests.support.receivers import Receiver, receiver
 from wastewise_jobs.settings import Settings
 
 

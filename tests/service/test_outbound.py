@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support import eventually
+from tests.support.waiting import eventually
 from wastewise_jobs.alert_names import AlertStatus, Severity
 from wastewise_jobs.alerts.links import AlertLinks
 from wastewise_jobs.alerts.model import Alert, AlertId, Message, Notice, NotSent, Told

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.conftest import database
-from tests.web.api import Api, serving
+from tests.support.api import Api, serving
 from wastewise_jobs.db.pool import Pool, create_pool
 
 

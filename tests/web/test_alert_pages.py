@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.factories import claim, enqueue_one
-from tests.web.api import Api, serving
+from tests.support.api import Api, serving
+from tests.support.factories import claim, enqueue_one
 from wastewise_jobs.alerts.links import AlertLinks
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.outcome import Failed

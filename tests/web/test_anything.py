@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.web.api import ADA, NOBODYS_ID, PROJECT, TYPES, Api
+from tests.support.api import ADA, NOBODYS_ID, PROJECT, TYPES, Api
 
 SCALARS = (
     st.none()

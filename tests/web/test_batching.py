@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from tests.factories import make_job
-from tests.support import eventually
-from tests.web.api import ANN, BOB, NOBODYS_ID, Api
+from tests.support.api import ANN, BOB, NOBODYS_ID, Api
+from tests.support.factories import make_job
+from tests.support.waiting import eventually
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.errors import JobRefusedError
 from wastewise_jobs.jobs.model import Enqueued, NewJob

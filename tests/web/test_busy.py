@@ -15,8 +15,8 @@ import asyncpg
 import pytest
 
 from tests.conftest import connected, reachable_folder
-from tests.support import eventually
-from tests.web.api import ANN, BOB, Api, Reply, serving
+from tests.support.api import ANN, BOB, Api, Reply, serving
+from tests.support.waiting import eventually
 from wastewise_jobs.db.pool import Pool, create_pool
 from wastewise_jobs.web.api import writes
 from wastewise_jobs.web.http.caller import Caller

@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp.http_parser
 import pytest
 
-from tests.support import eventually
-from tests.web.api import ANN, Api, serving, token
+from tests.support.api import ANN, Api, serving, token
+from tests.support.waiting import eventually
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.errors import ConfigurationError
 from wastewise_jobs.web.http import reading, server

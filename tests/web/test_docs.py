@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.api import ANN, Api, token
+from tests.support.api import ANN, Api, token
 
 STATIC = files("wastewise_jobs.web") / "static"
 

@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from tests.web.api import NOBODYS_ID, Api
+from tests.support.api import NOBODYS_ID, Api
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.store import JobStore
 from wastewise_jobs.jobs.types import JobTypeStore

@@ -10,9 +10,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
-from tests.factories import enqueue_one
-from tests.support import eventually
-from tests.web.api import ANN, BOB, Api, serving, token
+from tests.support.api import ANN, BOB, Api, serving, token
+from tests.support.factories import enqueue_one
+from tests.support.waiting import eventually
 from wastewise_jobs.db.pool import Pool, create_pool
 from wastewise_jobs.projects.analysis_store import AnalysisStore
 from wastewise_jobs.web.api.downloads import PIECE_BYTES

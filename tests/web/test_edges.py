@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.web.api import ADA, ANN, Api, token
+from tests.support.api import ADA, ANN, Api, token
 
 
 @pytest.mark.parametrize("name", ["{x}.csv", "a{1}.csv", "100%.csv"])

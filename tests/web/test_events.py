@@ -12,9 +12,9 @@ from uuid import UUID
 import aiohttp
 import pytest
 
-from tests.factories import claim
-from tests.support import eventually
-from tests.web.api import ANN, BOB, SECRET, Api, serving, token
+from tests.support.api import ANN, BOB, SECRET, Api, serving, token
+from tests.support.factories import claim
+from tests.support.waiting import eventually
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.model import ClaimedJob, JobView, Progress
 from wastewise_jobs.jobs.outcome import Completed

@@ -4,8 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.factories import insert_plainly
-from tests.web.api import ADA, ANN, BOB, Api
+from tests.support.api import ADA, ANN, BOB, Api
+from tests.support.factories import insert_plainly
 from wastewise_jobs.projects.analysis_store import AnalysisStore
 
 

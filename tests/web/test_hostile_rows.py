@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.database.hostile_values import READABLE, UNREADABLE, named, spoil
-from tests.web.api import ANN, Api
+from tests.support.api import ANN, Api
+from tests.support.hostile_values import READABLE, UNREADABLE, named, spoil
 from wastewise_jobs.db.pool import Connection
 
 ALL = READABLE + UNREADABLE

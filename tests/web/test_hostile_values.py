@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.web.api import NOBODYS_ID, PROJECT, Api
+from tests.support.api import NOBODYS_ID, PROJECT, Api
 from wastewise_jobs.wire.jobs import MAX_INPUT_BYTES
 
 pytestmark = pytest.mark.usefixtures("no_crash")

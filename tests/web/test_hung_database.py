@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from benchmarks.chaos.proxy import proxy_to
-from tests.support import eventually
-from tests.web.api import Api, serving
+from tests.support.api import Api, serving
+from tests.support.waiting import eventually
 from wastewise_jobs.db.pool import create_pool
 from wastewise_jobs.jobs import batcher
 from wastewise_jobs.web.access import auth

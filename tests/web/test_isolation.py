@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.web.api import ADA, BOB, NOBODYS_ID, Api, Reply
+from tests.support.api import ADA, BOB, NOBODYS_ID, Api, Reply
 from wastewise_jobs.projects.analysis_store import AnalysisStore
 
 PROBES = [

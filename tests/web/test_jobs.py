@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from tests.factories import claim
-from tests.support import eventually
-from tests.web.api import ADA, ANN, BOB, NOBODYS_ID, Api, Reply, serving
+from tests.support.api import ADA, ANN, BOB, NOBODYS_ID, Api, Reply, serving
+from tests.support.factories import claim
+from tests.support.waiting import eventually
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.model import ClaimedJob, Progress
 from wastewise_jobs.jobs.outcome import Completed, Failed, RetryLater

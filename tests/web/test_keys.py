@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.support import eventually
-from tests.web.api import ADA, ANN, BOB, NOBODYS_ID, Api, Reply
+from tests.support.api import ADA, ANN, BOB, NOBODYS_ID, Api, Reply
+from tests.support.waiting import eventually
 from wastewise_jobs.errors import InvalidInputError
 from wastewise_jobs.web.access.auth import KeyVerifier
 from wastewise_jobs.web.access.keys import KeyStore

@@ -10,8 +10,8 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import connected
-from tests.factories import at, enqueue_one, insert_plainly
-from tests.web.api import ADA, ANN, Api, serving
+from tests.support.api import ADA, ANN, Api, serving
+from tests.support.factories import at, enqueue_one, insert_plainly
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.monitoring.prometheus import Exposition
 from wastewise_jobs.web.app import create_metrics_app

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.factories import at, claim, enqueue_one, insert_plainly
-from tests.web.api import ADA, ANN, Api, serving
+from tests.support.api import ADA, ANN, Api, serving
+from tests.support.factories import at, claim, enqueue_one, insert_plainly
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.jobs.outcome import Completed
 from wastewise_jobs.monitoring.prometheus import Exposition

@@ -11,8 +11,8 @@ from uuid import UUID
 import pytest
 from yarl import URL
 
-from tests.factories import claim
-from tests.web.api import ANN, PROJECT, Api, token
+from tests.support.api import ANN, PROJECT, Api, token
+from tests.support.factories import claim
 from wastewise_jobs.jobs.outcome import Completed
 from wastewise_jobs.projects import store as project_store_module
 from wastewise_jobs.wire.projects import MAX_FILE_BYTES

@@ -9,8 +9,8 @@ from typing import Literal, get_args
 import asyncpg
 import pytest
 
-from tests.factories import enqueue_one
-from tests.web.api import ADA, ANN, BOB, PROJECT, Api, Reply, serving
+from tests.support.api import ADA, ANN, BOB, PROJECT, Api, Reply, serving
+from tests.support.factories import enqueue_one
 from wastewise_jobs.db.pool import Connection, Pool
 from wastewise_jobs.db.quotas import set_quotas
 

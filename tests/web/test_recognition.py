@@ -10,8 +10,8 @@ from typing import NoReturn
 import psutil
 import pytest
 
-from tests.support import eventually
-from tests.web.api import ANN, Api, token
+from tests.support.api import ANN, Api, token
+from tests.support.waiting import eventually
 from wastewise_jobs.analysis.intake import csv_table
 from wastewise_jobs.web.api import recognition
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from tests.web.api import ANN, BOB, Api, Reply
+from tests.support.api import ANN, BOB, Api, Reply
 from wastewise_jobs import JobContext, JobRefusedError, Jobs
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.handlers.handler import Handler

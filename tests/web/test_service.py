@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support import eventually
-from tests.web.api import ANN, BOB, NOBODYS_ID, Api, serving, token
+from tests.support.api import ANN, BOB, NOBODYS_ID, Api, serving, token
+from tests.support.waiting import eventually
 from wastewise_jobs.db.pool import Pool, create_pool
 from wastewise_jobs.errors import JobRefusedError
 from wastewise_jobs.jobs.model import NewJob

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from tests.support import eventually
-from tests.web.api import ADA, ANN, SECRET, Api, serving, token
+from tests.support.api import ADA, ANN, SECRET, Api, serving, token
+from tests.support.waiting import eventually
 from wastewise_jobs.db.pool import Pool
 from wastewise_jobs.errors import ConfigurationError
 from wastewise_jobs.web.access import tokens
