@@ -8,9 +8,10 @@ from uuid import UUID
 
 import pytest
 
+from tests.support import process_handlers
 from tests.support.factories import claim, make_running
 from tests.support.process_handlers import Order, in_process
-from tests.support.waiting import eventually, process_handlers
+from tests.support.waiting import eventually
 from tests.support.workers import Bench, bench, everything_agrees
 from wastewise_jobs import JobContext, Jobs
 from wastewise_jobs.db.pool import Pool

@@ -8,6 +8,7 @@ import orjson
 import psutil
 import pytest
 
+from tests.support import process_handlers
 from tests.support.process_handlers import (
     MEMORY,
     Order,
@@ -17,7 +18,7 @@ from tests.support.process_handlers import (
     leaves_a_thread,
     says_nothing,
 )
-from tests.support.waiting import eventually, process_handlers
+from tests.support.waiting import eventually
 from tests.support.workers import bench, everything_agrees
 from wastewise_jobs.jobs.model import ClaimedJob, Progress
 from wastewise_jobs.workers.places.processes import MEMORY_BYTES

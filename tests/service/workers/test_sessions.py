@@ -8,8 +8,9 @@ from secrets import token_hex
 import pytest
 
 from tests.conftest import connected
+from tests.support import process_handlers
 from tests.support.process_handlers import sets_in_process
-from tests.support.waiting import eventually, process_handlers
+from tests.support.waiting import eventually
 from tests.support.workers import bench
 from wastewise_jobs import JobContext, Jobs
 from wastewise_jobs.db.pool import Pool
