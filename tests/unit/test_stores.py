@@ -18,6 +18,7 @@ STORES = (
     "jobs.store",
     "jobs.types",
     "maintenance.checks.*",
+    "maintenance.chores",
     "maintenance.store",
     "monitoring.metrics",
     "monitoring.prometheus",

@@ -126,7 +126,7 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
 def _report(error: Exception) -> int:
     """Print what went wrong and what to do; returns the exit code."""
     from wastewise_jobs.cli.console import as_typed
-    from wastewise_jobs.cli.explain import explain
+    from wastewise_jobs.cli.error_words import explain
     from wastewise_jobs.logs import redact
 
     text, code = explain(error)

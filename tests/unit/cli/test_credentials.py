@@ -8,7 +8,7 @@ import pytest
 
 from wastewise_jobs.cli.console import as_typed
 from wastewise_jobs.cli.credentials import LOCAL_USER, find_target
-from wastewise_jobs.cli.explain import explain
+from wastewise_jobs.cli.error_words import explain
 from wastewise_jobs.errors import InvalidInputError
 from wastewise_jobs.settings import SECRET_FILE, Settings
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from rich.console import Console
 
-from wastewise_jobs.cli.explain import explain
+from wastewise_jobs.cli.error_words import explain
 from wastewise_jobs.cli.follow import situation
 from wastewise_jobs.cli.keys import _print as print_keys
 from wastewise_jobs.cli.summary import analysis_summary, job_details, jobs_table

@@ -1,4 +1,4 @@
-"""One module per check, in the order of a round: what pages people comes first."""
+"""What may raise an alert, a module each; the chores of a round follow them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,17 +6,10 @@ from datetime import timedelta
 
 from wastewise_jobs.maintenance.check import Check
 from wastewise_jobs.maintenance.checks.error_rate import error_rate
-from wastewise_jobs.maintenance.checks.held_rows import held_rows
-from wastewise_jobs.maintenance.checks.prune import prune
-from wastewise_jobs.maintenance.checks.prune_alerts import prune_alerts
-from wastewise_jobs.maintenance.checks.prune_rollups import prune_rollups
-from wastewise_jobs.maintenance.checks.repair import repair
-from wastewise_jobs.maintenance.checks.roll_up import roll_up
-from wastewise_jobs.maintenance.checks.settled_failures import settled_failures
 from wastewise_jobs.maintenance.checks.silent_workers import silent_workers
 from wastewise_jobs.maintenance.checks.stuck_jobs import stuck_jobs
-from wastewise_jobs.maintenance.checks.undelivered import undelivered
 from wastewise_jobs.maintenance.checks.unserved_work import unserved_work
+from wastewise_jobs.maintenance.chores import chores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +29,5 @@ def all_checks(thresholds: Thresholds) -> Sequence[Check]:
         silent_workers(thresholds.silent_worker),
         unserved_work(thresholds.silent_worker, thresholds.stuck_minutes),
         error_rate(thresholds.error_rate, thresholds.error_rate_jobs),
-        settled_failures(),
-        undelivered(),
-        repair(),
-        roll_up(),
-        prune(thresholds.retention),
-        prune_alerts(thresholds.retention),
-        prune_rollups(),
-        held_rows(),
+        *chores(thresholds.retention),
     )
