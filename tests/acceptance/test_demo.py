@@ -1,5 +1,6 @@
 """The first thing that anybody runs."""
 
+import re
 import signal
 import socket
 import zipfile
@@ -27,7 +28,10 @@ async def test_the_demo_analyses_a_property_and_ends(home: Path, tmp_path: Path)
     assert "a year can be saved with 3 measures" in done.stdout
     for shown in ("Cost per door", "Compactor monitoring", "strongly recommend", "warnings"):
         assert shown in done.stdout
-    assert "Measuring" in done.stderr or "Reading rows" in done.stderr
+    # Which of the steps are seen depends on how fast they are.
+    assert re.search(
+        "Loading files|Reading rows|Measuring|Drawing|Writing the workbook", done.stderr
+    )
     assert "Traceback" not in done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("{")] == []
     html, xlsx = sorted((tmp_path / "wastewise-report").iterdir())

@@ -34,7 +34,7 @@ CLIENT = """
 import asyncio, os, signal, sys
 from pathlib import Path
 import asyncpg
-from wastewise_jobs.db.embedded import embedded_postgres
+from wastewise_jobs.db.embedded.server import embedded_postgres
 
 async def main():
     me = asyncio.current_task()

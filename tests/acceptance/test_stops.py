@@ -231,7 +231,7 @@ async def test_a_process_whose_loop_is_blocked_for_good_ends_with_an_error(site:
 
 async def test_an_interruption_without_a_signal_is_no_good_end() -> None:
     code = """
-from wastewise_jobs import service
+from wastewise_jobs.service import process as service
 from wastewise_jobs.cli import main
 
 async def interrupted(*args, **more):

@@ -55,7 +55,8 @@ async def test_whoever_is_connected_enqueues_and_wakes_workers_even_at_the_very_
                 "SELECT queue, max_retries, timeout_seconds FROM analysis_jobs WHERE id = $1",
                 job.id,
             )
-        await eventually(lambda: heard == ["mail"])
+        # Twice where the end cut the first ring short.
+        await eventually(lambda: set(heard) == {"mail"})
     # As the decorator says, although no worker has registered it.
     assert tuple(row or ()) == ("mail", 1, 7.0)
 

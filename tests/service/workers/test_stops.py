@@ -314,7 +314,7 @@ async def test_a_handler_that_blocks_the_loop_keeps_its_job(db: str) -> None:
                 assert worker.stats.lease_lost == 0
                 assert worker.stats.longest_loop_lag_seconds > 1
         (line,) = [line for line in logs if line["event"] == "loop_blocked"]
-        assert any("test_worker_stops" in frame for frame in line["at"])
+        assert any("test_stops" in frame for frame in line["at"])
 
 
 async def test_a_handler_that_blocked_the_loop_past_its_timeout_did_not_complete(db: str) -> None:
