@@ -76,9 +76,9 @@ def logged_events() -> Iterator[tuple[str, str]]:
                     yield str(name), f"{path.relative_to(PACKAGE)}:{node.lineno}"
                 # Told one by one, or many together: both names stand where they are made.
                 case ast.Call(func=ast.Name(id="_Alike"), args=[_, one, many]):
-                    for name in (one, many):
+                    for told in (one, many):
                         where = f"{path.relative_to(PACKAGE)}:{node.lineno}"
-                        yield str(ast.literal_eval(name)), where
+                        yield str(ast.literal_eval(told)), where
 
 
 def test_the_catalogue_and_the_code_name_the_same_events() -> None:
